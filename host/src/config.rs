@@ -1,0 +1,166 @@
+//! What can be set: the limits, each with its unit in its name, and how they are read from text.
+//!
+//! Flags and environment variables are turned into values by the binaries and end here.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+/// The name of this release, as documents and lineage carry it.
+pub const HOST_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What everything is limited to. Errors name the limit that was met.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// A raw document or a file to import, in bytes.
+    pub document_bytes: u64,
+    /// How deep arrays and objects may lie in one another in a document.
+    pub json_levels: u64,
+    /// A plugin's file, in bytes.
+    pub plugin_bytes: u64,
+    /// The memory of a plugin during one call, in bytes.
+    pub guest_memory_bytes: u64,
+    /// What one call may return, in bytes.
+    pub output_bytes: u64,
+    /// How long one call may take, in seconds.
+    pub call_seconds: u64,
+    /// Rows of one table from one document.
+    pub table_rows: u64,
+    /// Entries passed over that a report names one by one; the others are only counted.
+    pub skips_kept: u64,
+    /// Violations of the declared schema that an error lists; the others are only counted.
+    pub violations_shown: u64,
+    /// What one call may log, in bytes; the rest is cut.
+    pub log_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            document_bytes: 64 * MIB,
+            json_levels: 128,
+            plugin_bytes: 32 * MIB,
+            guest_memory_bytes: 256 * MIB,
+            output_bytes: 128 * MIB,
+            call_seconds: 10,
+            table_rows: 1_000_000,
+            skips_kept: 10_000,
+            violations_shown: 100,
+            log_bytes: 64 * 1024,
+        }
+    }
+}
+
+const MIB: u64 = 1024 * 1024;
+
+impl Limits {
+    /// How long one call may take.
+    pub fn call_duration(&self) -> Duration {
+        Duration::from_secs(self.call_seconds)
+    }
+
+    /// Sets one limit.
+    pub fn set(&mut self, setting: &LimitSetting) {
+        *field(self, setting.name) = setting.value;
+    }
+}
+
+/// A limit and what to set it to, from text such as `document_bytes=128MiB`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LimitSetting {
+    name: &'static str,
+    value: u64,
+}
+
+const NAMES: [&str; 10] = [
+    "document_bytes",
+    "json_levels",
+    "plugin_bytes",
+    "guest_memory_bytes",
+    "output_bytes",
+    "call_seconds",
+    "table_rows",
+    "skips_kept",
+    "violations_shown",
+    "log_bytes",
+];
+
+fn field<'l>(limits: &'l mut Limits, name: &str) -> &'l mut u64 {
+    match name {
+        "document_bytes" => &mut limits.document_bytes,
+        "json_levels" => &mut limits.json_levels,
+        "plugin_bytes" => &mut limits.plugin_bytes,
+        "guest_memory_bytes" => &mut limits.guest_memory_bytes,
+        "output_bytes" => &mut limits.output_bytes,
+        "call_seconds" => &mut limits.call_seconds,
+        "table_rows" => &mut limits.table_rows,
+        "skips_kept" => &mut limits.skips_kept,
+        "violations_shown" => &mut limits.violations_shown,
+        _ => &mut limits.log_bytes,
+    }
+}
+
+impl FromStr for LimitSetting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text
+            .split_once('=')
+            .ok_or_else(|| format!("`{text}` is not NAME=VALUE, such as document_bytes=128MiB"))?;
+        let name = NAMES
+            .into_iter()
+            .find(|known| *known == name.trim())
+            .ok_or_else(|| format!("no limit `{name}`; there are {}", NAMES.join(", ")))?;
+        let value = amount(value.trim())
+            .ok_or_else(|| format!("`{value}` is not a number above 0, such as 64, 64KiB or 1GiB"))?;
+        Ok(LimitSetting { name, value })
+    }
+}
+
+fn amount(text: &str) -> Option<u64> {
+    let units = [("KiB", 1024), ("MiB", MIB), ("GiB", 1024 * MIB), ("", 1)];
+    let (digits, unit) =
+        units.into_iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
+    digits.trim().parse::<u64>().ok()?.checked_mul(unit).filter(|value| *value > 0)
+}
+
+/// A number of bytes as people read it.
+#[derive(Clone, Copy, Debug)]
+pub struct Bytes(pub u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Bytes(bytes) = *self;
+        match bytes {
+            0..1024 => write!(f, "{bytes} B"),
+            1024..MIB => write!(f, "{:.1} KiB", bytes as f64 / 1024.0),
+            _ => write!(f, "{:.1} MiB", bytes as f64 / MIB as f64),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_limit_can_be_set_by_its_name() {
+        for name in NAMES {
+            let mut limits = Limits::default();
+            limits.set(&format!("{name}=7KiB").parse().unwrap());
+            assert_eq!(*field(&mut limits, name), 7168, "{name}");
+            assert_ne!(limits, Limits::default(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_setting_that_is_none_says_what_would_be() {
+        for (text, part) in [
+            ("document_bytes", "NAME=VALUE"),
+            ("bytes=3", "document_bytes, json_levels"),
+            ("call_seconds=0", "above 0"),
+            ("call_seconds=fast", "`fast` is not a number"),
+        ] {
+            let error = text.parse::<LimitSetting>().unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

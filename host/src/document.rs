@@ -1,0 +1,568 @@
+//! Raw documents: one playlist as read at one time, with the response bodies as received.
+//!
+//! Makes documents of bytes, whether the host landed them or somebody else's pipeline left them,
+//! and refuses what no plugin could read. What an entry means is not known here.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use spotify_etl_plugin::containers::{self, NoEntries, PlaylistFacts};
+use time::{
+    OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem,
+    format_description::well_known::Rfc3339, macros::format_description,
+};
+
+use crate::config::{Bytes, HOST_VERSION, Limits};
+
+/// The format of the documents that this host writes and reads.
+const FORMAT: u32 = 1;
+
+/// A playlist's id as keys carry it: Spotify's, or what stood in for it on import.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct PlaylistId(String);
+
+impl PlaylistId {
+    /// Makes an id of any text: each run of characters outside `[A-Za-z0-9_]` becomes `-`. None
+    /// if no letter or digit is in it, or more than 128 characters are left.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let mut id = String::new();
+        for character in text.chars() {
+            if character.is_ascii_alphanumeric() || character == '_' {
+                id.push(character);
+            } else if !id.ends_with('-') {
+                id.push('-');
+            }
+        }
+        let usable = id.len() <= 128 && id.contains(|c: char| c.is_ascii_alphanumeric());
+        usable.then_some(PlaylistId(id))
+    }
+
+    /// Makes an id of what a person gives: an id, an address on open.spotify.com, or a URI.
+    pub fn from_reference(text: &str) -> Option<Self> {
+        let after = |marker: &str| text.split_once(marker).map(|(_, rest)| rest);
+        let id = after("/playlist/").or_else(|| after("spotify:playlist:")).unwrap_or(text);
+        Self::from_text(id.split(['?', '/', '#']).next()?)
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PlaylistId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// When a playlist was read: whole seconds, UTC, in the years 2006 to 2060 that tables have
+/// partitions for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExtractedAt(OffsetDateTime);
+
+const COMPACT: &[BorrowedFormatItem<'_>] =
+    format_description!("[year][month][day]T[hour][minute][second]Z");
+
+impl ExtractedAt {
+    /// Floors a moment to whole seconds.
+    ///
+    /// # Errors
+    ///
+    /// Outside the years 2006 to 2060.
+    pub fn new(moment: OffsetDateTime) -> Result<Self, Refused> {
+        let moment = moment.to_offset(time::UtcOffset::UTC).truncate_to_second();
+        let known = (2006..=2060).contains(&moment.year());
+        known.then_some(ExtractedAt(moment)).ok_or(Refused::TimeOutOfRange { moment })
+    }
+
+    /// The moment.
+    pub fn moment(self) -> OffsetDateTime {
+        self.0
+    }
+}
+
+impl fmt::Display for ExtractedAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.format(COMPACT).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl FromStr for ExtractedAt {
+    type Err = String;
+
+    /// Reads `20230927T095334Z`, RFC 3339, or `2023-09-27 09:53:34` (UTC).
+    fn from_str(text: &str) -> Result<Self, String> {
+        let moment = PrimitiveDateTime::parse(text, COMPACT)
+            .map(PrimitiveDateTime::assume_utc)
+            .or_else(|_| OffsetDateTime::parse(text, &Rfc3339))
+            .ok()
+            .or_else(|| {
+                let (found, range) = time_in_name(text)?;
+                (range == (0..text.len())).then_some(found)
+            })
+            .ok_or_else(|| {
+                format!("`{text}` is not a time such as 2023-09-27T09:53:34Z or 20230927T095334Z")
+            })?;
+        Self::new(moment).map_err(|error| error.to_string())
+    }
+}
+
+/// What tells documents apart, and joins their rows: `<playlist_id>-<extracted_at>-<hash8>`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DocumentId {
+    /// Whose entries it holds.
+    pub playlist_id: PlaylistId,
+    /// When they were read.
+    pub extracted_at: ExtractedAt,
+    /// The first 8 hexadecimal digits of the hash of its pages.
+    pub hash8: String,
+}
+
+impl fmt::Display for DocumentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.playlist_id, self.extracted_at, self.hash8)
+    }
+}
+
+impl FromStr for DocumentId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (rest, hash8) = text.rsplit_once('-').ok_or(())?;
+        let (playlist_id, extracted_at) = rest.rsplit_once('-').ok_or(())?;
+        let is_hash = hash8.len() == 8
+            && hash8.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let id = DocumentId {
+            playlist_id: PlaylistId::from_text(playlist_id).ok_or(())?,
+            extracted_at: extracted_at.parse().map_err(|_| ())?,
+            hash8: hash8.to_owned(),
+        };
+        // Only what renders to the same text is an id: times have several spellings.
+        (is_hash && id.to_string() == text).then_some(id).ok_or(())
+    }
+}
+
+impl Serialize for DocumentId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What stands before the pages in a landed document.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Header {
+    format: u32,
+    playlist_id: String,
+    playlist_name: Option<String>,
+    playlist_owner: Option<String>,
+    snapshot_id: Option<String>,
+    extracted_at: String,
+    market: Option<String>,
+    complete: Option<bool>,
+    sha256: String,
+    host_version: String,
+}
+
+/// One playlist as read at one time.
+#[derive(Debug)]
+pub struct Document {
+    id: DocumentId,
+    header: Header,
+    pages: Vec<String>,
+    entries: usize,
+}
+
+/// How sure the time of an imported document is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum TimeSource {
+    /// Given, or read from the file's name or header.
+    Stated,
+    /// The file's modification time, or now: it may differ when the same file comes again.
+    Assumed,
+}
+
+/// Where bytes that are not yet a document come from.
+#[derive(Clone, Debug)]
+pub struct Origin<'a> {
+    /// The file's name.
+    pub name: &'a str,
+    /// When it was last changed.
+    pub modified: OffsetDateTime,
+    /// The playlist, if somebody said.
+    pub playlist: Option<&'a PlaylistId>,
+    /// When it was read, if somebody said.
+    pub extracted_at: Option<ExtractedAt>,
+}
+
+impl Document {
+    /// Reads a document: one that the host landed, or any JSON that holds a playlist's entries.
+    ///
+    /// # Errors
+    ///
+    /// Says why it is none, or which limit it breaks.
+    pub fn read(
+        bytes: &[u8],
+        origin: &Origin<'_>,
+        limits: &Limits,
+    ) -> Result<(Self, TimeSource), Refused> {
+        let text = json_text(bytes, limits)?;
+        match landed(text)? {
+            Some((header, pages)) => {
+                Ok((Self::of_landed(header, &pages)?, TimeSource::Stated))
+            }
+            None => Self::of_foreign(text, origin),
+        }
+    }
+
+    fn of_landed(header: Header, pages: &[&RawValue]) -> Result<Self, Refused> {
+        if header.format != FORMAT {
+            return Err(Refused::Format { found: header.format });
+        }
+        let bad = |what: &str| Refused::Header { what: what.to_owned() };
+        let sha256 = hash(pages.iter().map(|page| page.get()));
+        if sha256 != header.sha256 {
+            return Err(Refused::Changed { expected: header.sha256, found: sha256 });
+        }
+        let playlist_id = PlaylistId::from_text(&header.playlist_id)
+            .filter(|id| id.as_str() == header.playlist_id)
+            .ok_or_else(|| bad("`playlist_id` holds characters outside `[A-Za-z0-9_-]`"))?;
+        let extracted_at = header.extracted_at.parse().map_err(|error: String| bad(&error))?;
+        let mut entries = 0;
+        for page in pages {
+            entries += containers::read(page.get()).map_err(Refused::NoEntries)?.entries();
+        }
+        let id = DocumentId { playlist_id, extracted_at, hash8: sha256[..8].to_owned() };
+        let pages = pages.iter().map(|page| page.get().to_owned()).collect();
+        Ok(Document { id, header, pages, entries })
+    }
+
+    fn of_foreign(text: &str, origin: &Origin<'_>) -> Result<(Self, TimeSource), Refused> {
+        let contents = containers::read(text).map_err(Refused::NoEntries)?;
+        let named = time_in_name(origin.name);
+        let (moment, source) = match (origin.extracted_at, &named) {
+            (Some(given), _) => (given.moment(), TimeSource::Stated),
+            (None, Some((moment, _))) => (*moment, TimeSource::Stated),
+            (None, None) => (origin.modified, TimeSource::Assumed),
+        };
+        let extracted_at = ExtractedAt::new(moment)?;
+        let complete = contents.complete();
+        let PlaylistFacts { id, name, owner, snapshot_id } = contents.playlist.clone();
+        let playlist_id = match (origin.playlist, id) {
+            (Some(given), _) => given.clone(),
+            (None, Some(id)) => playlist_id(&id)?,
+            (None, None) => playlist_id(&name_without_time(origin.name, named.map(|(_, range)| range)))?,
+        };
+        let sha256 = hash([text]);
+        let header = Header {
+            format: FORMAT,
+            playlist_id: playlist_id.to_string(),
+            playlist_name: name,
+            playlist_owner: owner,
+            snapshot_id,
+            extracted_at: extracted_at.moment().format(&Rfc3339).unwrap_or_default(),
+            market: None,
+            complete,
+            sha256: sha256.clone(),
+            host_version: HOST_VERSION.to_owned(),
+        };
+        let id = DocumentId { playlist_id, extracted_at, hash8: sha256[..8].to_owned() };
+        let entries = contents.entries();
+        Ok((Document { id, header, pages: vec![text.to_owned()], entries }, source))
+    }
+
+    /// What tells it from others.
+    pub fn id(&self) -> &DocumentId {
+        &self.id
+    }
+
+    /// How many entries its pages hold, of whatever kind.
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
+
+    /// The SHA-256 of its pages.
+    pub fn sha256(&self) -> &str {
+        &self.header.sha256
+    }
+
+    /// The playlist's name, where known.
+    pub fn playlist_name(&self) -> Option<&str> {
+        self.header.playlist_name.as_deref()
+    }
+
+    /// The owner's display name or id, where known.
+    pub fn playlist_owner(&self) -> Option<&str> {
+        self.header.playlist_owner.as_deref()
+    }
+
+    /// Spotify's mark of the playlist's state, where known.
+    pub fn snapshot_id(&self) -> Option<&str> {
+        self.header.snapshot_id.as_deref()
+    }
+
+    /// Whether all entries of the playlist are here, where that can be told.
+    pub fn complete(&self) -> Option<bool> {
+        self.header.complete
+    }
+
+    /// The response bodies as received.
+    pub fn pages(&self) -> &[String] {
+        &self.pages
+    }
+
+    /// The bytes that are kept: the header, then the pages byte for byte.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let header = serde_json::to_string(&self.header).unwrap_or_default();
+        let pages = self.pages.join(",\n");
+        let header = header.trim_end_matches('}');
+        format!("{header},\"pages\":[\n{pages}\n]}}\n").into_bytes()
+    }
+}
+
+/// The text of a JSON file, without BOM and outer white space.
+fn json_text<'a>(bytes: &'a [u8], limits: &Limits) -> Result<&'a str, Refused> {
+    let size = bytes.len() as u64;
+    if size > limits.document_bytes {
+        return Err(Refused::TooLarge { bytes: size, max: limits.document_bytes });
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let text = str::from_utf8(bytes).map_err(|error| Refused::NotUtf8 { byte: error.valid_up_to() })?;
+    let text = text.trim_matches([' ', '\t', '\r', '\n']);
+    if text.is_empty() {
+        return Err(Refused::Empty);
+    }
+    if let Some(byte) = deeper_than(limits.json_levels, text.as_bytes()) {
+        return Err(Refused::TooDeep { levels: limits.json_levels, byte });
+    }
+    Ok(text)
+}
+
+/// Where arrays and objects lie deeper in one another than so many levels.
+fn deeper_than(levels: u64, json: &[u8]) -> Option<usize> {
+    let (mut depth, mut in_text, mut escaped) = (0, false, false);
+    for (at, byte) in json.iter().enumerate() {
+        if in_text {
+            in_text = escaped || *byte != b'"';
+            escaped = !escaped && *byte == b'\\';
+            continue;
+        }
+        match byte {
+            b'"' => in_text = true,
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth -= 1,
+            _ => {}
+        }
+        if depth > levels as i64 {
+            return Some(at);
+        }
+    }
+    None
+}
+
+/// The header and pages of a document that a host landed; none if it is something else.
+fn landed(text: &str) -> Result<Option<(Header, Vec<&RawValue>)>, Refused> {
+    #[derive(Deserialize)]
+    struct Marks<'a> {
+        #[serde(borrow)]
+        format: Option<&'a RawValue>,
+        #[serde(borrow)]
+        sha256: Option<&'a RawValue>,
+        #[serde(borrow)]
+        pages: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct Pages<'a> {
+        #[serde(borrow)]
+        pages: Vec<&'a RawValue>,
+    }
+    if !text.starts_with('{') {
+        return Ok(None);
+    }
+    let Ok(marks) = serde_json::from_str::<Marks<'_>>(text) else { return Ok(None) };
+    if marks.format.is_none() || marks.sha256.is_none() || marks.pages.is_none() {
+        return Ok(None);
+    }
+    let bad = |error: serde_json::Error| Refused::Header { what: error.to_string() };
+    let header = serde_json::from_str(text).map_err(bad)?;
+    let pages: Pages<'_> = serde_json::from_str(text).map_err(bad)?;
+    Ok(Some((header, pages.pages)))
+}
+
+/// SHA-256 over each page's bytes, each followed by a line feed.
+fn hash<'a>(pages: impl IntoIterator<Item = &'a str>) -> String {
+    let mut hasher = Sha256::new();
+    for page in pages {
+        hasher.update(page);
+        hasher.update(b"\n");
+    }
+    hex(&hasher.finalize())
+}
+
+/// The SHA-256 of bytes, in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn playlist_id(text: &str) -> Result<PlaylistId, Refused> {
+    if !text.contains(|c: char| c.is_ascii_alphanumeric()) {
+        return Ok(PlaylistId("unknown".to_owned()));
+    }
+    PlaylistId::from_text(text).ok_or_else(|| Refused::PlaylistId { text: text.to_owned() })
+}
+
+/// The first `YYYY-MM-DD[ T_]HH[:-]MM[:-]SS` in a name, with where it stands, its fraction and
+/// `Z` included.
+fn time_in_name(name: &str) -> Option<(OffsetDateTime, std::ops::Range<usize>)> {
+    const LENGTH: usize = "2023-09-27 09:53:34".len();
+    (0..name.len()).find_map(|start| {
+        let mut text = name.get(start..start + LENGTH)?.as_bytes().to_vec();
+        let separated = matches!(text[10], b' ' | b'T' | b'_')
+            && [13, 16].iter().all(|at| matches!(text[*at], b':' | b'-'));
+        (text[10], text[13], text[16]) = (b'T', b':', b':');
+        let text = String::from_utf8(text).ok()? + "Z";
+        let moment = separated.then(|| OffsetDateTime::parse(&text, &Rfc3339).ok()).flatten()?;
+        Some((moment, start..start + LENGTH + fraction_length(&name[start + LENGTH..])))
+    })
+}
+
+fn fraction_length(rest: &str) -> usize {
+    let digits = rest.strip_prefix('.').map_or(0, |fraction| {
+        fraction.bytes().take_while(u8::is_ascii_digit).count()
+    });
+    let fraction = if digits == 0 { 0 } else { digits + 1 };
+    fraction + usize::from(rest[fraction..].starts_with('Z'))
+}
+
+fn name_without_time(name: &str, time: Option<std::ops::Range<usize>>) -> String {
+    let mut name = name.to_owned();
+    if let Some(range) = time {
+        name.replace_range(range, "");
+    }
+    match name.rsplit_once('.') {
+        Some((stem, _)) => stem.to_owned(),
+        None => name,
+    }
+}
+
+/// Why bytes are not taken as a document.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// No bytes, or nothing but white space.
+    #[error("empty: there is nothing in it")]
+    Empty,
+    /// Not text.
+    #[error("not UTF-8: the first bad byte is number {byte}, counted from 0")]
+    NotUtf8 {
+        /// The offset of the first bad byte.
+        byte: usize,
+    },
+    /// Text, and no entries in it.
+    #[error("{0}")]
+    NoEntries(NoEntries),
+    /// Over the limit.
+    #[error("{} is over the limit of {} for a document (raise it with --limit document_bytes=...)", Bytes(*.bytes), Bytes(*.max))]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// Nested beyond the limit.
+    #[error("arrays and objects nested more than {levels} levels deep, at byte {byte} (raise it with --limit json_levels=...)")]
+    TooDeep {
+        /// The limit.
+        levels: u64,
+        /// Where it is met.
+        byte: usize,
+    },
+    /// A time that no partition stands for.
+    #[error("its time, {moment}, is outside the years 2006 to 2060 (say when it was read with --extracted-at)")]
+    TimeOutOfRange {
+        /// The time.
+        moment: OffsetDateTime,
+    },
+    /// A playlist id that can't be part of a key.
+    #[error("no playlist id of at most 128 characters can be made of `{text}` (give one with --playlist)")]
+    PlaylistId {
+        /// What it would be made of.
+        text: String,
+    },
+    /// A landed document of another format.
+    #[error("a document of format {found}, and this host reads format {FORMAT} (use a newer spotify-etl)")]
+    Format {
+        /// The format.
+        found: u32,
+    },
+    /// A landed document whose header can't be read.
+    #[error("a landed document with a damaged header: {what} (land it again from its source)")]
+    Header {
+        /// What is wrong.
+        what: String,
+    },
+    /// A landed document that was edited.
+    #[error("a landed document whose pages were changed: their SHA-256 is {found}, the header says {expected} (land it again from its source)")]
+    Changed {
+        /// What the header says.
+        expected: String,
+        /// What the pages have.
+        found: String,
+    },
+}
+
+impl Refused {
+    /// Whether no plugin, limit or newer host could ever make a table of it.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Refused::Empty | Refused::NotUtf8 { .. } | Refused::NoEntries(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_gives_the_time_and_the_rest_of_it_the_playlist() {
+        for (name, time, rest) in [
+            ("spotify_raw_2023-09-27 09:53:34.123456.json", Some("20230927T095334Z"), "spotify_raw_"),
+            ("charts 2023-09-27T09-53-34Z.json", Some("20230927T095334Z"), "charts "),
+            ("2023-09-27_09:53:34.json", Some("20230927T095334Z"), ""),
+            ("top50-2023-13-27 09:53:34.json", None, "top50-2023-13-27 09:53:34"),
+            ("top.50.json", None, "top.50"),
+            ("é2023-09-27", None, "é2023-09-27"),
+        ] {
+            let found = time_in_name(name);
+            let moment = found.as_ref().map(|(moment, _)| ExtractedAt::new(*moment).unwrap().to_string());
+            assert_eq!(moment.as_deref(), time, "{name}");
+            assert_eq!(name_without_time(name, found.map(|(_, range)| range)), rest, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_playlist_id_is_made_of_what_people_have() {
+        for (reference, id) in [
+            ("37i9dQZEVXbMDoHDwVN2tF", Some("37i9dQZEVXbMDoHDwVN2tF")),
+            ("https://open.spotify.com/playlist/37i9dQ?si=e8e1", Some("37i9dQ")),
+            ("spotify:playlist:37i9dQ", Some("37i9dQ")),
+            ("my  list: été", Some("my-list-t-")),
+            ("../..", None),
+            ("", None),
+        ] {
+            let found = PlaylistId::from_reference(reference);
+            assert_eq!(found.as_ref().map(PlaylistId::as_str), id, "{reference}");
+        }
+    }
+
+    #[test]
+    fn depth_is_counted_outside_text() {
+        assert_eq!(deeper_than(2, br#"{"a":["[[[[\"[[["]}"#), None);
+        assert_eq!(deeper_than(2, br#"{"a":[{}]}"#), Some(6));
+    }
+}

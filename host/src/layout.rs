@@ -1,0 +1,299 @@
+//! Every key of a store, rendered and parsed. No other module knows a path.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use time::Date;
+
+use crate::document::DocumentId;
+
+/// Where raw documents wait.
+pub const TO_PROCESS: &str = "raw_data/to_process/";
+/// Where they are once their tables are stored.
+pub const PROCESSED: &str = "raw_data/processed/";
+/// Where they are that no plugin could read.
+pub const FAILED: &str = "raw_data/failed/";
+/// Where plugins are, their history below.
+pub const PLUGINS: &str = "plugins/";
+/// Where every version of a plugin is kept.
+pub const HISTORY: &str = "plugins/history/";
+/// Where it is kept what each table file was made of.
+pub const LINEAGE: &str = "lineage/";
+/// Where runs report.
+pub const RUNS: &str = "runs/";
+
+/// What a raw document's place says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It waits.
+    ToProcess,
+    /// Its tables are stored.
+    Processed,
+    /// No plugin could read it.
+    Failed,
+}
+
+impl Stage {
+    /// The prefix of its keys.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Stage::ToProcess => TO_PROCESS,
+            Stage::Processed => PROCESSED,
+            Stage::Failed => FAILED,
+        }
+    }
+}
+
+/// How a table's files are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// RFC 4180.
+    Csv,
+}
+
+impl Format {
+    fn folder(self) -> &'static str {
+        match self {
+            Format::Csv => "data",
+        }
+    }
+
+    fn extension(self) -> &'static str {
+        match self {
+            Format::Csv => "csv",
+        }
+    }
+}
+
+/// A key of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// An active plugin.
+    Plugin {
+        /// Its name.
+        name: String,
+    },
+    /// A version of a plugin.
+    History {
+        /// The plugin's name.
+        name: String,
+        /// The SHA-256 of the file.
+        sha256: String,
+    },
+    /// When a version was seen, and from whom.
+    HistoryRecord {
+        /// The plugin's name.
+        name: String,
+        /// The SHA-256 of the file.
+        sha256: String,
+    },
+    /// A raw document as this host keeps it.
+    Raw {
+        /// Where it is.
+        stage: Stage,
+        /// Which one.
+        document: DocumentId,
+    },
+    /// Anything else under a stage's prefix: what older pipelines left.
+    Foreign {
+        /// Where it is; never [`Stage::Processed`].
+        stage: Stage,
+        /// The rest of the key.
+        path: String,
+    },
+    /// Why an object under `failed` is there.
+    FailedReason {
+        /// That object's key after the prefix, without `.json`.
+        path: String,
+    },
+    /// What is known of a table.
+    TableRecord {
+        /// Its name.
+        table: String,
+    },
+    /// The rows of one document.
+    TableFile {
+        /// The table's name.
+        table: String,
+        /// The table's generation, from 1.
+        generation: u32,
+        /// How the file is written.
+        format: Format,
+        /// Whose rows.
+        document: DocumentId,
+    },
+    /// What a document's table files were made of.
+    Lineage {
+        /// Which document.
+        document: DocumentId,
+    },
+    /// What a run did.
+    Run {
+        /// The run.
+        run_id: String,
+    },
+}
+
+impl Key {
+    /// Where an object that waits goes if no plugin could ever read it.
+    pub fn failed(&self) -> Key {
+        match self {
+            Key::Raw { document, .. } => {
+                Key::Raw { stage: Stage::Failed, document: document.clone() }
+            }
+            other => {
+                let rendered = other.to_string();
+                let path = rendered.strip_prefix(TO_PROCESS).unwrap_or(&rendered).to_owned();
+                Key::Foreign { stage: Stage::Failed, path }
+            }
+        }
+    }
+
+    /// Where it is said why an object under `failed` is there.
+    pub fn failed_reason(&self) -> Key {
+        let rendered = self.failed().to_string();
+        let path = rendered.strip_prefix(FAILED).unwrap_or(&rendered);
+        Key::FailedReason { path: path.strip_suffix(".json").unwrap_or(path).to_owned() }
+    }
+
+    /// The last part of the key.
+    pub fn file_name(&self) -> String {
+        let rendered = self.to_string();
+        rendered.rsplit('/').next().unwrap_or_default().to_owned()
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Key::Plugin { name } => write!(f, "{PLUGINS}{name}.wasm"),
+            Key::History { name, sha256 } => write!(f, "{HISTORY}{name}/{sha256}.wasm"),
+            Key::HistoryRecord { name, sha256 } => write!(f, "{HISTORY}{name}/{sha256}.json"),
+            Key::Raw { stage, document } => {
+                let DocumentId { playlist_id, extracted_at, hash8 } = document;
+                write!(f, "{}{playlist_id}/{extracted_at}-{hash8}.json", stage.prefix())
+            }
+            Key::Foreign { stage, path } => write!(f, "{}{path}", stage.prefix()),
+            Key::FailedReason { path } => write!(f, "{FAILED}{path}.error.json"),
+            Key::TableRecord { table } => write!(f, "tables/{table}.json"),
+            Key::TableFile { table, generation, format, document } => {
+                let (folder, extension) = (format.folder(), format.extension());
+                let generation = match generation {
+                    1 => String::new(),
+                    later => format!("_g{later}"),
+                };
+                let year = document.extracted_at.moment().year();
+                write!(
+                    f,
+                    "transformed_data/{table}_{folder}{generation}/snapshot_year={year}/{document}.{extension}"
+                )
+            }
+            Key::Lineage { document } => write!(f, "{LINEAGE}{document}.json"),
+            Key::Run { run_id } => write!(f, "{RUNS}{run_id}.json"),
+        }
+    }
+}
+
+impl FromStr for Key {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let key = if let Some(rest) = text.strip_prefix(HISTORY) {
+            parse_history(rest)
+        } else if let Some(rest) = text.strip_prefix(PLUGINS) {
+            rest.strip_suffix(".wasm").map(|name| Key::Plugin { name: name.to_owned() })
+        } else if let Some(rest) = text.strip_prefix(TO_PROCESS) {
+            parse_raw(Stage::ToProcess, rest)
+        } else if let Some(rest) = text.strip_prefix(PROCESSED) {
+            parse_raw(Stage::Processed, rest)
+        } else if let Some(rest) = text.strip_prefix(FAILED) {
+            match rest.strip_suffix(".error.json") {
+                Some(path) => Some(Key::FailedReason { path: path.to_owned() }),
+                None => parse_raw(Stage::Failed, rest),
+            }
+        } else if let Some(rest) = text.strip_prefix("tables/") {
+            rest.strip_suffix(".json").map(|table| Key::TableRecord { table: table.to_owned() })
+        } else if let Some(rest) = text.strip_prefix("transformed_data/") {
+            parse_table_file(rest)
+        } else if let Some(rest) = text.strip_prefix(LINEAGE) {
+            let document = rest.strip_suffix(".json").and_then(|text| text.parse().ok());
+            document.map(|document| Key::Lineage { document })
+        } else if let Some(rest) = text.strip_prefix(RUNS) {
+            rest.strip_suffix(".json").map(|run_id| Key::Run { run_id: run_id.to_owned() })
+        } else {
+            None
+        };
+        key.filter(|key| key.is_sound() && key.to_string() == text).ok_or(())
+    }
+}
+
+impl Key {
+    /// Names are one path segment; paths have no empty, hidden or upward ones.
+    fn is_sound(&self) -> bool {
+        let segment = |name: &str| is_plain_segment(name);
+        match self {
+            Key::Plugin { name } => segment(name),
+            Key::History { name, sha256 } | Key::HistoryRecord { name, sha256 } => {
+                segment(name) && segment(sha256)
+            }
+            Key::Foreign { path, .. } | Key::FailedReason { path } => path.split('/').all(segment),
+            Key::TableRecord { table: name } | Key::Run { run_id: name } => segment(name),
+            Key::TableFile { table, generation, .. } => segment(table) && *generation > 0,
+            Key::Raw { .. } | Key::Lineage { .. } => true,
+        }
+    }
+}
+
+/// Neither empty nor hidden nor more than one segment.
+fn is_plain_segment(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && !name.contains('/')
+}
+
+fn parse_history(rest: &str) -> Option<Key> {
+    let (name, file) = rest.split_once('/')?;
+    let name = name.to_owned();
+    if let Some(sha256) = file.strip_suffix(".wasm") {
+        return Some(Key::History { name, sha256: sha256.to_owned() });
+    }
+    let sha256 = file.strip_suffix(".json")?.to_owned();
+    Some(Key::HistoryRecord { name, sha256 })
+}
+
+fn parse_raw(stage: Stage, rest: &str) -> Option<Key> {
+    let document = rest.strip_suffix(".json").and_then(|path| {
+        let (playlist_id, name) = path.split_once('/')?;
+        format!("{playlist_id}-{name}").parse::<DocumentId>().ok()
+    });
+    match document.map(|document| Key::Raw { stage, document }) {
+        Some(key) if key.to_string() == format!("{}{rest}", stage.prefix()) => Some(key),
+        _ if stage == Stage::Processed => None,
+        _ => Some(Key::Foreign { stage, path: rest.to_owned() }),
+    }
+}
+
+fn parse_table_file(rest: &str) -> Option<Key> {
+    let (folder, rest) = rest.split_once('/')?;
+    let (_, file) = rest.split_once('/')?;
+    let (document, extension) = file.rsplit_once('.')?;
+    let format = [Format::Csv].into_iter().find(|format| format.extension() == extension)?;
+    let (table, generation) = match folder.rsplit_once("_g") {
+        Some((table, digits)) if digits.parse::<u32>().is_ok() => (table, digits.parse().ok()?),
+        _ => (folder, 1),
+    };
+    let table = table.strip_suffix(format.folder())?.strip_suffix('_')?.to_owned();
+    Some(Key::TableFile { table, generation, format, document: document.parse().ok()? })
+}
+
+/// The prefix of the lineage of all documents whose playlist id begins like this one.
+pub fn lineage_prefix(playlist_id: &str) -> String {
+    format!("{LINEAGE}{playlist_id}-")
+}
+
+/// The name of a run that began then: sorted by time, told apart by what the caller adds.
+pub fn run_id(started: time::OffsetDateTime, distinct: u32) -> String {
+    let date: Date = started.date();
+    let (hour, minute, second) = started.time().as_hms();
+    let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z-{distinct:08x}")
+}

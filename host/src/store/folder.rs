@@ -1,0 +1,257 @@
+//! A folder as the store: a file for each key.
+//!
+//! A file appears or changes at once and whole: it is written beside the store's data, synced,
+//! and renamed to its place. What is on condition of a tag happens under a lock that all processes
+//! share, so that two of them on one folder are as safe as two on one bucket.
+
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind, Write},
+    path::{Path, PathBuf},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use super::{Created, Listed, Object, Store, StoreError, Tag};
+use crate::document::sha256;
+
+/// The folder inside the store that is the store's own. Hidden, so that nothing lists it.
+const OWN: &str = ".store";
+
+/// A folder as the store.
+#[derive(Debug)]
+pub struct Folder {
+    root: PathBuf,
+    /// Kept locked while this process may write, which keeps its unfinished files from others.
+    writing: OnceLock<File>,
+    unfinished: AtomicU64,
+}
+
+impl Folder {
+    /// The store in a folder, which need not exist before something is written.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Folder { root: root.into(), writing: OnceLock::new(), unfinished: AtomicU64::new(0) }
+    }
+
+    fn path(&self, key: &str) -> Result<PathBuf, StoreError> {
+        let sound = key.split('/').all(|part| !part.is_empty() && !part.starts_with('.'));
+        if !sound {
+            return Err(StoreError::Key { key: key.to_owned() });
+        }
+        Ok(self.root.join(key))
+    }
+
+    fn error(&self, verb: &'static str, key: &str) -> impl FnOnce(io::Error) -> StoreError {
+        let location = self.location(key);
+        move |source| StoreError::Io { verb, location, source }
+    }
+
+    /// Makes the store's own folder, and clears it of what killed processes left unfinished:
+    /// whoever holds its lock alone is the only one who writes.
+    fn prepare(&self) -> io::Result<()> {
+        if self.writing.get().is_some() {
+            return Ok(());
+        }
+        let unfinished = self.unfinished_folder();
+        create_folder(&unfinished)?;
+        let lock = File::create(self.root.join(OWN).join("writers.lock"))?;
+        if lock.try_lock().is_ok() {
+            for left in fs::read_dir(&unfinished)? {
+                fs::remove_file(left?.path())?;
+            }
+            lock.unlock()?;
+        }
+        lock.lock_shared()?;
+        let _ = self.writing.set(lock);
+        Ok(())
+    }
+
+    fn unfinished_folder(&self) -> PathBuf {
+        self.root.join(OWN).join("unfinished")
+    }
+
+    /// Writes bytes to a file that is not yet under its key.
+    fn write_unfinished(&self, bytes: &[u8]) -> io::Result<PathBuf> {
+        self.prepare()?;
+        let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{:x}-{number}", std::process::id(), std::ptr::from_ref(self).addr());
+        let path = self.unfinished_folder().join(name);
+        let written = File::create_new(&path).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        });
+        if let Err(error) = written {
+            let _ = fs::remove_file(&path);
+            return Err(error);
+        }
+        Ok(path)
+    }
+
+    /// Puts an unfinished file in its place, and makes sure that it stays there.
+    fn place(
+        &self,
+        bytes: &[u8],
+        path: &Path,
+        how: fn(&Path, &Path) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let unfinished = self.write_unfinished(bytes)?;
+        let folder = path.parent().unwrap_or(&self.root);
+        let placed = create_folder(folder).and_then(|()| how(&unfinished, path));
+        // A link leaves the unfinished name behind, a failure too.
+        let _ = fs::remove_file(&unfinished);
+        placed?;
+        sync_folder(folder)
+    }
+
+    /// Runs something while no other process changes objects on condition.
+    fn exclusively<T>(&self, action: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.prepare()?;
+        let lock = File::create(self.root.join(OWN).join("changes.lock"))?;
+        lock.lock()?;
+        action()
+    }
+
+    fn has_tag(&self, path: &Path, tag: &Tag) -> io::Result<bool> {
+        match fs::read(path) {
+            Ok(bytes) => Ok(tag_of(&bytes) == *tag),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn walk(&self, folder: &Path, prefix: &str, found: &mut Vec<Listed>) -> io::Result<()> {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let path = entry?.path();
+            let Some(key) = self.key_of(&path) else { continue };
+            // Moved or deleted meanwhile by another process.
+            let Ok(metadata) = fs::metadata(&path) else { continue };
+            if metadata.is_dir() && (key.starts_with(prefix) || prefix.starts_with(&key)) {
+                self.walk(&path, prefix, found)?;
+            } else if metadata.is_file() && key.starts_with(prefix) {
+                let modified = metadata.modified().map(OffsetDateTime::from)?;
+                found.push(Listed { key, size: metadata.len(), modified });
+            }
+        }
+        Ok(())
+    }
+
+    /// The key of a path; none for what is hidden, or has no name in UTF-8.
+    fn key_of(&self, path: &Path) -> Option<String> {
+        let hidden = path.file_name()?.to_str()?.starts_with('.');
+        let parts: Option<Vec<&str>> =
+            path.strip_prefix(&self.root).ok()?.iter().map(|part| part.to_str()).collect();
+        (!hidden).then_some(parts?.join("/"))
+    }
+}
+
+#[async_trait]
+impl Store for Folder {
+    async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
+        let path = self.path(key)?;
+        let read = fs::read(&path).and_then(|bytes| {
+            let modified = fs::metadata(&path)?.modified()?.into();
+            Ok(Object { tag: tag_of(&bytes), bytes, modified })
+        });
+        match read {
+            Ok(object) => Ok(Some(object)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.error("read", key)(error)),
+        }
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, StoreError> {
+        // One page holds everything.
+        if after.is_some() {
+            return Ok(Vec::new());
+        }
+        let folder = match prefix.rsplit_once('/') {
+            Some((folder, _)) => self.path(folder)?,
+            None => self.root.clone(),
+        };
+        let mut found = Vec::new();
+        self.walk(&folder, prefix, &mut found).map_err(self.error("list", prefix))?;
+        found.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(found)
+    }
+
+    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError> {
+        let path = self.path(key)?;
+        if path.exists() {
+            return Ok(Created::Exists);
+        }
+        // Unlike a rename, a link fails if there is something.
+        match self.place(bytes, &path, |from, to| fs::hard_link(from, to)) {
+            Ok(()) => Ok(Created::New),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Created::Exists),
+            Err(error) => Err(self.error("write", key)(error)),
+        }
+    }
+
+    async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.path(key)?;
+        self.place(bytes, &path, |from, to| fs::rename(from, to)).map_err(self.error("write", key))
+    }
+
+    async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<bool, StoreError> {
+        let path = self.path(key)?;
+        self.exclusively(|| {
+            let same = self.has_tag(&path, tag)?;
+            if same {
+                self.place(bytes, &path, |from, to| fs::rename(from, to))?;
+            }
+            Ok(same)
+        })
+        .map_err(self.error("write", key))
+    }
+
+    async fn delete_if(&self, key: &str, tag: &Tag) -> Result<bool, StoreError> {
+        let path = self.path(key)?;
+        self.exclusively(|| {
+            let same = self.has_tag(&path, tag)?;
+            if same {
+                fs::remove_file(&path)?;
+                sync_folder(path.parent().unwrap_or(&self.root))?;
+            }
+            Ok(same)
+        })
+        .map_err(self.error("delete", key))
+    }
+
+    fn location(&self, key: &str) -> String {
+        self.root.join(key).display().to_string()
+    }
+}
+
+fn tag_of(bytes: &[u8]) -> Tag {
+    Tag(sha256(bytes))
+}
+
+/// Makes a folder and those above it, each of which stays if the machine stops.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
+    if let Some(above) = above {
+        create_folder(above)?;
+    }
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        created => created,
+    }?;
+    sync_folder(above.unwrap_or(Path::new(".")))
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}

@@ -1,0 +1,327 @@
+//! Where the entries are in Spotify's JSON, and what else it says of their playlist.
+//!
+//! A page may be a paging object, a playlist object, a bare array of entries, an array of any of
+//! these, or an object that holds them under `pages`. This module finds the entries and leaves
+//! them unparsed; what an entry means is in `entries`. The host uses it to count, and to refuse
+//! at the door what holds no entries.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// How deep containers may lie in one another.
+const CONTAINER_DEPTH_MAX: usize = 8;
+
+/// Entries that were read together, with what the object around them says.
+#[derive(Debug, Default)]
+pub struct Page<'a> {
+    /// The place of the first entry, counted from 0, as Spotify gives it.
+    pub offset: Option<u64>,
+    /// How many entries the whole playlist has, as Spotify gives it.
+    pub total: Option<u64>,
+    /// Whether Spotify names a next page.
+    pub has_next: bool,
+    /// The entries, unparsed.
+    pub entries: Vec<&'a RawValue>,
+}
+
+/// What a page says of the playlist as a whole.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlaylistFacts {
+    /// Spotify's id, from `id` or the address in `href`.
+    pub id: Option<String>,
+    /// The playlist's name.
+    pub name: Option<String>,
+    /// The owner's display name, or else id.
+    pub owner: Option<String>,
+    /// Spotify's mark of this state of the playlist.
+    pub snapshot_id: Option<String>,
+}
+
+/// What was found in a page.
+#[derive(Debug, Default)]
+pub struct Contents<'a> {
+    /// The pages in the order of the text.
+    pub pages: Vec<Page<'a>>,
+    /// The first facts found.
+    pub playlist: PlaylistFacts,
+}
+
+impl Contents<'_> {
+    /// How many entries there are.
+    pub fn entries(&self) -> usize {
+        self.pages.iter().map(|page| page.entries.len()).sum()
+    }
+
+    /// Whether these are all entries of the playlist: as many as `total`, which is the same on
+    /// every page. None where no page gives a total.
+    pub fn complete(&self) -> Option<bool> {
+        let total = self.pages.iter().find_map(|page| page.total)?;
+        let same = self.pages.iter().all(|page| page.total == Some(total));
+        Some(same && self.entries() as u64 == total)
+    }
+}
+
+/// Why a JSON text holds no entries.
+#[derive(Debug)]
+pub enum NoEntries {
+    /// It is not JSON.
+    NotJson(serde_json::Error),
+    /// It is an error that Spotify answered with.
+    ApiError {
+        /// The HTTP status, where the body says it.
+        status: Option<u64>,
+        /// Spotify's words.
+        message: String,
+    },
+    /// It lists playlists, not entries.
+    PageOfPlaylists {
+        /// How many it lists.
+        playlists: usize,
+    },
+    /// It is a playlist object that only tells about the playlist.
+    PlaylistWithoutEntries,
+    /// It is something else.
+    NotAPlaylist {
+        /// What it is, in words.
+        found: String,
+    },
+    /// Containers lie deeper in one another than any real page has them.
+    TooDeep,
+}
+
+impl fmt::Display for NoEntries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoEntries::NotJson(error) => write!(f, "not JSON: {error}"),
+            NoEntries::ApiError { status: Some(status), message } => {
+                write!(f, "an error that Spotify answered with: {status} `{message}`")
+            }
+            NoEntries::ApiError { status: None, message } => {
+                write!(f, "an error that Spotify answered with: `{message}`")
+            }
+            NoEntries::PageOfPlaylists { playlists } => {
+                write!(f, "a page of {playlists} playlists, not of a playlist's entries")
+            }
+            NoEntries::PlaylistWithoutEntries => write!(f, "a playlist object without its entries"),
+            NoEntries::NotAPlaylist { found } => write!(f, "not a playlist: {found}"),
+            NoEntries::TooDeep => {
+                write!(f, "not a playlist: containers more than {CONTAINER_DEPTH_MAX} levels deep")
+            }
+        }
+    }
+}
+
+impl std::error::Error for NoEntries {}
+
+/// Finds the entries in a page's JSON text.
+///
+/// # Errors
+///
+/// Says what the text is where it holds no entries.
+pub fn read(json: &str) -> Result<Contents<'_>, NoEntries> {
+    let value: &RawValue = serde_json::from_str(json).map_err(NoEntries::NotJson)?;
+    let mut contents = Contents::default();
+    collect(value, 0, &mut contents)?;
+    Ok(contents)
+}
+
+/// The members that say what an object is. Other members are passed over.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Members<'a> {
+    #[serde(borrow)]
+    pages: Option<&'a RawValue>,
+    #[serde(borrow)]
+    items: Option<&'a RawValue>,
+    #[serde(borrow)]
+    tracks: Option<&'a RawValue>,
+    #[serde(borrow)]
+    item: Option<&'a RawValue>,
+    #[serde(borrow)]
+    track: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error_description: Option<&'a RawValue>,
+    #[serde(borrow)]
+    offset: Option<&'a RawValue>,
+    #[serde(borrow)]
+    total: Option<&'a RawValue>,
+    #[serde(borrow)]
+    next: Option<&'a RawValue>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    href: Option<&'a RawValue>,
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    owner: Option<&'a RawValue>,
+    #[serde(borrow)]
+    snapshot_id: Option<&'a RawValue>,
+    #[serde(borrow, rename = "type")]
+    kind: Option<&'a RawValue>,
+}
+
+impl Members<'_> {
+    fn is_playlist(&self) -> bool {
+        self.kind.and_then(text).is_some_and(|kind| kind.eq_ignore_ascii_case("playlist"))
+            || (self.owner.is_some() && self.snapshot_id.is_some())
+    }
+
+    fn is_container(&self) -> bool {
+        let is_entry = self.item.is_some() || self.track.is_some();
+        let holds = self.pages.is_some() || self.items.is_some() || self.tracks.is_some();
+        !is_entry && (holds || self.is_playlist())
+    }
+}
+
+/// Walks a container and what lies in it.
+fn collect<'a>(value: &'a RawValue, depth: usize, found: &mut Contents<'a>) -> Result<(), NoEntries> {
+    if depth > CONTAINER_DEPTH_MAX {
+        return Err(NoEntries::TooDeep);
+    }
+    if let Some(elements) = array(value) {
+        return collect_array(elements, depth, found);
+    }
+    let members = object(value).ok_or_else(|| not_a_playlist(value))?;
+    note_facts(&members, &mut found.playlist);
+    if let Some(pages) = members.pages.and_then(array) {
+        return pages.into_iter().try_for_each(|page| collect(page, depth + 1, found));
+    }
+    if let Some(entries) = members.items.and_then(array) {
+        return push_page(&members, entries, found);
+    }
+    for inner in [members.items, members.tracks].into_iter().flatten() {
+        let Some(paging) = object(inner) else { continue };
+        if let Some(entries) = paging.items.and_then(array) {
+            note_facts(&Members { href: paging.href, ..Members::default() }, &mut found.playlist);
+            return push_page(&paging, entries, found);
+        }
+    }
+    Err(without_entries(&members))
+}
+
+/// An array holds containers if all its objects are some, entries otherwise.
+fn collect_array<'a>(
+    elements: Vec<&'a RawValue>,
+    depth: usize,
+    found: &mut Contents<'a>,
+) -> Result<(), NoEntries> {
+    let mut objects = elements.iter().filter_map(|element| object(element)).peekable();
+    let holds_containers = objects.peek().is_some() && objects.all(|members| members.is_container());
+    if !holds_containers {
+        found.pages.push(Page { entries: elements, ..Page::default() });
+        return Ok(());
+    }
+    let containers = elements.into_iter().filter(|element| object(element).is_some());
+    containers.into_iter().try_for_each(|element| collect(element, depth + 1, found))
+}
+
+fn push_page<'a>(
+    paging: &Members<'_>,
+    entries: Vec<&'a RawValue>,
+    found: &mut Contents<'a>,
+) -> Result<(), NoEntries> {
+    let lists_playlists = !entries.is_empty()
+        && entries.iter().all(|entry| {
+            object(entry).is_some_and(|members| members.is_playlist() && members.is_container())
+        });
+    if lists_playlists {
+        return Err(NoEntries::PageOfPlaylists { playlists: entries.len() });
+    }
+    found.pages.push(Page {
+        offset: paging.offset.and_then(number),
+        total: paging.total.and_then(number),
+        has_next: paging.next.and_then(text).is_some(),
+        entries,
+    });
+    Ok(())
+}
+
+fn note_facts(members: &Members<'_>, facts: &mut PlaylistFacts) {
+    let id = || members.id.and_then(text).filter(|id| !id.is_empty());
+    let from_href = || members.href.and_then(text).as_deref().and_then(id_in_address);
+    facts.id = facts.id.take().or_else(id).or_else(from_href);
+    facts.name = facts.name.take().or_else(|| members.name.and_then(text));
+    facts.owner = facts.owner.take().or_else(|| members.owner.and_then(owner));
+    facts.snapshot_id = facts.snapshot_id.take().or_else(|| members.snapshot_id.and_then(text));
+}
+
+fn owner(value: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Owner {
+        id: Option<String>,
+        display_name: Option<String>,
+    }
+    let owner: Owner = serde_json::from_str(value.get()).ok()?;
+    owner.display_name.filter(|name| !name.is_empty()).or(owner.id)
+}
+
+/// The id in an address such as `https://api.spotify.com/v1/playlists/<id>/items?limit=50`.
+fn id_in_address(address: &str) -> Option<String> {
+    let (_, rest) = address.split_once("/playlists/")?;
+    let id = rest.split(['/', '?', '#']).next()?;
+    (!id.is_empty()).then(|| id.to_owned())
+}
+
+fn without_entries(members: &Members<'_>) -> NoEntries {
+    if let Some(error) = members.error {
+        return api_error(error, members.error_description);
+    }
+    if members.is_playlist() || members.items.is_some() || members.tracks.is_some() {
+        return NoEntries::PlaylistWithoutEntries;
+    }
+    let found = "an object with none of `pages`, `items`, `items.items`, `tracks.items`";
+    NoEntries::NotAPlaylist { found: found.to_owned() }
+}
+
+/// The API says `{"error": {"status", "message"}}`, the accounts service
+/// `{"error": "invalid_grant", "error_description": "..."}`.
+fn api_error(error: &RawValue, description: Option<&RawValue>) -> NoEntries {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Error {
+        status: Option<u64>,
+        message: Option<String>,
+    }
+    if let Some(kind) = text(error) {
+        let message = match description.and_then(text) {
+            Some(description) => format!("{kind}: {description}"),
+            None => kind,
+        };
+        return NoEntries::ApiError { status: None, message };
+    }
+    let parsed: Error = serde_json::from_str(error.get()).unwrap_or_default();
+    let message = parsed.message.unwrap_or_else(|| error.get().chars().take(200).collect());
+    NoEntries::ApiError { status: parsed.status, message }
+}
+
+fn not_a_playlist(value: &RawValue) -> NoEntries {
+    let found = match value.get().as_bytes().first() {
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        Some(b'{') => "an object with a member given twice",
+        _ => "a number",
+    };
+    NoEntries::NotAPlaylist { found: found.to_owned() }
+}
+
+fn object(value: &RawValue) -> Option<Members<'_>> {
+    value.get().starts_with('{').then(|| serde_json::from_str(value.get()).ok()).flatten()
+}
+
+fn array(value: &RawValue) -> Option<Vec<&RawValue>> {
+    value.get().starts_with('[').then(|| serde_json::from_str(value.get()).ok()).flatten()
+}
+
+fn text(value: &RawValue) -> Option<String> {
+    serde_json::from_str(value.get()).ok()
+}
+
+fn number(value: &RawValue) -> Option<u64> {
+    serde_json::from_str(value.get()).ok()
+}

@@ -1,0 +1,240 @@
+//! Tables: columns, and the rows that fill them.
+
+use crate::bindings::spotify_etl::plugin::types as wit;
+
+/// A table while it is filled. `R` is what a row is made from.
+///
+/// Each column says what it is and how to get its value from a row, once:
+///
+/// ```
+/// use spotify_etl_plugin::{Table, TrackEntry};
+///
+/// fn song<'a>() -> Table<TrackEntry<'a>> {
+///     Table::<TrackEntry<'_>>::snapshot("song", "A track of a playlist")
+///         .key(["position"])
+///         .int64("position", "its place, from 1", |entry| Some(entry.position.into()))
+///         .required()
+///         .text("song_name", "its name", |entry| entry.track.name.as_deref())
+/// }
+/// ```
+pub struct Table<R> {
+    schema: wit::Table,
+    columns: Vec<Column<R>>,
+}
+
+/// What fills a column.
+enum Column<R> {
+    Text(TextOf<R>, TextBuilder),
+    Int64(fn(&R) -> Option<i64>, Builder<i64>),
+    Float64(fn(&R) -> Option<f64>, Builder<f64>),
+    Boolean(fn(&R) -> Option<bool>, Builder<bool>),
+    Date(fn(&R) -> Option<i32>, Builder<i32>),
+    Timestamp(fn(&R) -> Option<i64>, Builder<i64>),
+}
+
+type TextOf<R> = for<'r> fn(&'r R) -> Option<&'r str>;
+
+impl<R> Table<R> {
+    /// A table whose rows belong to their snapshot: the newest snapshot is its newest state.
+    pub fn snapshot(name: &str, description: &str) -> Self {
+        Self::new(name, description, wit::Scope::Snapshot)
+    }
+
+    /// A table of things that outlive a snapshot: the newest row of each key is its newest state.
+    pub fn entity(name: &str, description: &str) -> Self {
+        Self::new(name, description, wit::Scope::Entity)
+    }
+
+    fn new(name: &str, description: &str, scope: wit::Scope) -> Self {
+        let schema = wit::Table {
+            name: name.to_owned(),
+            description: description.to_owned(),
+            scope,
+            columns: Vec::new(),
+            key: Vec::new(),
+        };
+        Table { schema, columns: Vec::new() }
+    }
+
+    /// The columns that tell the rows of one document apart. Without: at most one row a document.
+    pub fn key<const N: usize>(mut self, columns: [&str; N]) -> Self {
+        self.schema.key = columns.map(str::to_owned).into();
+        self
+    }
+
+    /// The column last added is never null. The host refuses a batch in which it is.
+    pub fn required(mut self) -> Self {
+        if let Some(column) = self.schema.columns.last_mut() {
+            column.nullable = false;
+        }
+        self
+    }
+
+    /// A column of text.
+    pub fn text(self, name: &str, description: &str, value: TextOf<R>) -> Self {
+        let column = Column::Text(value, TextBuilder::default());
+        self.column(name, description, wit::ColumnType::Text, column)
+    }
+
+    /// A column of 64 bit integers.
+    pub fn int64(self, name: &str, description: &str, value: fn(&R) -> Option<i64>) -> Self {
+        let column = Column::Int64(value, Builder::default());
+        self.column(name, description, wit::ColumnType::Int64, column)
+    }
+
+    /// A column of 64 bit floats. NaN and infinity are refused by the host.
+    pub fn float64(self, name: &str, description: &str, value: fn(&R) -> Option<f64>) -> Self {
+        let column = Column::Float64(value, Builder::default());
+        self.column(name, description, wit::ColumnType::Float64, column)
+    }
+
+    /// A column of booleans.
+    pub fn boolean(self, name: &str, description: &str, value: fn(&R) -> Option<bool>) -> Self {
+        let column = Column::Boolean(value, Builder::default());
+        self.column(name, description, wit::ColumnType::Boolean, column)
+    }
+
+    /// A column of days since 1970-01-01.
+    pub fn date(self, name: &str, description: &str, value: fn(&R) -> Option<i32>) -> Self {
+        let column = Column::Date(value, Builder::default());
+        self.column(name, description, wit::ColumnType::Date, column)
+    }
+
+    /// A column of milliseconds since 1970-01-01T00:00:00Z.
+    pub fn timestamp(self, name: &str, description: &str, value: fn(&R) -> Option<i64>) -> Self {
+        let column = Column::Timestamp(value, Builder::default());
+        self.column(name, description, wit::ColumnType::Timestamp, column)
+    }
+
+    fn column(
+        mut self,
+        name: &str,
+        description: &str,
+        type_: wit::ColumnType,
+        column: Column<R>,
+    ) -> Self {
+        self.schema.columns.push(wit::Column {
+            name: name.to_owned(),
+            type_,
+            nullable: true,
+            description: description.to_owned(),
+        });
+        self.columns.push(column);
+        self
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, row: &R) {
+        for column in &mut self.columns {
+            match column {
+                Column::Text(value, builder) => builder.push(value(row)),
+                Column::Int64(value, builder) => builder.push(value(row)),
+                Column::Float64(value, builder) => builder.push(value(row)),
+                Column::Boolean(value, builder) => builder.push(value(row)),
+                Column::Date(value, builder) => builder.push(value(row)),
+                Column::Timestamp(value, builder) => builder.push(value(row)),
+            }
+        }
+    }
+
+    /// The rows added, for an [`Extraction`](crate::Extraction).
+    pub fn finish(self) -> Batch {
+        Batch(wit::Batch { columns: self.columns.into_iter().map(Column::pack).collect() })
+    }
+
+    /// The table with these rows.
+    pub fn of<'r>(mut self, rows: impl IntoIterator<Item = &'r R>) -> Batch
+    where
+        R: 'r,
+    {
+        rows.into_iter().for_each(|row| self.push(row));
+        self.finish()
+    }
+
+    pub(crate) fn into_schema(self) -> wit::Table {
+        self.schema
+    }
+}
+
+/// The rows of one table, packed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch(pub(crate) wit::Batch);
+
+impl<R> Column<R> {
+    fn pack(self) -> wit::PackedColumn {
+        let (values, nulls) = match self {
+            Column::Text(_, TextBuilder { values, nulls }) => (wit::Values::Text(values), nulls),
+            Column::Int64(_, Builder { values, nulls }) => (wit::Values::Int64(values), nulls),
+            Column::Float64(_, Builder { values, nulls }) => (wit::Values::Float64(values), nulls),
+            Column::Boolean(_, Builder { values, nulls }) => (wit::Values::Boolean(values), nulls),
+            Column::Date(_, Builder { values, nulls }) => (wit::Values::Date(values), nulls),
+            Column::Timestamp(_, Builder { values, nulls }) => {
+                (wit::Values::Timestamp(values), nulls)
+            }
+        };
+        wit::PackedColumn { values, nulls }
+    }
+}
+
+#[derive(Default)]
+struct Builder<T> {
+    values: Vec<T>,
+    nulls: Vec<u32>,
+}
+
+impl<T: Default> Builder<T> {
+    fn push(&mut self, value: Option<T>) {
+        if value.is_none() {
+            self.nulls.push(self.values.len() as u32);
+        }
+        self.values.push(value.unwrap_or_default());
+    }
+}
+
+struct TextBuilder {
+    values: wit::TextValues,
+    nulls: Vec<u32>,
+}
+
+impl Default for TextBuilder {
+    fn default() -> Self {
+        let values = wit::TextValues { text: String::new(), ends: Vec::new() };
+        TextBuilder { values, nulls: Vec::new() }
+    }
+}
+
+impl TextBuilder {
+    fn push(&mut self, value: Option<&str>) {
+        match value {
+            Some(text) => self.values.text.push_str(text),
+            None => self.nulls.push(self.values.ends.len() as u32),
+        }
+        self.values.ends.push(self.values.text.len() as u32);
+    }
+}
+
+/// One row for each id, in order of first appearance. The first row of an id wins, but a later
+/// one that has a name replaces one that has none, whole and at its place: Spotify describes the
+/// same artist with and without a name in one answer.
+pub fn first_named<'r, R>(
+    rows: impl IntoIterator<Item = &'r R>,
+    id: fn(&R) -> Option<&str>,
+    name: fn(&R) -> Option<&str>,
+) -> Vec<&'r R> {
+    let mut kept: Vec<&'r R> = Vec::new();
+    let mut places = std::collections::HashMap::new();
+    for row in rows {
+        let Some(key) = id(row) else { continue };
+        let place = *places.entry(key).or_insert(kept.len());
+        match kept.get_mut(place) {
+            None => kept.push(row),
+            Some(first) if has_text(name(first)) || !has_text(name(row)) => {}
+            Some(first) => *first = row,
+        }
+    }
+    kept
+}
+
+fn has_text(text: Option<&str>) -> bool {
+    text.is_some_and(|text| !text.is_empty())
+}
