@@ -2,7 +2,12 @@
 //!
 //! Flags and environment variables are turned into values by the binaries and end here.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{
+    env, fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 /// The name of this release, as documents and lineage carry it.
 pub const HOST_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -120,6 +125,16 @@ fn amount(text: &str) -> Option<u64> {
     let (digits, unit) =
         units.into_iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
     digits.trim().parse::<u64>().ok()?.checked_mul(unit).filter(|value| *value > 0)
+}
+
+/// Where a user's programs keep what can be made again; none if the environment doesn't say.
+#[expect(clippy::disallowed_methods, reason = "the place where the environment is read")]
+pub fn cache_folder() -> Option<PathBuf> {
+    let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
+    let folder = variable("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(Path::new(&variable("HOME")?).join(".cache")))?;
+    folder.is_absolute().then(|| folder.join("spotify-etl"))
 }
 
 /// A number of bytes as people read it.

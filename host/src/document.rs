@@ -356,7 +356,7 @@ fn deeper_than(levels: u64, json: &[u8]) -> Option<usize> {
             b']' | b'}' => depth -= 1,
             _ => {}
         }
-        if depth > levels as i64 {
+        if depth > i64::try_from(levels).unwrap_or(i64::MAX) {
             return Some(at);
         }
     }

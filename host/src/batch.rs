@@ -1,0 +1,50 @@
+//! Rows as they come from a plugin: packed columns that nobody has looked at yet.
+//!
+//! Nothing here can be trusted. `table` makes a table of them, or says why not.
+
+/// One column: a value for each row, and which rows are null.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RawColumn {
+    /// The values.
+    pub values: RawValues,
+    /// The rows that are null, counted from 0.
+    pub nulls: Vec<u32>,
+}
+
+/// The values of a column, by type.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RawValues {
+    /// All values in one string, and where each ends.
+    Text {
+        /// The values, one after another.
+        text: String,
+        /// The offset in bytes of each value's end.
+        ends: Vec<u32>,
+    },
+    /// Integers.
+    Int64(Vec<i64>),
+    /// Floats.
+    Float64(Vec<f64>),
+    /// Booleans.
+    Boolean(Vec<bool>),
+    /// Days since 1970-01-01.
+    Date(Vec<i32>),
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    Timestamp(Vec<i64>),
+}
+
+/// The rows of one table.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RawBatch {
+    /// Its columns.
+    pub columns: Vec<RawColumn>,
+}
+
+/// What a plugin made of a document.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RawExtraction {
+    /// One batch for each table, if the plugin keeps its word.
+    pub batches: Vec<RawBatch>,
+    /// The entries it passed over: position and reason.
+    pub skips: Vec<(u32, String)>,
+}

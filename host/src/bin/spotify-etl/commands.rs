@@ -1,0 +1,316 @@
+//! What each command does.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use spotify_etl::{
+    config::{HOST_VERSION, Limits, cache_folder},
+    layout::{self, Key},
+    pipeline::{
+        Progress, Selection, Transform, Transformed,
+        active::PluginPlace,
+        install::install,
+        landing::{ImportMode, ImportOptions, import},
+        report::{Empty, ImportReport, ImportStatus, RunReport},
+    },
+    plugin::Engine,
+    source,
+    status::{RunSummary, newest_runs, run_report, status},
+    store::{Folder, Store},
+};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::{
+    args::{Cli, Command, Common, ImportArgs, PluginCommand, TransformArgs},
+    render,
+};
+
+/// How many runs are listed.
+const RUNS_LISTED_MAX: usize = 20;
+
+/// Does what was asked for, and says the exit status.
+pub fn run(cli: Cli) -> Result<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let session = Session::new(cli.common);
+    runtime.block_on(async {
+        match cli.command {
+            Command::Init { from } => session.init(from.as_deref()).await,
+            Command::Run { from, import, transform } => {
+                session.import_and_transform(&from, &import, &transform).await
+            }
+            Command::Import { paths, import, dry_run } => {
+                let mode = if dry_run { ImportMode::DryRun } else { ImportMode::Land };
+                session.import(&paths, &import, mode).await
+            }
+            Command::Transform { keys, transform } => session.transform(keys, &transform).await,
+            Command::Status => session.status().await,
+            Command::Runs { run_id } => session.runs(run_id.as_deref()).await,
+            Command::Plugin(PluginCommand::Inspect { file }) => session.inspect(&file).await,
+        }
+    })
+}
+
+/// What all commands share.
+struct Session {
+    common: Common,
+    store: Folder,
+    plugin_folder: Option<Folder>,
+    limits: Limits,
+    bar: Bar,
+    now: OffsetDateTime,
+    started: Instant,
+}
+
+impl Session {
+    fn new(common: Common) -> Self {
+        let mut limits = Limits::default();
+        for setting in &common.limits {
+            limits.set(setting);
+        }
+        Session {
+            store: Folder::new(&common.store),
+            plugin_folder: common.plugins.as_ref().map(Folder::new),
+            limits,
+            bar: Bar::new(),
+            now: now(),
+            started: Instant::now(),
+            common,
+        }
+    }
+
+    fn plugins(&self) -> PluginPlace<'_> {
+        match &self.plugin_folder {
+            Some(folder) => PluginPlace { store: folder, prefix: "" },
+            None => PluginPlace { store: &self.store, prefix: layout::PLUGINS },
+        }
+    }
+
+    /// The folder for compiled plugins.
+    fn cache(&self) -> Option<PathBuf> {
+        match &self.common.cache_dir {
+            Some(folder) if folder.as_os_str() == "none" => None,
+            Some(folder) => std::path::absolute(folder).ok(),
+            None => cache_folder(),
+        }
+    }
+
+    fn engine(&self) -> Result<Engine> {
+        Ok(Engine::new(&self.limits, self.cache().as_deref())?)
+    }
+
+    async fn init(&self, from: Option<&Path>) -> Result<u8> {
+        let Some(from) = from.map(Path::to_owned).or_else(installed_plugins) else {
+            bail!(
+                "no plugins were installed with this program: name the folder with the built ones \
+                 (`spotify-etl init --from target/wasm32-wasip2/plugin`)"
+            );
+        };
+        let folder = Folder::new(&from);
+        let place = PluginPlace { store: &folder, prefix: "" };
+        let engine = Arc::new(self.engine()?);
+        let reports = install(&self.store, place, &engine, self.now).await?;
+        let refused = reports.iter().any(|report| report.problem.is_some());
+        self.print(&reports, || render::installed(&self.common.store, &reports))?;
+        Ok(u8::from(refused))
+    }
+
+    async fn import_and_transform(
+        &self,
+        paths: &[PathBuf],
+        import: &ImportArgs,
+        options: &TransformArgs,
+    ) -> Result<u8> {
+        let transform = self.transformer();
+        transform.require_plugins().await?;
+        let imports = self.bring_in(paths, import, ImportMode::Land).await?;
+        let waiting = imports.iter().filter(|import| {
+            matches!(import.status, ImportStatus::Landed | ImportStatus::Waiting)
+        });
+        let mut keys: Vec<String> = waiting.filter_map(|import| import.key.clone()).collect();
+        keys.sort();
+        keys.dedup();
+        let transformed = transform.run(&Selection::Named(keys)).await?;
+        self.finish("run", imports, transformed, empty(options)).await
+    }
+
+    async fn import(&self, paths: &[PathBuf], args: &ImportArgs, mode: ImportMode) -> Result<u8> {
+        let imports = self.bring_in(paths, args, mode).await?;
+        if mode == ImportMode::DryRun {
+            let failed = imports.iter().any(|import| import.problem.is_some());
+            self.print(&imports, || render::dry_run(&imports))?;
+            return Ok(u8::from(failed));
+        }
+        self.finish("import", imports, Transformed::default(), Empty::Allowed).await
+    }
+
+    async fn bring_in(
+        &self,
+        paths: &[PathBuf],
+        args: &ImportArgs,
+        mode: ImportMode,
+    ) -> Result<Vec<ImportReport>> {
+        let sources = source::find(paths)?;
+        let options =
+            ImportOptions { playlist: args.playlist.clone(), extracted_at: args.extracted_at, mode };
+        let (limits, bar) = (&self.limits, &self.bar);
+        Ok(import(&self.store, &sources, &options, limits, self.now, bar).await?)
+    }
+
+    async fn transform(&self, keys: Vec<String>, options: &TransformArgs) -> Result<u8> {
+        let selection =
+            if keys.is_empty() { Selection::Waiting } else { Selection::Named(self.keys(keys)) };
+        let transformed = self.transformer().run(&selection).await?;
+        self.finish("transform", Vec::new(), transformed, empty(options)).await
+    }
+
+    /// Keys may be typed as paths in the store's folder.
+    fn keys(&self, typed: Vec<String>) -> Vec<String> {
+        let root = &self.common.store;
+        let key = |text: &String| Some(Path::new(text).strip_prefix(root).ok()?.to_str()?.to_owned());
+        typed.iter().map(|text| key(text).unwrap_or_else(|| text.clone())).collect()
+    }
+
+    fn transformer(&self) -> Transform<'_> {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Transform {
+            store: &self.store,
+            plugins: self.plugins(),
+            cache: self.cache(),
+            limits: self.limits.clone(),
+            jobs: self.common.jobs.map_or(processors, usize::from),
+            now: self.now,
+            progress: &self.bar,
+        }
+    }
+
+    /// Keeps the report of a run, and prints it.
+    async fn finish(
+        &self,
+        command: &str,
+        imports: Vec<ImportReport>,
+        transformed: Transformed,
+        empty: Empty,
+    ) -> Result<u8> {
+        let mut report = RunReport {
+            run_id: layout::run_id(self.now, std::process::id() ^ self.now.nanosecond()),
+            command: command.to_owned(),
+            store: self.store.location(""),
+            host_version: HOST_VERSION.to_owned(),
+            started_at: self.now.format(&Rfc3339)?,
+            milliseconds: u64::try_from(self.started.elapsed().as_millis())?,
+            exit_status: 0,
+            imports,
+            plugins: transformed.plugins,
+            documents: transformed.documents,
+        };
+        report.exit_status = report.judge(empty);
+        let key = Key::Run { run_id: report.run_id.clone() }.to_string();
+        let bytes = serde_json::to_vec_pretty(&report)?;
+        let kept = self.store.put_new(&key, &bytes).await;
+        self.print(&report, || render::run(&report))?;
+        kept.context("the run is done, and its report could not be kept")?;
+        Ok(report.exit_status)
+    }
+
+    async fn status(&self) -> Result<u8> {
+        let cache = self.cache();
+        let status =
+            status(&self.store, self.plugins(), &self.limits, cache.as_deref(), self.now).await?;
+        self.print(&status, || render::status(&status, &self.common.store))?;
+        Ok(0)
+    }
+
+    async fn runs(&self, run_id: Option<&str>) -> Result<u8> {
+        let runs = newest_runs(&self.store, RUNS_LISTED_MAX).await?;
+        let Some(run_id) = run_id else {
+            let runs: Vec<RunSummary> = runs.iter().map(RunSummary::from).collect();
+            self.print(&runs, || render::runs(&runs))?;
+            return Ok(0);
+        };
+        let report = match run_id {
+            "last" => runs.into_iter().next(),
+            run_id => run_report(&self.store, run_id).await?,
+        };
+        let location = self.store.location(layout::RUNS);
+        let report = report.with_context(|| {
+            format!("no run `{run_id}` in {location} (`spotify-etl runs` lists them)")
+        })?;
+        self.print(&report, || render::run(&report))?;
+        Ok(0)
+    }
+
+    async fn inspect(&self, file: &Path) -> Result<u8> {
+        let bytes = fs::read(file).with_context(|| format!("could not read `{}`", file.display()))?;
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let engine = self.engine()?;
+        match tokio::task::spawn_blocking(move || engine.load(&name, &bytes)).await? {
+            Ok(plugin) => {
+                let inspection = render::Inspection::of(&plugin);
+                self.print(&inspection, || render::inspection(&inspection))?;
+                Ok(0)
+            }
+            Err(refusal) => {
+                let file = file.display();
+                render::error(&anyhow::anyhow!("`{file}` is refused as a plugin: {refusal}"));
+                Ok(1)
+            }
+        }
+    }
+
+    /// Prints a report: as JSON for scripts, else as text.
+    fn print<T: Serialize>(&self, report: &T, text: impl FnOnce() -> String) -> Result<()> {
+        let text = if self.common.json { serde_json::to_string_pretty(report)? } else { text() };
+        render::data(&text);
+        Ok(())
+    }
+}
+
+fn empty(options: &TransformArgs) -> Empty {
+    if options.allow_empty { Empty::Allowed } else { Empty::Fails }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place where time enters")]
+fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
+
+/// The plugins that `build.sh install` put beside this program.
+fn installed_plugins() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let folder = program.parent()?.parent()?.join("share/spotify-etl/plugins");
+    folder.is_dir().then_some(folder)
+}
+
+/// A bar on standard error, if a person watches.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new() -> Self {
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}, {eta} left");
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+        Bar(ProgressBar::new(0).with_style(style))
+    }
+}
+
+impl Progress for Bar {
+    fn begin(&self, what: &'static str, count: usize) {
+        self.0.reset();
+        self.0.set_length(count as u64);
+        self.0.set_message(what);
+    }
+
+    fn advance(&self) {
+        self.0.inc(1);
+    }
+
+    fn end(&self) {
+        self.0.finish_and_clear();
+    }
+}

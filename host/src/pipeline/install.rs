@@ -1,0 +1,106 @@
+//! Putting plugins into a store.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::{
+    PipelineError,
+    active::{PluginPlace, active_keys, load, remember},
+    report::Problem,
+};
+use crate::{
+    layout::{self, Key},
+    plugin::Engine,
+    store::Store,
+};
+
+/// Who brought the plugins that are put in this way.
+const BY: &str = "init";
+
+/// What became of a plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InstallStatus {
+    /// It was not there before.
+    New,
+    /// It took the place of another version.
+    Replaced,
+    /// It was there.
+    Unchanged,
+    /// It is no plugin.
+    Refused,
+}
+
+/// One plugin.
+#[derive(Debug, Serialize)]
+pub struct InstallReport {
+    /// Its name.
+    pub name: String,
+    /// What became of it.
+    pub status: InstallStatus,
+    /// Its version.
+    pub version: Option<String>,
+    /// The tables it fills.
+    pub tables: Vec<String>,
+    /// Why it was refused.
+    pub problem: Option<Problem>,
+}
+
+/// Copies plugins into a store, each after it was checked.
+///
+/// # Errors
+///
+/// If there are none, or a store fails.
+pub async fn install(
+    store: &dyn Store,
+    from: PluginPlace<'_>,
+    engine: &Arc<Engine>,
+    now: OffsetDateTime,
+) -> Result<Vec<InstallReport>, PipelineError> {
+    let keys = active_keys(from).await?;
+    if keys.is_empty() {
+        let location = from.store.location(from.prefix);
+        return Err(PipelineError::NoPlugins { location });
+    }
+    let mut reports = Vec::new();
+    for (name, key) in keys {
+        let Some(object) = from.store.get(&key).await? else { continue };
+        reports.push(install_one(store, engine, name, &object.bytes, now).await?);
+    }
+    Ok(reports)
+}
+
+async fn install_one(
+    store: &dyn Store,
+    engine: &Arc<Engine>,
+    name: String,
+    bytes: &[u8],
+    now: OffsetDateTime,
+) -> Result<InstallReport, PipelineError> {
+    let plugin = match load(engine, &name, bytes.to_vec()).await {
+        Ok(plugin) => plugin,
+        Err(problem) => {
+            let (status, problem) = (InstallStatus::Refused, Some(problem));
+            return Ok(InstallReport { name, status, version: None, tables: Vec::new(), problem });
+        }
+    };
+    let key = Key::Plugin { name: name.clone() }.to_string();
+    let status = match store.get(&key).await? {
+        Some(there) if there.bytes == bytes => InstallStatus::Unchanged,
+        Some(_) => InstallStatus::Replaced,
+        None => InstallStatus::New,
+    };
+    if status != InstallStatus::Unchanged {
+        store.put(&key, bytes).await?;
+    }
+    remember(store, PluginPlace { store, prefix: layout::PLUGINS }, &plugin, BY, now).await?;
+    Ok(InstallReport {
+        name,
+        status,
+        version: Some(plugin.version().to_owned()),
+        tables: plugin.tables().iter().map(|table| table.name.clone()).collect(),
+        problem: None,
+    })
+}

@@ -1,0 +1,271 @@
+//! What a run did, as data: for people to read as text, for scripts as JSON, and kept under
+//! `runs/`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What can be done about a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Run the same command again.
+    Retry,
+    /// Look at this document.
+    Document,
+    /// Mend this plugin.
+    Plugin,
+    /// Change a setting, a right, the place of something.
+    Setup,
+}
+
+/// Something that went wrong, in words, and who can do something about it.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Problem {
+    /// What can be done.
+    pub action: Action,
+    /// The plugin, if it is one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<String>,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem that is not a plugin's.
+    pub fn new(action: Action, error: impl ToString) -> Self {
+        Problem { action, plugin: None, message: error.to_string() }
+    }
+
+    /// A plugin's problem.
+    pub fn of_plugin(name: &str, error: impl ToString) -> Self {
+        let plugin = Some(name.to_owned());
+        Problem { action: Action::Plugin, plugin, message: error.to_string() }
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(plugin) = &self.plugin {
+            write!(f, "plugin `{plugin}` ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct RunReport {
+    /// The run's name.
+    pub run_id: String,
+    /// What was asked for: `run`, `import`, `transform`.
+    pub command: String,
+    /// Where the store is.
+    pub store: String,
+    /// The host's version.
+    pub host_version: String,
+    /// When it began, RFC 3339.
+    pub started_at: String,
+    /// How long it took, in milliseconds.
+    pub milliseconds: u64,
+    /// What it ended with: 0 all done, 1 something failed.
+    pub exit_status: u8,
+    /// What was brought in.
+    pub imports: Vec<ImportReport>,
+    /// The plugins it had.
+    pub plugins: Vec<PluginReport>,
+    /// What became of each document.
+    pub documents: Vec<DocumentReport>,
+}
+
+/// What became of something to import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImportStatus {
+    /// It waits now.
+    Landed,
+    /// It is there and waits already.
+    Waiting,
+    /// It is there and its tables are stored.
+    Processed,
+    /// It would land.
+    WouldLand,
+    /// It was left alone.
+    Refused,
+}
+
+/// One thing to import.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ImportReport {
+    /// The file.
+    pub source: String,
+    /// What became of it.
+    pub status: ImportStatus,
+    /// The document it is.
+    pub document: Option<String>,
+    /// Its key.
+    pub key: Option<String>,
+    /// The playlist.
+    pub playlist_id: Option<String>,
+    /// The playlist's name, where known.
+    pub playlist_name: Option<String>,
+    /// When it was read, RFC 3339.
+    pub extracted_at: Option<String>,
+    /// Its entries.
+    pub entries: Option<usize>,
+    /// Whether these are all, where that can be told.
+    pub complete: Option<bool>,
+    /// Why it was refused.
+    pub problem: Option<Problem>,
+}
+
+/// How a plugin took part in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PluginStatus {
+    /// As it lies among the plugins.
+    Active,
+    /// An older version stood in for the one there.
+    Fallback,
+    /// Not at all.
+    Refused,
+}
+
+/// One plugin.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct PluginReport {
+    /// Its name.
+    pub name: String,
+    /// How it took part.
+    pub status: PluginStatus,
+    /// The version that ran.
+    pub version: Option<String>,
+    /// The SHA-256 of the file that ran, or that was refused.
+    pub sha256: String,
+    /// The tables it fills.
+    pub tables: Vec<String>,
+    /// Why the file among the plugins was refused.
+    pub problem: Option<Problem>,
+}
+
+/// What became of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DocumentStatus {
+    /// Its tables are stored.
+    Stored,
+    /// It waits, as before.
+    Waiting,
+    /// No plugin could read it; it was put aside.
+    Failed,
+    /// It is there already, under another time; the copy was taken away.
+    Known,
+    /// Another run moved it meanwhile.
+    Gone,
+}
+
+/// One document.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct DocumentReport {
+    /// Where it was.
+    pub key: String,
+    /// Where it is.
+    pub now_at: Option<String>,
+    /// What became of it.
+    pub status: DocumentStatus,
+    /// The document, if it is one.
+    pub document: Option<String>,
+    /// The playlist's name, where known.
+    pub playlist_name: Option<String>,
+    /// Its entries.
+    pub entries: usize,
+    /// The tables stored.
+    pub tables: Vec<TableReport>,
+    /// The plugins that said it is not for them.
+    pub unsupported: Vec<String>,
+    /// How many entries were passed over, by reason.
+    pub skipped: BTreeMap<String, usize>,
+    /// Which, up to the limit.
+    pub skips: Vec<SkipReport>,
+    /// What is odd.
+    pub warnings: Vec<String>,
+    /// What went wrong.
+    pub problems: Vec<Problem>,
+}
+
+/// An entry that was passed over.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+pub struct SkipReport {
+    /// Its position, from 1.
+    pub position: u32,
+    /// Why.
+    pub reason: String,
+}
+
+/// The rows of one table.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct TableReport {
+    /// The table.
+    pub table: String,
+    /// Who made them.
+    pub plugin: String,
+    /// How many.
+    pub rows: u64,
+    /// Whether its rows are told apart by a key: one that has none is about the whole document.
+    pub keyed: bool,
+    /// Where they are.
+    pub key: String,
+    /// Values of which line breaks became a space.
+    pub line_breaks_replaced: u64,
+}
+
+impl DocumentReport {
+    /// A document of which nothing is known but its key.
+    pub fn new(key: String) -> Self {
+        DocumentReport {
+            now_at: Some(key.clone()),
+            key,
+            status: DocumentStatus::Waiting,
+            document: None,
+            playlist_name: None,
+            entries: 0,
+            tables: Vec::new(),
+            unsupported: Vec::new(),
+            skipped: BTreeMap::new(),
+            skips: Vec::new(),
+            warnings: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// Whether none of its entries gave a row. Tables without a key don't count: they have a row
+    /// about the document, whatever is in it.
+    pub fn is_empty(&self) -> bool {
+        let only_unkeyed = self.tables.iter().all(|table| !table.keyed);
+        let mut counted = self.tables.iter().filter(|table| table.keyed || only_unkeyed);
+        self.status == DocumentStatus::Stored
+            && self.entries > 0
+            && counted.all(|table| table.rows == 0)
+    }
+}
+
+impl RunReport {
+    /// The exit status that this run has earned.
+    pub fn judge(&self, empty: Empty) -> u8 {
+        let import_failed = self.imports.iter().any(|import| import.problem.is_some());
+        let plugin_failed = self.plugins.iter().any(|plugin| plugin.problem.is_some());
+        let document_failed = self.documents.iter().any(|document| {
+            !document.problems.is_empty() || (empty == Empty::Fails && document.is_empty())
+        });
+        u8::from(import_failed || plugin_failed || document_failed)
+    }
+}
+
+/// What it means that no entry of a document gave a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Empty {
+    /// Something is wrong.
+    Fails,
+    /// It may be so.
+    Allowed,
+}

@@ -1,0 +1,389 @@
+//! One document: its rows to the tables, then its move. The move is the commit.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{
+    active::{ActivePlugin, Target},
+    landing::{LandError, is_same},
+    lineage::{Lineage, Maker, TableFile},
+    report::{Action, DocumentReport, DocumentStatus, Problem, SkipReport, TableReport},
+};
+use crate::{
+    batch::RawExtraction,
+    config::{HOST_VERSION, Limits},
+    document::{Document, DocumentId, Origin, Refused, TimeSource, sha256},
+    layout::{Format, Key, Stage},
+    plugin::CallError,
+    store::{Created, Listed, Object, Store, StoreError, list_all, update},
+    table::{Table, Written, validate, write_csv},
+};
+
+/// What all documents of a run have in common.
+pub struct Workshop<'s> {
+    /// The store.
+    pub store: &'s dyn Store,
+    /// The plugins.
+    pub plugins: Arc<Vec<ActivePlugin>>,
+    /// Whether no plugin is missing.
+    pub whole: bool,
+    /// The limits.
+    pub limits: Limits,
+}
+
+/// What became of a document, and what its table files were made of.
+pub struct Outcome {
+    /// For the report.
+    pub report: DocumentReport,
+    /// The lineage, if tables were stored.
+    pub lineage: Option<(DocumentId, Lineage)>,
+}
+
+/// Takes a document to its tables.
+pub async fn transform(workshop: &Workshop<'_>, listed: &Listed) -> Outcome {
+    let mut outcome =
+        Outcome { report: DocumentReport::new(listed.key.clone()), lineage: None };
+    if let Err(error) = steps(workshop, listed, &mut outcome).await {
+        outcome.report.problems.push(Problem::new(Action::Retry, error));
+    }
+    outcome
+}
+
+async fn steps(
+    workshop: &Workshop<'_>,
+    listed: &Listed,
+    outcome: &mut Outcome,
+) -> Result<(), StoreError> {
+    let (store, limits, report) = (workshop.store, &workshop.limits, &mut outcome.report);
+    let max = limits.document_bytes;
+    if listed.size > max {
+        let error = Refused::TooLarge { bytes: listed.size, max };
+        report.problems.push(Problem::new(Action::Document, error));
+        return Ok(());
+    }
+    let Some(object) = store.get(&listed.key).await? else {
+        report.status = DocumentStatus::Gone;
+        return Ok(());
+    };
+    let Ok(key) = listed.key.parse::<Key>() else { return Ok(()) };
+    let (document, time, results) = match work(workshop, &key, &object).await {
+        Ok(worked) => worked,
+        Err(refused) => return put_aside(store, &key, &object, refused, report).await,
+    };
+    describe(report, &document);
+    if let Some(there) = imported_before(store, &key, &document, time).await? {
+        store.delete_if(&listed.key, &object.tag).await?;
+        report.status = DocumentStatus::Known;
+        report.now_at = Some(there);
+        return Ok(());
+    }
+    let files = store_tables(store, document.id(), results, limits, report).await?;
+    if !files.is_empty() {
+        let lineage = keep_lineage(store, &document, &files).await?;
+        outcome.lineage = Some((document.id().clone(), lineage));
+    }
+    report.problems.extend(why_not_whole(workshop, report));
+    if report.problems.is_empty() {
+        commit(store, &key, &object, &document, report).await?;
+    }
+    Ok(())
+}
+
+/// Why a document that no plugin failed on is not done all the same.
+fn why_not_whole(workshop: &Workshop<'_>, report: &DocumentReport) -> Option<Problem> {
+    let message = if !report.problems.is_empty() {
+        return None;
+    } else if workshop.plugins.is_empty() {
+        "waits, since no plugin can be used"
+    } else if !workshop.whole {
+        "waits for the plugin that is refused; what the others made is stored"
+    } else if report.unsupported.len() == workshop.plugins.len() {
+        "waits, since every plugin says that it is not for it"
+    } else {
+        return None;
+    };
+    Some(Problem::new(Action::Plugin, message))
+}
+
+/// The document that somebody else's file is, if it came before at another time: its own time is
+/// only assumed.
+async fn imported_before(
+    store: &dyn Store,
+    key: &Key,
+    document: &Document,
+    time: TimeSource,
+) -> Result<Option<String>, StoreError> {
+    let id = document.id();
+    if !matches!(key, Key::Foreign { stage: Stage::ToProcess, .. }) || time == TimeSource::Stated {
+        return Ok(None);
+    }
+    for stage in [Stage::Processed, Stage::ToProcess] {
+        let prefix = format!("{}{}/", stage.prefix(), id.playlist_id);
+        for listed in list_all(store, &prefix).await? {
+            if let Ok(other @ Key::Raw { .. }) = listed.key.parse::<Key>()
+                && matches!(&other, Key::Raw { document, .. } if document.hash8 == id.hash8)
+                && matches!(is_same(store, &other, document).await, Ok(true))
+            {
+                return Ok(Some(listed.key));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// What one plugin made of a document.
+type ByPlugin = (ActivePlugin, Result<Made, Problem>);
+
+/// Rows that are ready to be stored, or none since the document is not for the plugin.
+enum Made {
+    Files { files: Vec<(Target, Table, Written)>, skips: Vec<SkipReport> },
+    Unsupported,
+}
+
+/// All that takes time and touches nothing: reading, the plugins, checking, encoding.
+async fn work(
+    workshop: &Workshop<'_>,
+    key: &Key,
+    object: &Object,
+) -> Result<(Document, TimeSource, Vec<ByPlugin>), Refused> {
+    let (plugins, limits) = (workshop.plugins.clone(), workshop.limits.clone());
+    let (name, modified, bytes) = (key.file_name(), object.modified, object.bytes.clone());
+    let worked = tokio::task::spawn_blocking(move || {
+        let origin = Origin { name: &name, modified, playlist: None, extracted_at: None };
+        let (document, time) = Document::read(&bytes, &origin, &limits)?;
+        let results = plugins
+            .iter()
+            .map(|active| (active.clone(), run_plugin(active, &document, &limits)))
+            .collect();
+        Ok((document, time, results))
+    });
+    match worked.await {
+        Ok(worked) => worked,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+fn run_plugin(
+    active: &ActivePlugin,
+    document: &Document,
+    limits: &Limits,
+) -> Result<Made, Problem> {
+    let plugin = &active.plugin;
+    let extraction = match plugin.extract(document) {
+        Ok(extraction) => extraction,
+        Err(CallError::Unsupported { reason }) => {
+            tracing::info!(plugin = plugin.name(), "passes the document over: {reason}");
+            return Ok(Made::Unsupported);
+        }
+        Err(error) => return Err(Problem::of_plugin(plugin.name(), error)),
+    };
+    let RawExtraction { skips, .. } = &extraction;
+    let skip = |(position, reason): &(u32, String)| SkipReport {
+        position: *position,
+        reason: reason.clone(),
+    };
+    let skips = skips.iter().map(skip).collect();
+    let tables = validate(plugin.tables(), extraction, limits)
+        .map_err(|invalid| Problem::of_plugin(plugin.name(), invalid))?;
+    let files = active.targets.iter().zip(tables).map(|(target, table)| {
+        let table = table.with_missing(&target.missing);
+        let written = write_csv(&table, document.id());
+        (target.clone(), table, written)
+    });
+    Ok(Made::Files { files: files.collect(), skips })
+}
+
+/// Stores what the plugins made, plugin by plugin.
+async fn store_tables(
+    store: &dyn Store,
+    document: &DocumentId,
+    results: Vec<ByPlugin>,
+    limits: &Limits,
+    report: &mut DocumentReport,
+) -> Result<Vec<TableFile>, StoreError> {
+    let mut stored = Vec::new();
+    let mut skipped = BTreeSet::new();
+    for (active, result) in results {
+        let plugin = &active.plugin;
+        let (files, skips) = match result {
+            Ok(Made::Files { files, skips }) => (files, skips),
+            Ok(Made::Unsupported) => {
+                report.unsupported.push(plugin.name().to_owned());
+                continue;
+            }
+            Err(problem) => {
+                report.problems.push(problem);
+                continue;
+            }
+        };
+        skipped.extend(skips);
+        for (target, table, written) in files {
+            let key = Key::TableFile {
+                table: table.schema().name.clone(),
+                generation: target.generation,
+                format: Format::Csv,
+                document: document.clone(),
+            };
+            store.put(&key.to_string(), &written.bytes).await?;
+            let file = table_file(&key, &table, &written, Maker::from(&**plugin));
+            report.tables.push(TableReport {
+                table: file.table.clone(),
+                plugin: plugin.name().to_owned(),
+                rows: file.rows,
+                keyed: !table.schema().key.is_empty(),
+                key: file.key.clone(),
+                line_breaks_replaced: written.line_breaks_replaced,
+            });
+            stored.push(file);
+        }
+    }
+    // Plugins that walk the entries alike pass over the same ones.
+    for skip in &skipped {
+        *report.skipped.entry(skip.reason.clone()).or_default() += 1;
+    }
+    let kept = usize::try_from(limits.skips_kept).unwrap_or(usize::MAX);
+    report.skips = skipped.into_iter().take(kept).collect();
+    Ok(stored)
+}
+
+fn table_file(key: &Key, table: &Table, written: &Written, plugin: Maker) -> TableFile {
+    let nulls: BTreeMap<_, _> =
+        table.nulls().map(|(column, nulls)| (column.to_owned(), nulls as u64)).collect();
+    TableFile {
+        key: key.to_string(),
+        table: table.schema().name.clone(),
+        format: Format::Csv,
+        rows: table.rows() as u64,
+        nulls,
+        sha256: sha256(&written.bytes),
+        plugin,
+        host_version: HOST_VERSION.to_owned(),
+    }
+}
+
+async fn keep_lineage(
+    store: &dyn Store,
+    document: &Document,
+    files: &[TableFile],
+) -> Result<Lineage, StoreError> {
+    let key = Key::Lineage { document: document.id().clone() }.to_string();
+    let id = document.id().to_string();
+    let mut kept = Lineage::merged(None, &id, files);
+    update(store, &key, |current| {
+        kept = Lineage::merged(current, &id, files);
+        let bytes = kept.to_bytes();
+        Ok::<_, StoreError>((current != Some(bytes.as_slice())).then_some(bytes))
+    })
+    .await?;
+    Ok(kept)
+}
+
+/// Moves the document to where its tables say it is.
+async fn commit(
+    store: &dyn Store,
+    key: &Key,
+    object: &Object,
+    document: &Document,
+    report: &mut DocumentReport,
+) -> Result<(), StoreError> {
+    let processed = Key::Raw { stage: Stage::Processed, document: document.id().clone() };
+    if *key != processed {
+        let in_place = match key {
+            Key::Raw { document: id, .. } if id == document.id() => object.bytes.clone(),
+            _ => document.to_bytes(),
+        };
+        let created = store.put_new(&processed.to_string(), &in_place).await?;
+        if created == Created::Exists
+            && let Some(problem) = conflict(store, &processed, document).await?
+        {
+            report.problems.push(problem);
+            return Ok(());
+        }
+        store.delete_if(&key.to_string(), &object.tag).await?;
+        if let Key::Raw { stage: Stage::Failed, .. } | Key::Foreign { stage: Stage::Failed, .. } = key
+        {
+            forget_reason(store, key).await?;
+        }
+    }
+    report.status = DocumentStatus::Stored;
+    report.now_at = Some(processed.to_string());
+    Ok(())
+}
+
+/// What is wrong with the document that has this one's place; nothing if it is the same.
+async fn conflict(
+    store: &dyn Store,
+    key: &Key,
+    document: &Document,
+) -> Result<Option<Problem>, StoreError> {
+    let location = store.location(&key.to_string());
+    let message = match is_same(store, key, document).await {
+        Ok(_) => return Ok(None),
+        Err(LandError::Store(error)) => return Err(error),
+        Err(LandError::Other { .. }) => {
+            format!("another document has its name already: {location} (compare the two, and take one away)")
+        }
+        Err(LandError::Unreadable { error, .. }) => {
+            format!("{location} is in its place and can't be read: {error}")
+        }
+    };
+    Ok(Some(Problem::new(Action::Document, message)))
+}
+
+async fn forget_reason(store: &dyn Store, key: &Key) -> Result<(), StoreError> {
+    let reason = key.failed_reason().to_string();
+    if let Some(object) = store.get(&reason).await? {
+        store.delete_if(&reason, &object.tag).await?;
+    }
+    Ok(())
+}
+
+/// Deals with bytes that are no document: aside with what no plugin could ever read, the rest
+/// stays where it is.
+async fn put_aside(
+    store: &dyn Store,
+    key: &Key,
+    object: &Object,
+    refused: Refused,
+    report: &mut DocumentReport,
+) -> Result<(), StoreError> {
+    let problem = Problem::new(Action::Document, &refused);
+    let waits = key.to_string().starts_with(Stage::ToProcess.prefix());
+    if waits && refused.is_final() {
+        let failed = key.failed().to_string();
+        let reason = serde_json::json!({
+            "key": key.to_string(),
+            "problem": problem.message,
+            "host_version": HOST_VERSION,
+        });
+        let mut reason = serde_json::to_vec_pretty(&reason).unwrap_or_default();
+        reason.push(b'\n');
+        store.put(&key.failed_reason().to_string(), &reason).await?;
+        let created = store.put_new(&failed, &object.bytes).await?;
+        let other = match created {
+            Created::New => false,
+            Created::Exists => {
+                store.get(&failed).await?.is_none_or(|there| there.bytes != object.bytes)
+            }
+        };
+        if other {
+            let location = store.location(&failed);
+            let message = format!("it can't be put aside, since something else is at {location} (take that away)");
+            report.problems.push(Problem::new(Action::Document, message));
+        } else {
+            store.delete_if(&key.to_string(), &object.tag).await?;
+            report.status = DocumentStatus::Failed;
+            report.now_at = Some(failed);
+        }
+    }
+    report.problems.push(problem);
+    Ok(())
+}
+
+fn describe(report: &mut DocumentReport, document: &Document) {
+    report.document = Some(document.id().to_string());
+    report.playlist_name = document.playlist_name().map(str::to_owned);
+    report.entries = document.entries();
+}

@@ -1,0 +1,256 @@
+//! One call of a plugin: a fresh instance, the limits on, and an end that has a name.
+
+use std::sync::Arc;
+
+use wasmtime::{Store, Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use super::{
+    Plugin,
+    bindings::{
+        exports::spotify_etl::plugin::transform as exported, spotify_etl::plugin::types as wit,
+    },
+    sandbox::{self, Guest, Surroundings},
+};
+use crate::{
+    batch::{RawBatch, RawColumn, RawExtraction, RawValues},
+    config::Bytes,
+    document::Document,
+};
+
+/// How many of a plugin's functions an error names.
+const FRAMES_MAX: usize = 6;
+/// How much of what a plugin wrote before it ended an error quotes, in characters.
+const QUOTE_CHARACTERS_MAX: usize = 600;
+
+impl Plugin {
+    /// Hands a document to the plugin. Blocks while it works.
+    ///
+    /// # Errors
+    ///
+    /// What the plugin says of the document, or how the call ended.
+    pub fn extract(&self, document: &Document) -> Result<RawExtraction, CallError> {
+        let id = document.id();
+        let seconds = id.extracted_at.moment().unix_timestamp();
+        let seed = format!("{id}-{}", document.sha256());
+        let surroundings =
+            Surroundings { unix_seconds: u64::try_from(seconds).unwrap_or(0), seed: &seed };
+        let handed = wit::Document {
+            playlist_id: id.playlist_id.to_string(),
+            playlist_name: document.playlist_name().map(str::to_owned),
+            playlist_owner: document.playlist_owner().map(str::to_owned),
+            snapshot_id: document.snapshot_id().map(str::to_owned),
+            extracted_at: seconds,
+            complete: document.complete(),
+            media_type: wit::MediaType::Json,
+            pages: document.pages().to_vec(),
+        };
+        let extraction = self.call(surroundings, |transform, store| {
+            transform.call_extract(store, &handed)
+        })?;
+        match extraction {
+            Ok(extraction) => Ok(extraction.into()),
+            Err(wit::Failure::Malformed(reason)) => Err(CallError::Malformed { reason }),
+            Err(wit::Failure::Unsupported(reason)) => Err(CallError::Unsupported { reason }),
+        }
+    }
+
+    /// Asks the plugin what it is.
+    pub(super) fn describe(&self) -> Result<wit::Info, CallError> {
+        let surroundings = Surroundings { unix_seconds: 0, seed: "describe" };
+        self.call(surroundings, |transform, store| transform.call_describe(store))
+    }
+
+    fn call<T>(
+        &self,
+        surroundings: Surroundings<'_>,
+        call: impl FnOnce(&exported::Guest, &mut Store<Guest>) -> wasmtime::Result<T>,
+    ) -> Result<T, CallError> {
+        let mut store = sandbox::store(&self.engine, &self.name, surroundings, &self.limits);
+        let result = self
+            .pre
+            .instantiate(&mut store)
+            .and_then(|plugin| call(plugin.spotify_etl_plugin_transform(), &mut store));
+        let written = String::from_utf8_lossy(&store.data().output.contents()).into_owned();
+        match result {
+            Ok(value) => {
+                for line in written.lines() {
+                    tracing::info!(plugin = self.name, "{}", line.escape_debug());
+                }
+                Ok(value)
+            }
+            Err(error) => Err(self.ending(error, &store, &written)),
+        }
+    }
+
+    /// Gives a name to the end of a call.
+    fn ending(&self, error: wasmtime::Error, store: &Store<Guest>, written: &str) -> CallError {
+        let at = frames(&error);
+        let memory_max = self.limits.guest_memory_bytes;
+        if let Some(bytes) = store.data().memory.refused_bytes {
+            return CallError::Memory { bytes, max: memory_max, at };
+        }
+        if error.downcast_ref::<I32Exit>().is_some() {
+            return CallError::Exit { at, written: quote(written) };
+        }
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => {
+                return CallError::Time { seconds_max: self.limits.call_seconds, at };
+            }
+            Some(Trap::StackOverflow) => return CallError::Stack { at },
+            Some(Trap::MemoryOutOfBounds) if at.len() >= FRAMES_MAX => {
+                return CallError::Stack { at };
+            }
+            _ => {}
+        }
+        // The type of this error is not public.
+        if error.root_cause().to_string().contains("fuel allocated for hostcalls") {
+            return CallError::Output { max: self.limits.output_bytes };
+        }
+        if let Some(message) = panic_message(written) {
+            return CallError::Panic { message, at };
+        }
+        CallError::Trap { cause: Arc::new(error), at, written: quote(written) }
+    }
+}
+
+/// What a panic in Rust leaves on standard error.
+fn panic_message(written: &str) -> Option<String> {
+    let (_, message) = written.split_once("panicked at ")?;
+    let message = message.split("\nnote: ").next().unwrap_or(message).trim();
+    let (place, message) = message.split_once(":\n").unwrap_or(("", message));
+    let place = if place.is_empty() { String::new() } else { format!(" at {place}") };
+    Some(format!("`{}`{place}", quote(message)))
+}
+
+fn quote(text: &str) -> String {
+    let text = text.trim();
+    let cut: String = text.chars().take(QUOTE_CHARACTERS_MAX).collect();
+    let more = if cut.len() < text.len() { "..." } else { "" };
+    format!("{}{more}", cut.replace(char::is_control, " "))
+}
+
+/// The plugin's own functions that were running, innermost first.
+fn frames(error: &wasmtime::Error) -> Vec<String> {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
+    let name = |frame: &wasmtime::FrameInfo| {
+        // Without the hash that compilers add.
+        let name = frame.func_name().map(|name| format!("{:#}", rustc_demangle::demangle(name)));
+        name.unwrap_or_else(|| format!("function {}", frame.func_index()))
+    };
+    let of_runtime = |name: &String| {
+        ["std::", "core::", "alloc::", "__rust", "rust_", "abort", "<alloc::", "<std::", "<core::"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    };
+    let names = backtrace.frames().iter().map(name).filter(|name| !of_runtime(name));
+    names.take(FRAMES_MAX).collect()
+}
+
+impl From<wit::Extraction> for RawExtraction {
+    fn from(extraction: wit::Extraction) -> Self {
+        let skip = |wit::Skip { position, reason }| (position, reason);
+        RawExtraction {
+            batches: extraction.batches.into_iter().map(RawBatch::from).collect(),
+            skips: extraction.skips.into_iter().map(skip).collect(),
+        }
+    }
+}
+
+impl From<wit::Batch> for RawBatch {
+    fn from(batch: wit::Batch) -> Self {
+        let column = |column: wit::PackedColumn| RawColumn {
+            values: match column.values {
+                wit::Values::Text(wit::TextValues { text, ends }) => RawValues::Text { text, ends },
+                wit::Values::Int64(values) => RawValues::Int64(values),
+                wit::Values::Float64(values) => RawValues::Float64(values),
+                wit::Values::Boolean(values) => RawValues::Boolean(values),
+                wit::Values::Date(values) => RawValues::Date(values),
+                wit::Values::Timestamp(values) => RawValues::Timestamp(values),
+            },
+            nulls: column.nulls,
+        };
+        RawBatch { columns: batch.columns.into_iter().map(column).collect() }
+    }
+}
+
+/// How a call ended, other than with rows. Reads on after the plugin's name.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CallError {
+    /// The plugin can't read the document.
+    #[error("says the document is malformed: `{}`", quote(.reason))]
+    Malformed {
+        /// The plugin's words.
+        reason: String,
+    },
+    /// The document is not for this plugin.
+    #[error("says the document is not for it: `{}`", quote(.reason))]
+    Unsupported {
+        /// The plugin's words.
+        reason: String,
+    },
+    /// A panic.
+    #[error("panicked: {message}{}", within(.at))]
+    Panic {
+        /// What it said, and where.
+        message: String,
+        /// The functions that were running.
+        at: Vec<String>,
+    },
+    /// Over the time limit.
+    #[error("was stopped after {seconds_max} s, the limit for a call (raise it with --limit call_seconds=...){}", within(.at))]
+    Time {
+        /// The limit.
+        seconds_max: u64,
+        /// The functions that were running.
+        at: Vec<String>,
+    },
+    /// Over the memory limit.
+    #[error("wanted {} of memory, and the limit is {} (raise it with --limit guest_memory_bytes=...){}", Bytes(*.bytes), Bytes(*.max), within(.at))]
+    Memory {
+        /// What it wanted in all.
+        bytes: u64,
+        /// The limit.
+        max: u64,
+        /// The functions that were running.
+        at: Vec<String>,
+    },
+    /// Calls within calls without end.
+    #[error("overflowed its stack: functions call one another without end{}", within(.at))]
+    Stack {
+        /// The functions that were running.
+        at: Vec<String>,
+    },
+    /// Over the output limit.
+    #[error("returned more than {}, the limit for the output of a call (raise it with --limit output_bytes=...)", Bytes(*.max))]
+    Output {
+        /// The limit.
+        max: u64,
+    },
+    /// It ended the program.
+    #[error("ended itself instead of returning{}{}", within(.at), after(.written))]
+    Exit {
+        /// The functions that were running.
+        at: Vec<String>,
+        /// What it had written.
+        written: String,
+    },
+    /// Any other trap.
+    #[error("failed: {}{}{}", .cause.root_cause(), within(.at), after(.written))]
+    Trap {
+        /// What WebAssembly says.
+        cause: Arc<wasmtime::Error>,
+        /// The functions that were running.
+        at: Vec<String>,
+        /// What it had written.
+        written: String,
+    },
+}
+
+fn within(at: &[String]) -> String {
+    if at.is_empty() { String::new() } else { format!(", in {}", at.join(" < ")) }
+}
+
+fn after(written: &str) -> String {
+    if written.is_empty() { String::new() } else { format!(", having written `{written}`") }
+}

@@ -1,0 +1,327 @@
+//! WebAssembly plugins: the engine that runs them, what one is before it runs, and one call.
+//!
+//! The only module that knows `wasmtime`. It knows nothing of table files: what a call returns is
+//! handed on as it is.
+
+mod call;
+mod conformance;
+mod sandbox;
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use wasmtime::{Cache, CacheConfig, Config, component::Component};
+
+use crate::{
+    config::{Bytes, Limits},
+    document::sha256,
+    schema::{self, Column, ColumnType, Scope, TableSchema},
+};
+
+pub use call::CallError;
+use sandbox::Guest;
+
+/// The bindings of `wit/plugin.wit`, host side.
+mod bindings {
+    #![allow(missing_docs, reason = "generated")]
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "plugin",
+        include_component_type: true,
+    });
+}
+
+use bindings::spotify_etl::plugin::types as wit;
+
+/// The interface that plugins implement, as they must name it.
+pub const INTERFACE: &str = "spotify-etl:plugin/transform@0.1.0";
+
+/// How often running plugins are looked at for their time being up.
+const TICK: Duration = Duration::from_millis(10);
+
+/// What runs plugins.
+pub struct Engine {
+    engine: wasmtime::Engine,
+    linker: wasmtime::component::Linker<Guest>,
+    limits: Limits,
+}
+
+/// A plugin that was compiled, checked, and has said what it is.
+pub struct Plugin {
+    name: String,
+    sha256: String,
+    bytes: u64,
+    compiled_in: Duration,
+    imports: Vec<String>,
+    info: Info,
+    engine: wasmtime::Engine,
+    pre: bindings::PluginPre<Guest>,
+    limits: Limits,
+}
+
+/// What a plugin says of itself.
+#[derive(Clone, Debug, PartialEq)]
+struct Info {
+    version: String,
+    reads: Option<Vec<String>>,
+    tables: Vec<TableSchema>,
+}
+
+impl Engine {
+    /// An engine that keeps compiled plugins in a folder, if one is given.
+    ///
+    /// # Errors
+    ///
+    /// If the folder can't be used, or the machine can't run WebAssembly.
+    pub fn new(limits: &Limits, cache: Option<&Path>) -> Result<Self, EngineError> {
+        let mut config = Config::new();
+        // Whatever a later release has on by default, a plugin gets no more than this. NaNs are
+        // made equal so that the same document gives the same bytes on every processor.
+        config
+            .wasm_component_model(true)
+            .concurrency_support(false)
+            .wasm_relaxed_simd(false)
+            .cranelift_nan_canonicalization(true)
+            .epoch_interruption(true);
+        if let Some(folder) = cache {
+            let mut settings = CacheConfig::new();
+            settings.with_directory(folder);
+            config.cache(Some(Cache::new(settings).map_err(|source| EngineError::Cache {
+                folder: folder.display().to_string(),
+                source,
+            })?));
+        }
+        let engine = wasmtime::Engine::new(&config).map_err(EngineError::Setup)?;
+        let linker = sandbox::linker(&engine).map_err(EngineError::Setup)?;
+        tick(&engine);
+        Ok(Engine { engine, linker, limits: limits.clone() })
+    }
+
+    /// Compiles a plugin, checks it against the interface, and asks it what it is.
+    ///
+    /// # Errors
+    ///
+    /// Says why it can't be used, and who can do something about it.
+    pub fn load(&self, name: &str, bytes: &[u8]) -> Result<Plugin, Refusal> {
+        let started = Instant::now();
+        self.check_bytes(bytes)?;
+        conformance::check(bytes)?;
+        let component = Component::from_binary(&self.engine, bytes).map_err(Refusal::Invalid)?;
+        let wanted = component.resources_required().map_or(0, |needs| {
+            needs.max_initial_memory_size.unwrap_or(0).saturating_mul(u64::from(needs.num_memories))
+        });
+        if wanted > self.limits.guest_memory_bytes {
+            let max = self.limits.guest_memory_bytes;
+            return Err(Refusal::InitialMemory { bytes: wanted, max });
+        }
+        let pre = self.linker.instantiate_pre(&component).map_err(Refusal::Link)?;
+        let pre = bindings::PluginPre::new(pre).map_err(Refusal::Link)?;
+        let types = component.component_type();
+        let imports = types.imports(&self.engine).map(|(name, _)| name.to_owned()).collect();
+        let mut plugin = Plugin {
+            name: name.to_owned(),
+            sha256: sha256(bytes),
+            bytes: bytes.len() as u64,
+            compiled_in: started.elapsed(),
+            imports,
+            info: Info { version: String::new(), reads: None, tables: Vec::new() },
+            engine: self.engine.clone(),
+            pre,
+            limits: self.limits.clone(),
+        };
+        plugin.info = plugin.describe().map_err(Refusal::Describe)?.into();
+        let faults = plugin.info.faults();
+        if faults.is_empty() { Ok(plugin) } else { Err(Refusal::Schema { faults }) }
+    }
+
+    /// What can be told without compiling.
+    fn check_bytes(&self, bytes: &[u8]) -> Result<(), Refusal> {
+        let (size, max) = (bytes.len() as u64, self.limits.plugin_bytes);
+        if size > max {
+            return Err(Refusal::TooLarge { bytes: size, max });
+        }
+        if size == 0 {
+            return Err(Refusal::Empty);
+        }
+        if wasmtime::Engine::detect_precompiled(bytes).is_some() {
+            return Err(Refusal::Precompiled);
+        }
+        match bytes {
+            [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
+            [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(Refusal::CoreModule),
+            _ => Err(Refusal::NotWasm),
+        }
+    }
+}
+
+/// Moves the engine's clock on, for as long as anybody uses it.
+fn tick(engine: &wasmtime::Engine) {
+    let engine = engine.weak();
+    std::thread::spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(TICK);
+        }
+    });
+}
+
+impl Plugin {
+    /// Its name: that of its file, without `.wasm`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The SHA-256 of its file.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// The size of its file in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How long checking and compiling took, or fetching what was compiled before.
+    pub fn compiled_in(&self) -> Duration {
+        self.compiled_in
+    }
+
+    /// What it imports.
+    pub fn imports(&self) -> &[String] {
+        &self.imports
+    }
+
+    /// Its version, as its author counts.
+    pub fn version(&self) -> &str {
+        &self.info.version
+    }
+
+    /// What it looks at in a page; none: at everything.
+    pub fn reads(&self) -> Option<&[String]> {
+        self.info.reads.as_deref()
+    }
+
+    /// The tables that it fills.
+    pub fn tables(&self) -> &[TableSchema] {
+        &self.info.tables
+    }
+}
+
+impl Info {
+    fn faults(&self) -> Vec<String> {
+        let mut faults = schema::faults(&self.tables);
+        let plain = |text: &str| !text.chars().any(char::is_control) && text.len() <= 64;
+        if self.version.is_empty() || !plain(&self.version) {
+            faults.push("the version must be a word of 1 to 64 characters".to_owned());
+        }
+        faults
+    }
+}
+
+impl From<wit::Info> for Info {
+    fn from(info: wit::Info) -> Self {
+        let tables = info.tables.into_iter().map(TableSchema::from).collect();
+        Info { version: info.version, reads: info.reads, tables }
+    }
+}
+
+impl From<wit::Table> for TableSchema {
+    fn from(table: wit::Table) -> Self {
+        let column = |column: wit::Column| Column {
+            name: column.name,
+            column_type: match column.type_ {
+                wit::ColumnType::Text => ColumnType::Text,
+                wit::ColumnType::Int64 => ColumnType::Int64,
+                wit::ColumnType::Float64 => ColumnType::Float64,
+                wit::ColumnType::Boolean => ColumnType::Boolean,
+                wit::ColumnType::Date => ColumnType::Date,
+                wit::ColumnType::Timestamp => ColumnType::Timestamp,
+            },
+            nullable: column.nullable,
+            description: column.description,
+        };
+        TableSchema {
+            name: table.name,
+            description: table.description,
+            scope: match table.scope {
+                wit::Scope::Snapshot => Scope::Snapshot,
+                wit::Scope::Entity => Scope::Entity,
+            },
+            columns: table.columns.into_iter().map(column).collect(),
+            key: table.key,
+        }
+    }
+}
+
+/// Why plugins can't be run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The folder for compiled plugins.
+    #[error("could not use `{folder}` to keep compiled plugins (name another with --cache-dir, or `none`)")]
+    Cache {
+        /// The folder.
+        folder: String,
+        /// Why.
+        source: wasmtime::Error,
+    },
+    /// The machine.
+    #[error("WebAssembly can't be run on this machine")]
+    Setup(#[source] wasmtime::Error),
+}
+
+/// Why a file is not used as a plugin.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// No bytes.
+    #[error("the file is empty (upload it again)")]
+    Empty,
+    /// Not WebAssembly at all.
+    #[error("not WebAssembly: it does not begin with `\\0asm` (a plugin is a component built for wasm32-wasip2)")]
+    NotWasm,
+    /// WebAssembly of the older kind.
+    #[error("a core module, not a component (its author builds it for wasm32-wasip2, or wraps it with `wasm-tools component new`)")]
+    CoreModule,
+    /// Machine code.
+    #[error("precompiled machine code, which is never run (upload the .wasm that it was made of)")]
+    Precompiled,
+    /// Over the limit.
+    #[error("{} is over the limit of {} for a plugin (raise it with --limit plugin_bytes=...)", Bytes(*.bytes), Bytes(*.max))]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// Damaged.
+    #[error("not a whole or valid component: {0:#} (upload it again, or have its author build it again)")]
+    Invalid(wasmtime::Error),
+    /// It is a component, of another interface.
+    #[error("{}", .problems.join("; "))]
+    Interface {
+        /// Everything that departs from the interface, in words.
+        problems: Vec<String>,
+    },
+    /// It conforms, and yet can't be linked.
+    #[error("it can't be linked with this host: {0:#} (have its author build it against this host's wit/)")]
+    Link(wasmtime::Error),
+    /// It asks for more memory than it may have.
+    #[error("it asks for {} of memory at once, and the limit is {} (raise it with --limit guest_memory_bytes=...)", Bytes(*.bytes), Bytes(*.max))]
+    InitialMemory {
+        /// What it asks for.
+        bytes: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// It could not say what it is.
+    #[error("asked what it is, it {0}")]
+    Describe(CallError),
+    /// What it says it is makes no tables.
+    #[error("it declares tables that can't be: {}", .faults.join("; "))]
+    Schema {
+        /// Every fault.
+        faults: Vec<String>,
+    },
+}

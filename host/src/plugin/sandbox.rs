@@ -1,0 +1,222 @@
+//! What a plugin finds around it: memory up to a limit, a log, and a WASI with nothing behind it.
+
+use std::time::Duration;
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use wasmtime::{
+    ResourceLimiter, Store,
+    component::{HasData, Linker, Resource, ResourceTable},
+};
+use wasmtime_wasi::{
+    WasiCtx, WasiCtxView, WasiView,
+    clocks::HostWallClock,
+    p2::{
+        DynPollable, Pollable, add_to_linker_sync,
+        bindings::clocks::monotonic_clock,
+        pipe::MemoryOutputPipe,
+        subscribe,
+    },
+};
+
+use super::bindings::spotify_etl::plugin::log;
+use crate::{config::Limits, document::sha256};
+
+/// How many things (streams, timers) a plugin may hold open.
+const RESOURCES_MAX: usize = 1_000;
+/// How many entries a plugin's function tables may have.
+const TABLE_ELEMENTS_MAX: usize = 1_000_000;
+/// How many random bytes a plugin gets at once.
+const RANDOM_BYTES_MAX: u64 = 64 * 1024;
+
+/// What a call sees of the document before it reads it.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// The time that its clock shows, in seconds since 1970-01-01T00:00:00Z.
+    pub unix_seconds: u64,
+    /// What its random numbers follow from.
+    pub seed: &'a str,
+}
+
+/// The host's side of one call.
+pub struct Guest {
+    wasi: WasiCtx,
+    resources: ResourceTable,
+    /// What was written to standard output and error: where a panic leaves its message.
+    pub output: MemoryOutputPipe,
+    /// The memory it has, and what it was refused.
+    pub memory: Memory,
+    log: Log,
+}
+
+/// How much memory a plugin has and may have.
+pub struct Memory {
+    bytes: u64,
+    bytes_max: u64,
+    /// What it would have had in all, when it was refused.
+    pub refused_bytes: Option<u64>,
+}
+
+struct Log {
+    plugin: String,
+    bytes_left: usize,
+}
+
+/// The store of one call, with all limits on.
+pub fn store(
+    engine: &wasmtime::Engine,
+    plugin: &str,
+    surroundings: Surroundings<'_>,
+    limits: &Limits,
+) -> Store<Guest> {
+    let log_bytes = usize::try_from(limits.log_bytes).unwrap_or(usize::MAX);
+    let output = MemoryOutputPipe::new(log_bytes);
+    let mut numbers = seeded(surroundings.seed);
+    let wasi = WasiCtx::builder()
+        .wall_clock(StoppedClock(Duration::from_secs(surroundings.unix_seconds)))
+        .insecure_random_seed(u128::from(numbers.next_u64()))
+        .insecure_random(StdRng::seed_from_u64(numbers.next_u64()))
+        .secure_random(numbers)
+        .max_random_size(RANDOM_BYTES_MAX)
+        .stdout(output.clone())
+        .stderr(output.clone())
+        .allow_tcp(false)
+        .allow_udp(false)
+        .allow_ip_name_lookup(false)
+        .build();
+    let mut resources = ResourceTable::new();
+    resources.set_max_capacity(RESOURCES_MAX);
+    let memory = Memory { bytes: 0, bytes_max: limits.guest_memory_bytes, refused_bytes: None };
+    let log = Log { plugin: plugin.to_owned(), bytes_left: log_bytes };
+    let mut store = Store::new(engine, Guest { wasi, resources, output, memory, log });
+    store.limiter(|guest| &mut guest.memory);
+    store.set_hostcall_fuel(usize::try_from(limits.output_bytes).unwrap_or(usize::MAX));
+    let ticks = limits.call_duration().as_millis() / super::TICK.as_millis();
+    store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX).max(1));
+    store
+}
+
+/// Everything that a plugin may import.
+pub fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    add_to_linker_sync(&mut linker)?;
+    // WASI's own clock would let a plugin sleep in the host, where no deadline reaches it.
+    linker.allow_shadowing(true);
+    monotonic_clock::add_to_linker::<Guest, StoppedTime>(&mut linker, |guest| guest)?;
+    linker.allow_shadowing(false);
+    log::add_to_linker::<Guest, GuestLog>(&mut linker, |guest| guest)?;
+    Ok(linker)
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.resources }
+    }
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let bytes = self.bytes + (desired - current) as u64;
+        if bytes > self.bytes_max {
+            self.refused_bytes = Some(bytes);
+            return Ok(false);
+        }
+        self.bytes = bytes;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS_MAX)
+    }
+}
+
+struct GuestLog;
+
+impl HasData for GuestLog {
+    type Data<'a> = &'a mut Guest;
+}
+
+impl log::Host for Guest {
+    fn log(&mut self, level: log::Level, message: String) {
+        let Log { plugin, bytes_left } = &mut self.log;
+        if *bytes_left == 0 {
+            return;
+        }
+        let whole = message.len() <= *bytes_left;
+        let shown = message.get(..message.floor_char_boundary(*bytes_left)).unwrap_or_default();
+        *bytes_left -= shown.len();
+        // A plugin has one line for each call, and no way to steer a terminal.
+        let shown: String = shown.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        match level {
+            log::Level::Debug => tracing::debug!(plugin, "{shown}"),
+            log::Level::Info => tracing::info!(plugin, "{shown}"),
+            log::Level::Warn => tracing::warn!(plugin, "{shown}"),
+            log::Level::Error => tracing::error!(plugin, "{shown}"),
+        }
+        if !whole {
+            *bytes_left = 0;
+            tracing::warn!(plugin, "logged more than it may (raise it with --limit log_bytes=...)");
+        }
+    }
+}
+
+/// A clock that shows one time.
+struct StoppedClock(Duration);
+
+impl HostWallClock for StoppedClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn now(&self) -> Duration {
+        self.0
+    }
+}
+
+/// Time that stands still: whoever waits for a time has waited already.
+struct StoppedTime;
+
+impl HasData for StoppedTime {
+    type Data<'a> = &'a mut Guest;
+}
+
+struct Always;
+
+#[async_trait::async_trait]
+impl Pollable for Always {
+    async fn ready(&mut self) {}
+}
+
+impl monotonic_clock::Host for Guest {
+    fn now(&mut self) -> wasmtime::Result<u64> {
+        Ok(0)
+    }
+
+    fn resolution(&mut self) -> wasmtime::Result<u64> {
+        Ok(1)
+    }
+
+    fn subscribe_instant(&mut self, _when: u64) -> wasmtime::Result<Resource<DynPollable>> {
+        self.subscribe_duration(0)
+    }
+
+    fn subscribe_duration(&mut self, _duration: u64) -> wasmtime::Result<Resource<DynPollable>> {
+        let always = self.resources.push(Always)?;
+        subscribe(&mut self.resources, always)
+    }
+}
+
+/// Numbers that look random and follow from a text.
+fn seeded(text: &str) -> StdRng {
+    let digest = sha256(text.as_bytes());
+    StdRng::seed_from_u64(u64::from_str_radix(&digest[..16], 16).unwrap_or_default())
+}

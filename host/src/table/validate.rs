@@ -1,0 +1,350 @@
+//! Whether rows are what the plugin declared. Every violation is found; as many as the limit
+//! allows are told, the others counted.
+
+use std::{collections::HashMap, fmt, ops::Range};
+
+use time::{Date, OffsetDateTime};
+
+use super::{Table, Values};
+use crate::{
+    batch::{RawBatch, RawColumn, RawExtraction, RawValues},
+    config::Limits,
+    schema::{Column, ColumnType, TableSchema},
+};
+
+/// How much of a value a violation quotes, in characters.
+const VALUE_CHARACTERS_MAX: usize = 60;
+
+/// The Julian day of 1970-01-01.
+const EPOCH_JULIAN_DAY: i32 = 2_440_588;
+
+/// Makes tables of what a plugin returned.
+///
+/// # Errors
+///
+/// All violations of what it declared.
+pub fn validate(
+    schemas: &[TableSchema],
+    extraction: RawExtraction,
+    limits: &Limits,
+) -> Result<Vec<Table>, Invalid> {
+    let mut violations = Violations { shown: Vec::new(), found: 0, max: limits.violations_shown };
+    let (declared, found) = (schemas.len(), extraction.batches.len());
+    if declared != found {
+        violations.add(|| format!("{found} batches for {declared} declared tables"));
+    }
+    for (position, reason) in &extraction.skips {
+        let is_word = !reason.is_empty()
+            && reason.len() <= 64
+            && reason.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'_'));
+        if !is_word {
+            let reason = quoted(reason);
+            violations.add(|| format!("the reason {reason} of skipped entry {position} is not a word of a to z and `_`"));
+        }
+    }
+    let mut tables = Vec::new();
+    for (schema, batch) in schemas.iter().zip(extraction.batches) {
+        tables.extend(table(schema, batch, limits, &mut violations));
+    }
+    if violations.found == 0 {
+        return Ok(tables);
+    }
+    Err(Invalid { violations: violations.shown, found: violations.found })
+}
+
+struct Violations {
+    shown: Vec<String>,
+    found: u64,
+    max: u64,
+}
+
+impl Violations {
+    fn add(&mut self, violation: impl FnOnce() -> String) {
+        if self.found < self.max {
+            self.shown.push(violation());
+        }
+        self.found += 1;
+    }
+}
+
+fn table(
+    schema: &TableSchema,
+    batch: RawBatch,
+    limits: &Limits,
+    violations: &mut Violations,
+) -> Option<Table> {
+    let before = violations.found;
+    let name = &schema.name;
+    let (declared, found) = (schema.columns.len(), batch.columns.len());
+    if declared != found {
+        violations.add(|| format!("table `{name}`: {found} columns, and {declared} are declared"));
+    }
+    let rows = batch.columns.first().map_or(0, |column| column.values.len());
+    if rows as u64 > limits.table_rows {
+        let max = limits.table_rows;
+        violations.add(|| {
+            format!("table `{name}`: {rows} rows, and {max} are the limit (raise it with --limit table_rows=...)")
+        });
+        return None;
+    }
+    let mut columns = Vec::new();
+    for (column, raw) in schema.columns.iter().zip(batch.columns) {
+        let place = Place { table: name, column: &column.name };
+        columns.extend(checked(column, raw, rows, place, violations));
+    }
+    if violations.found == before {
+        let key: Option<Vec<&Values>> = schema
+            .key
+            .iter()
+            .map(|name| columns.get(schema.columns.iter().position(|column| column.name == *name)?))
+            .collect();
+        check_key(schema, &key.unwrap_or_default(), rows, violations);
+    }
+    (violations.found == before)
+        .then(|| Table { schema: schema.clone(), rows, columns, missing: 0 })
+}
+
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    table: &'a str,
+    column: &'a str,
+}
+
+impl Place<'_> {
+    fn row(self, row: usize) -> String {
+        format!("table `{}`, column `{}`, row {}", self.table, self.column, row + 1)
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "table `{}`, column `{}`", self.table, self.column)
+    }
+}
+
+fn checked(
+    column: &Column,
+    raw: RawColumn,
+    rows: usize,
+    place: Place<'_>,
+    violations: &mut Violations,
+) -> Option<Values> {
+    let before = violations.found;
+    let (found, declared) = (raw.values.column_type(), column.column_type);
+    if found != declared {
+        violations.add(|| format!("{place}: the values are {found}, and {declared} is declared"));
+    }
+    let length = raw.values.len();
+    if length != rows {
+        violations.add(|| format!("{place}: {length} values, and the table's first column has {rows}"));
+    }
+    let nulls = null_rows(&raw.nulls, length, place, violations);
+    if violations.found != before {
+        return None;
+    }
+    if !column.nullable {
+        for row in nulls.iter().enumerate().filter_map(|(row, null)| null.then_some(row)) {
+            violations.add(|| format!("{}: null, and the column is declared not null", place.row(row)));
+        }
+    }
+    let values = match raw.values {
+        RawValues::Text { text, ends } => texts(text, &ends, &nulls, place, violations)?,
+        RawValues::Int64(values) => Values::Int64(each(values, &nulls, place, violations, Ok)),
+        RawValues::Float64(values) => Values::Float64(each(values, &nulls, place, violations, float)),
+        RawValues::Boolean(values) => Values::Boolean(each(values, &nulls, place, violations, Ok)),
+        RawValues::Date(values) => Values::Date(each(values, &nulls, place, violations, date)),
+        RawValues::Timestamp(values) => {
+            Values::Timestamp(each(values, &nulls, place, violations, timestamp))
+        }
+    };
+    (violations.found == before).then_some(values)
+}
+
+/// For each row, whether it is null.
+fn null_rows(nulls: &[u32], rows: usize, place: Place<'_>, violations: &mut Violations) -> Vec<bool> {
+    let mut is_null = vec![false; rows];
+    for (index, null) in nulls.iter().enumerate() {
+        let ascending = index == 0 || nulls[index - 1] < *null;
+        match is_null.get_mut(*null as usize) {
+            Some(flag) if ascending => *flag = true,
+            Some(_) => violations.add(|| format!("{place}: the rows that are null don't ascend at {null}")),
+            None => violations.add(|| format!("{place}: row {null}, counted from 0, is said to be null, and there are {rows} rows")),
+        }
+    }
+    is_null
+}
+
+fn texts(
+    text: String,
+    ends: &[u32],
+    nulls: &[bool],
+    place: Place<'_>,
+    violations: &mut Violations,
+) -> Option<Values> {
+    let mut ranges: Vec<Option<Range<usize>>> = Vec::with_capacity(ends.len());
+    let mut start = 0;
+    for (row, (end, null)) in ends.iter().zip(nulls).enumerate() {
+        let end = *end as usize;
+        if end < start || !text.is_char_boundary(end) {
+            let length = text.len();
+            violations.add(|| {
+                format!("{}: its text is said to go from byte {start} to byte {end} of {length}", place.row(row))
+            });
+            return None;
+        }
+        ranges.push((!null).then_some(start..end));
+        start = end;
+    }
+    if start != text.len() {
+        let length = text.len();
+        violations.add(|| format!("{place}: the last value ends at byte {start} of {length}"));
+        return None;
+    }
+    Some(Values::Text { text, ranges })
+}
+
+fn each<T: Copy, V>(
+    values: Vec<T>,
+    nulls: &[bool],
+    place: Place<'_>,
+    violations: &mut Violations,
+    check: fn(T) -> Result<V, String>,
+) -> Vec<Option<V>> {
+    let mut checked = Vec::with_capacity(values.len());
+    for (row, (value, null)) in values.into_iter().zip(nulls).enumerate() {
+        let value = if *null { Ok(None) } else { check(value).map(Some) };
+        checked.push(value.unwrap_or_else(|fault| {
+            violations.add(|| format!("{}: {fault}", place.row(row)));
+            None
+        }));
+    }
+    checked
+}
+
+fn float(value: f64) -> Result<f64, String> {
+    value.is_finite().then_some(value).ok_or_else(|| format!("`{value}` is not a finite number"))
+}
+
+fn date(days: i32) -> Result<Date, String> {
+    let date = days.checked_add(EPOCH_JULIAN_DAY).and_then(|day| Date::from_julian_day(day).ok());
+    date.filter(|date| (1..=9999).contains(&date.year()))
+        .ok_or_else(|| format!("`{days}` days since 1970-01-01 is not a day of the years 1 to 9999"))
+}
+
+fn timestamp(milliseconds: i64) -> Result<OffsetDateTime, String> {
+    let nanoseconds = i128::from(milliseconds) * 1_000_000;
+    let moment = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok();
+    moment.filter(|moment| (1..=9999).contains(&moment.year())).ok_or_else(|| {
+        format!("`{milliseconds}` milliseconds since 1970-01-01 is not in the years 1 to 9999")
+    })
+}
+
+/// A key tells the rows of a document apart; without one there is one row at most.
+fn check_key(schema: &TableSchema, key: &[&Values], rows: usize, violations: &mut Violations) {
+    let name = &schema.name;
+    if key.is_empty() {
+        if rows > 1 {
+            violations.add(|| format!("table `{name}`: {rows} rows, and a table without a key has at most one a document"));
+        }
+        return;
+    }
+    let mut first_rows = HashMap::with_capacity(rows);
+    for row in 0..rows {
+        let values: Vec<_> = key.iter().map(|column| column.key_part(row)).collect();
+        if let Some(first) = first_rows.insert(values, row) {
+            let columns = schema.key.join(", ");
+            violations.add(|| {
+                let parts = key.iter().map(|column| column.key_part(row).to_string());
+                let shown = parts.collect::<Vec<_>>().join(", ");
+                format!("table `{name}`, row {}: its key ({columns}) = ({shown}) is that of row {}", row + 1, first + 1)
+            });
+        }
+    }
+}
+
+/// A value of a key, to compare and to show.
+#[derive(PartialEq, Eq, Hash)]
+enum KeyPart<'a> {
+    Text(&'a str),
+    Number(i128),
+}
+
+impl fmt::Display for KeyPart<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyPart::Text(text) => f.write_str(&quoted(text)),
+            KeyPart::Number(number) => write!(f, "`{number}`"),
+        }
+    }
+}
+
+impl Values {
+    fn key_part(&self, row: usize) -> KeyPart<'_> {
+        let number = match self {
+            Values::Text { text, ranges } => {
+                let range = ranges.get(row).cloned().flatten().unwrap_or_default();
+                return KeyPart::Text(text.get(range).unwrap_or_default());
+            }
+            Values::Int64(values) => values[row].map(i128::from),
+            // Zero has two signs and is one number.
+            Values::Float64(values) => values[row].map(|value| i128::from((value + 0.0).to_bits())),
+            Values::Boolean(values) => values[row].map(i128::from),
+            Values::Date(values) => values[row].map(|date| i128::from(date.to_julian_day())),
+            Values::Timestamp(values) => values[row].map(OffsetDateTime::unix_timestamp_nanos),
+        };
+        KeyPart::Number(number.unwrap_or_default())
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let cut: String = text.chars().take(VALUE_CHARACTERS_MAX).flat_map(char::escape_debug).collect();
+    let more = if text.chars().nth(VALUE_CHARACTERS_MAX).is_some() { "..." } else { "" };
+    format!("`{cut}{more}`")
+}
+
+impl RawValues {
+    fn len(&self) -> usize {
+        match self {
+            RawValues::Text { ends, .. } => ends.len(),
+            RawValues::Int64(values) | RawValues::Timestamp(values) => values.len(),
+            RawValues::Float64(values) => values.len(),
+            RawValues::Boolean(values) => values.len(),
+            RawValues::Date(values) => values.len(),
+        }
+    }
+
+    fn column_type(&self) -> ColumnType {
+        match self {
+            RawValues::Text { .. } => ColumnType::Text,
+            RawValues::Int64(_) => ColumnType::Int64,
+            RawValues::Float64(_) => ColumnType::Float64,
+            RawValues::Boolean(_) => ColumnType::Boolean,
+            RawValues::Date(_) => ColumnType::Date,
+            RawValues::Timestamp(_) => ColumnType::Timestamp,
+        }
+    }
+}
+
+/// Rows that are not what the plugin declared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Invalid {
+    /// The violations, in words, up to the limit.
+    pub violations: Vec<String>,
+    /// How many there are.
+    pub found: u64,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Invalid { violations, found } = self;
+        let plural = if *found == 1 { "" } else { "s" };
+        write!(f, "broke its word in {found} place{plural}: {}", violations.join("; "))?;
+        let more = found - violations.len() as u64;
+        if more > 0 {
+            write!(f, "; and {more} more (show them with --limit violations_shown=...)")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Invalid {}
