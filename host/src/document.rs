@@ -456,10 +456,10 @@ fn name_without_time(name: &str, time: Option<std::ops::Range<usize>>) -> String
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// No bytes, or nothing but white space.
-    #[error("empty: there is nothing in it")]
+    #[error("empty: there is nothing in it (get it again)")]
     Empty,
     /// Not text.
-    #[error("not UTF-8: the first bad byte is number {byte}, counted from 0")]
+    #[error("not UTF-8: the first bad byte is number {byte}, counted from 0 (save it as UTF-8)")]
     NotUtf8 {
         /// The offset of the first bad byte.
         byte: usize,

@@ -1,1 +1,23 @@
-fn main(){}
+//! What the project checks about itself, from outside the host.
+//!
+//! - `golden`: every fixture to its tables, byte for byte, and every refused one to its reason.
+//! - `components`: the built plugins give the rows that the same code gives natively.
+//! - `samples`: real responses, where a folder with some is named.
+//! - `hostile`: plugins that loop, lie, flood, crash, or are none.
+//! - `schemas`: what a table's record allows, and which plugins get to run.
+//! - `crash`: the pipeline stopped at every store operation, and two of them at once.
+//! - `stores`: what any store must do; what keys must be.
+//! - `command`: the command as a process, as people and scripts use it.
+//!
+//! The built plugins and the command are expected where `build.sh` puts them.
+
+mod support;
+
+mod command;
+mod components;
+mod crash;
+mod golden;
+mod hostile;
+mod samples;
+mod schemas;
+mod stores;

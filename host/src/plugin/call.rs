@@ -107,6 +107,9 @@ impl Plugin {
         if error.root_cause().to_string().contains("fuel allocated for hostcalls") {
             return CallError::Output { max: self.limits.output_bytes };
         }
+        if written.len() as u64 >= self.limits.log_bytes {
+            return CallError::Chatter { max: self.limits.log_bytes, at };
+        }
         if let Some(message) = panic_message(written) {
             return CallError::Panic { message, at };
         }
@@ -226,6 +229,14 @@ pub enum CallError {
     Output {
         /// The limit.
         max: u64,
+    },
+    /// Over the limit for what it writes.
+    #[error("wrote more than {} to standard output and error, the limit (raise it with --limit log_bytes=...){}", Bytes(*.max), within(.at))]
+    Chatter {
+        /// The limit.
+        max: u64,
+        /// The functions that were running.
+        at: Vec<String>,
     },
     /// It ended the program.
     #[error("ended itself instead of returning{}{}", within(.at), after(.written))]

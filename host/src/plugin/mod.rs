@@ -41,6 +41,9 @@ pub const INTERFACE: &str = "spotify-etl:plugin/transform@0.1.0";
 /// How often running plugins are looked at for their time being up.
 const TICK: Duration = Duration::from_millis(10);
 
+/// The unit that WebAssembly's memory is counted in.
+const WASM_PAGE_BYTES: u64 = 64 * 1024;
+
 /// What runs plugins.
 pub struct Engine {
     engine: wasmtime::Engine,
@@ -109,9 +112,8 @@ impl Engine {
         self.check_bytes(bytes)?;
         conformance::check(bytes)?;
         let component = Component::from_binary(&self.engine, bytes).map_err(Refusal::Invalid)?;
-        let wanted = component.resources_required().map_or(0, |needs| {
-            needs.max_initial_memory_size.unwrap_or(0).saturating_mul(u64::from(needs.num_memories))
-        });
+        let pages = component.resources_required().and_then(|needs| needs.max_initial_memory_size);
+        let wanted = pages.unwrap_or(0).saturating_mul(WASM_PAGE_BYTES);
         if wanted > self.limits.guest_memory_bytes {
             let max = self.limits.guest_memory_bytes;
             return Err(Refusal::InitialMemory { bytes: wanted, max });

@@ -94,21 +94,31 @@ pub enum NoEntries {
 impl fmt::Display for NoEntries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NoEntries::NotJson(error) => write!(f, "not JSON: {error}"),
-            NoEntries::ApiError { status: Some(status), message } => {
-                write!(f, "an error that Spotify answered with: {status} `{message}`")
+            NoEntries::NotJson(error) => {
+                write!(f, "not JSON: {error} (is it cut off, or no answer of Spotify's at all?)")
             }
-            NoEntries::ApiError { status: None, message } => {
-                write!(f, "an error that Spotify answered with: `{message}`")
+            NoEntries::ApiError { status, message } => {
+                let status = status.map(|status| format!("{status} ")).unwrap_or_default();
+                write!(f, "an error that Spotify answered with: {status}`{message}` (ask again)")
             }
-            NoEntries::PageOfPlaylists { playlists } => {
-                write!(f, "a page of {playlists} playlists, not of a playlist's entries")
+            NoEntries::PageOfPlaylists { playlists } => write!(
+                f,
+                "a page of {playlists} playlists, not of a playlist's entries (those are at \
+                 /playlists/{{id}}/items)"
+            ),
+            NoEntries::PlaylistWithoutEntries => write!(
+                f,
+                "a playlist object without its entries (Spotify may give them only to the \
+                 playlist's owner; they are at /playlists/{{id}}/items)"
+            ),
+            NoEntries::NotAPlaylist { found } => {
+                write!(f, "not a playlist: {found} (give a playlist object or a page of entries)")
             }
-            NoEntries::PlaylistWithoutEntries => write!(f, "a playlist object without its entries"),
-            NoEntries::NotAPlaylist { found } => write!(f, "not a playlist: {found}"),
-            NoEntries::TooDeep => {
-                write!(f, "not a playlist: containers more than {CONTAINER_DEPTH_MAX} levels deep")
-            }
+            NoEntries::TooDeep => write!(
+                f,
+                "not a playlist: arrays and objects around the entries more than \
+                 {CONTAINER_DEPTH_MAX} levels deep (give the pages themselves)"
+            ),
         }
     }
 }
@@ -256,7 +266,8 @@ fn owner(value: &RawValue) -> Option<String> {
         id: Option<String>,
         display_name: Option<String>,
     }
-    let owner: Owner = serde_json::from_str(value.get()).ok()?;
+    let is_object = value.get().starts_with('{');
+    let owner: Owner = serde_json::from_str(value.get()).ok().filter(|_| is_object)?;
     owner.display_name.filter(|name| !name.is_empty()).or(owner.id)
 }
 

@@ -4,11 +4,11 @@
 //! others are not. All plugins judge an entry by the same [`Track`]: what one counts as a track,
 //! all do.
 
-use std::{borrow::Cow, fmt, ops::Deref};
+use std::{borrow::Cow, fmt, marker::PhantomData, ops::Deref};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, Unexpected, Visitor},
+    de::{Error, MapAccess, Unexpected, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::value::RawValue;
 
@@ -84,16 +84,16 @@ pub struct Track<'a> {
     #[serde(deserialize_with = "integer")]
     pub track_number: Option<i64>,
     /// Addresses.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub external_urls: Option<ExternalUrls<'a>>,
     /// Ids that others gave it.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub external_ids: Option<ExternalIds<'a>>,
     /// The album it is on.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub album: Option<Album<'a>>,
     /// Who performs it, in order.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "objects")]
     pub artists: Option<Vec<Option<Artist<'a>>>>,
     #[serde(borrow, rename = "type")]
     kind: Option<Text<'a>>,
@@ -123,10 +123,10 @@ pub struct Album<'a> {
     #[serde(deserialize_with = "integer")]
     pub total_tracks: Option<i64>,
     /// Addresses.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub external_urls: Option<ExternalUrls<'a>>,
     /// Whose album it is, in order. Not necessarily who performs the track.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "objects")]
     pub artists: Option<Vec<Option<Artist<'a>>>>,
 }
 
@@ -141,7 +141,7 @@ pub struct Artist<'a> {
     #[serde(borrow)]
     pub name: Option<Text<'a>>,
     /// Addresses.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub external_urls: Option<ExternalUrls<'a>>,
 }
 
@@ -404,6 +404,44 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
         }
         deserializer.deserialize_str(TextVisitor)
     }
+}
+
+/// A JSON object. Serde alone takes an array for one.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+            type Value = Object<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+fn object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let object = Option::<Object<T>>::deserialize(deserializer)?;
+    Ok(object.map(|Object(value)| value))
+}
+
+fn objects<'de, D, T>(deserializer: D) -> Result<Option<Vec<Option<T>>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let objects = Option::<Vec<Option<Object<T>>>>::deserialize(deserializer)?;
+    let value = |object: Option<Object<T>>| object.map(|Object(value)| value);
+    Ok(objects.map(|objects| objects.into_iter().map(value).collect()))
 }
 
 /// Reads a whole number however JSON spells it: `210000`, `210000.0`, `2.1e5`.

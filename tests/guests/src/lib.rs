@@ -1,1 +1,3 @@
+//! Plugins that are only for tests: those that misbehave, and those that change their tables.
 
+pub mod thing;

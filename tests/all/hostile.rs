@@ -1,0 +1,282 @@
+//! Plugins that loop, lie, flood, crash, or are none at all: each ends with a sentence, stores
+//! nothing, and stops nobody else.
+
+use std::{fs, time::Instant};
+
+use spotify_etl::{
+    config::Limits,
+    pipeline::report::{DocumentStatus, PluginStatus},
+    plugin::{Engine, Refusal},
+};
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+use crate::support::{EXTRACTED_AT, Place, cache, guest_file, plugin_file, problems, tests};
+
+/// Limits that make the tests short.
+fn tight() -> Limits {
+    Limits {
+        call_seconds: 1,
+        guest_memory_bytes: 128 << 20,
+        output_bytes: 64 << 20,
+        violations_shown: 3,
+        ..Limits::default()
+    }
+}
+
+/// What comes of a document whose playlist has the name of a way to misbehave.
+fn behave(how: &str) -> (Place, String) {
+    let place = Place::new();
+    place.upload("misbehaves", &fs::read(guest_file("misbehaves")).unwrap());
+    let path = place.folder.path().join("input.json");
+    let playlist = serde_json::json!({ "id": "p", "name": how, "items": { "items": [null], "total": 1 } });
+    fs::write(&path, playlist.to_string()).unwrap();
+    let started = Instant::now();
+    let (_, transformed) = place.run_with(std::slice::from_ref(&path), &tight());
+    assert!(started.elapsed().as_secs() < 20, "{how} took {:?}", started.elapsed());
+    fs::remove_file(path).unwrap();
+    let [document] = transformed.documents.as_slice() else { panic!("{how}: not one document") };
+    let others: Vec<_> = document.tables.iter().map(|table| table.table.as_str()).collect();
+    let stored = ["album", "artist", "snapshot", "song", "song_artist"];
+    for table in stored {
+        assert!(others.contains(&table), "{how}: the other plugins were stopped");
+    }
+    (place, problems(&transformed))
+}
+
+#[test]
+fn a_plugin_that_misbehaves_is_ended_with_a_sentence_and_stores_nothing() {
+    for (how, sentence) in [
+        ("loops", "was stopped after 1 s, the limit for a call (raise it with --limit call_seconds=...), in "),
+        ("allocates", "of memory, and the limit is 128.0 MiB (raise it with --limit guest_memory_bytes=...)"),
+        ("recurses", "overflowed its stack: functions call one another without end, in "),
+        ("panics", "panicked: `index out of bounds: the len is 0 but the index is 7` at tests/guests/examples/misbehaves.rs:"),
+        ("exits", "ended itself instead of returning"),
+        ("aborts", "failed: wasm trap: wasm `unreachable` instruction executed"),
+        ("logs without end", "was stopped after 1 s"),
+        ("prints without end", "wrote more than 64.0 KiB to standard output and error, the limit (raise it with --limit log_bytes=...)"),
+        ("returns much", "returned more than 64.0 MiB, the limit for the output of a call (raise it with --limit output_bytes=...)"),
+        ("says it is malformed", "says the document is malformed: `no rhythm`"),
+        ("too few batches", "0 batches for 1 declared tables"),
+        ("too many batches", "2 batches for 1 declared tables"),
+        ("too few columns", "table `misbehaves`: 4 columns, and 5 are declared"),
+        ("too many columns", "table `misbehaves`: 6 columns, and 5 are declared"),
+        ("another type", "table `misbehaves`, column `number`: the values are boolean, and int64 is declared"),
+        ("unequal lengths", "table `misbehaves`, column `number`: 2 values, and the table's first column has 1"),
+        ("null where it must not be", "table `misbehaves`, column `id`, row 1: null, and the column is declared not null"),
+        ("null beyond the rows", "column `number`: row 7, counted from 0, is said to be null, and there are 1 rows"),
+        ("nulls out of order", "column `number`: the rows that are null don't ascend at 0"),
+        ("text ends before it begins", "column `id`: 2 values"),
+        ("text ends inside a character", "column `id`, row 1: its text is said to go from byte 0 to byte 1 of 2"),
+        ("text is left over", "column `id`: the last value ends at byte 0 of 4"),
+        ("the same key twice", "table `misbehaves`, row 2: its key (id) = (`same`) is that of row 1"),
+        ("not a number", "column `ratio`, row 1: `NaN` is not a finite number"),
+        ("infinite", "column `ratio`, row 1: `-inf` is not a finite number"),
+        ("day out of range", "column `day`, row 1: `2147483647` days since 1970-01-01 is not a day of the years 1 to 9999"),
+        ("moment out of range", "column `moment`, row 1: `-9223372036854775808` milliseconds since 1970-01-01 is not in the years 1 to 9999"),
+        ("many rows", "table `misbehaves`: 1000001 rows, and 1000000 are the limit (raise it with --limit table_rows=...)"),
+        ("many violations", "broke its word in 999 places: "),
+        ("a reason that is no word", "the reason `Bad Reason!` of skipped entry 1 is not a word of a to z and `_`"),
+    ] {
+        let (place, problems) = behave(how);
+        assert!(problems.contains(sentence), "{how}: {problems}");
+        assert!(problems.contains("plugin `misbehaves` "), "{how}: {problems}");
+        let files = place.files();
+        let kept = |part: &str| files.keys().filter(|key| key.contains(part)).count();
+        assert_eq!(kept("misbehaves_data"), 0, "{how}: rows were stored");
+        assert_eq!(kept("raw_data/to_process/p/"), 1, "{how}: the document moved");
+    }
+}
+
+#[test]
+fn all_violations_are_counted_and_as_many_shown_as_the_limit_allows() {
+    let (_, problems) = behave("many violations");
+    assert_eq!(problems.matches("its key (id)").count(), 3, "{problems}");
+    assert!(problems.contains("; and 996 more (show them with --limit violations_shown=...)"));
+}
+
+#[test]
+fn a_plugin_that_behaves_or_passes_a_document_over_holds_nothing_up() {
+    for how in ["behaves", "says it is not for it", "sleeps", "logs much"] {
+        let (place, problems) = behave(how);
+        assert_eq!(problems, "", "{how}");
+        assert!(place.only("raw_data/", ".json").starts_with("raw_data/processed/p/"), "{how}");
+    }
+}
+
+#[test]
+fn a_plugin_sees_nothing_of_the_host_and_the_same_at_every_call() {
+    let rows = |place: &Place| {
+        let key = place.only("transformed_data/misbehaves_data/", ".csv");
+        place.read(&key)
+    };
+    let ((one, problems), (other, _)) = (behave("looks around"), behave("looks around"));
+    assert_eq!(problems, "");
+    let seen = rows(&one);
+    assert_eq!(seen, rows(&other));
+    // The clock, no files, no network, no variables, no arguments, and time that stands still.
+    let extracted_at = 1_783_317_600;
+    assert!(seen.contains(&format!("Ok({extracted_at}) [false, false, false] false 0 0 ")), "{seen}");
+    assert!(seen.contains("Some(0) ["), "{seen}");
+    assert!(EXTRACTED_AT.starts_with("20260706T06"));
+}
+
+fn refusal(bytes: &[u8]) -> String {
+    let engine = Engine::new(&tight(), None).unwrap();
+    match engine.load("guest", bytes) {
+        Ok(_) => panic!("it was taken"),
+        Err(refusal) => refusal.to_string(),
+    }
+}
+
+#[test]
+fn what_is_no_plugin_is_refused_for_what_it_is() {
+    let song = fs::read(plugin_file("song")).unwrap();
+    let mut flipped = song.clone();
+    flipped[song.len() / 2] ^= 0xff;
+    let engine = wasmtime::Engine::default();
+    let precompiled = engine.precompile_component(&song).unwrap();
+    for (bytes, sentence) in [
+        (Vec::new(), "the file is empty"),
+        (b"#!/bin/sh\n".to_vec(), "not WebAssembly: it does not begin with `\\0asm`"),
+        (wat::parse_str("(module)").unwrap(), "a core module, not a component"),
+        (precompiled, "precompiled machine code, which is never run"),
+        (song[..song.len() / 2].to_vec(), "not a whole or valid component"),
+        (song[..8].to_vec(), "it does not export `spotify-etl:plugin/transform@0.1.0`"),
+        (vec![0; 33 << 20], "33.0 MiB is over the limit of 32.0 MiB for a plugin (raise it with --limit plugin_bytes=...)"),
+    ] {
+        let found = refusal(&bytes);
+        assert!(found.contains(sentence), "{sentence}: {found}");
+    }
+}
+
+#[test]
+fn a_plugin_that_never_says_what_it_is_is_refused() {
+    let found = refusal(&fs::read(guest_file("endless_describe")).unwrap());
+    assert!(found.starts_with("asked what it is, it was stopped after 1 s"), "{found}");
+}
+
+#[test]
+fn tables_that_can_not_be_are_refused_with_all_their_faults() {
+    let found = refusal(&fs::read(guest_file("bad_schema")).unwrap());
+    for fault in [
+        "table `Bad Name`: a name that Athena takes",
+        "the name of column `document` is reserved",
+        "column `twice` is declared twice",
+        "key column `nowhere` is not declared",
+        "key column `document` is nullable",
+        "table `empty` has no columns",
+    ] {
+        assert!(found.contains(fault), "{fault}: {found}");
+    }
+}
+
+/// A component of a few lines of WebAssembly text, for a world of its own.
+fn component(world: &str, core: &str) -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    let contract = tests().join("../wit/plugin.wit");
+    let text = fs::read_to_string(&contract).unwrap();
+    let text = format!("{text}\n{world}");
+    let package = resolve.push_str(&contract, &text).unwrap();
+    let world = resolve.select_world(&[package], Some("guest")).unwrap();
+    let mut module = wat::parse_str(core).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
+}
+
+const EXPORTS: &str = r#"
+    (memory (export "memory") 1)
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 8)
+    (func (export "spotify-etl:plugin/transform@0.1.0#describe") (result i32) unreachable)
+    (func (export "spotify-etl:plugin/transform@0.1.0#extract") (param i32) (result i32) unreachable)
+"#;
+
+#[test]
+fn a_start_function_that_never_ends_is_ended() {
+    let core = format!("(module {EXPORTS} (func $start (loop br 0)) (start $start))");
+    let found = refusal(&component("world guest { export transform; }", &core));
+    assert!(found.starts_with("asked what it is, it was stopped after 1 s"), "{found}");
+}
+
+#[test]
+fn a_plugin_that_asks_for_too_much_memory_at_once_is_refused() {
+    let core = format!("(module {} )", EXPORTS.replace(r#""memory") 1"#, r#""memory") 60000"#));
+    let found = refusal(&component("world guest { export transform; }", &core));
+    assert!(found.contains("it asks for 3750.0 MiB of memory at once, and the limit is 128.0 MiB"), "{found}");
+}
+
+#[test]
+fn a_component_of_another_interface_is_refused_with_every_difference_before_it_runs() {
+    let world = r#"
+        interface transform-me { run: func(); }
+        interface printer { print: func(); }
+        world guest { import printer; export transform-me; }"#;
+    let core = r#"(module
+        (import "spotify-etl:plugin/printer@0.1.0" "print" (func))
+        (func (export "spotify-etl:plugin/transform-me@0.1.0#run") unreachable))"#;
+    let found = refusal(&component(world, core));
+    assert!(found.contains("it imports `spotify-etl:plugin/printer@0.1.0`, which the host does not offer"), "{found}");
+    assert!(found.contains("it does not export `spotify-etl:plugin/transform@0.1.0`"), "{found}");
+}
+
+#[test]
+fn another_version_of_the_interface_is_refused_as_that() {
+    let contract = fs::read_to_string(tests().join("../wit/plugin.wit")).unwrap();
+    let (newer, next) = ("@0.1.0", "@0.2.0");
+    let text = contract.replace(newer, next) + "world guest { export transform; }";
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("plugin.wit", &text).unwrap();
+    let world = resolve.select_world(&[package], Some("guest")).unwrap();
+    let core = format!("(module {})", EXPORTS.replace(newer, next));
+    let mut module = wat::parse_str(core).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    let bytes = ComponentEncoder::default().module(&module).unwrap().encode().unwrap();
+    let found = refusal(&bytes);
+    assert!(
+        found.contains("it exports `spotify-etl:plugin/transform@0.2.0`, and the host needs `spotify-etl:plugin/transform@0.1.0`"),
+        "{found}"
+    );
+}
+
+#[test]
+fn the_same_names_with_other_types_are_refused_as_that() {
+    let contract = fs::read_to_string(tests().join("../wit/plugin.wit")).unwrap();
+    let changed = contract.replace("version: string,", "version: u32,");
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("plugin.wit", &(changed + "world guest { export transform; }")).unwrap();
+    let world = resolve.select_world(&[package], Some("guest")).unwrap();
+    let mut module = wat::parse_str(format!("(module {EXPORTS})")).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    let bytes = ComponentEncoder::default().module(&module).unwrap().encode().unwrap();
+    let engine = Engine::new(&tight(), None).unwrap();
+    let Err(refusal) = engine.load("guest", &bytes) else { panic!("it was taken") };
+    assert!(matches!(refusal, Refusal::Interface { .. }), "{refusal}");
+    assert!(refusal.to_string().contains("has another type than the host's"), "{refusal}");
+}
+
+#[test]
+fn a_refused_plugin_does_not_stop_the_others_and_keeps_the_document_waiting() {
+    let place = Place::new();
+    place.upload("broken", b"\0asm but not really");
+    let (_, transformed) = place.run(&[crate::support::fixture("playlists/both_keys.json")]);
+    let broken = transformed.plugins.iter().find(|plugin| plugin.name == "broken").unwrap();
+    assert_eq!(broken.status, PluginStatus::Refused);
+    let document = &transformed.documents[0];
+    assert_eq!((document.status, document.tables.len()), (DocumentStatus::Waiting, 5));
+    fs::remove_file(place.path("plugins/broken.wasm")).unwrap();
+    assert_eq!(place.transform().documents[0].status, DocumentStatus::Stored);
+}
+
+#[test]
+fn compiled_plugins_are_found_again() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let bytes = fs::read(plugin_file("song")).unwrap();
+    let load = || {
+        let engine = Engine::new(&Limits::default(), Some(folder.path())).unwrap();
+        engine.load("song", &bytes).unwrap();
+        crate::support::files_below(folder.path()).len()
+    };
+    let files = load();
+    assert!(files > 0 && cache() != folder.path());
+    assert_eq!(load(), files);
+}

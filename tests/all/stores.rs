@@ -1,0 +1,131 @@
+//! What any store must do, and what keys must be.
+
+use proptest::prelude::*;
+use spotify_etl::{
+    document::{DocumentId, ExtractedAt, PlaylistId},
+    layout::{Format, Key, Stage},
+    store::{Created, Folder, Store, Tag, list_all},
+};
+use time::OffsetDateTime;
+
+use crate::support::wait;
+
+#[test]
+fn a_folder_is_a_store() {
+    let folder = tempfile::TempDir::new().unwrap();
+    wait(keeps_the_contract(&Folder::new(folder.path().join("not/there/yet"))));
+}
+
+/// What every store has to hold to.
+async fn keeps_the_contract(store: &dyn Store) {
+    assert!(store.get("a/b").await.unwrap().is_none());
+    assert!(list_all(store, "").await.unwrap().is_empty());
+
+    assert_eq!(store.put_new("a/b", b"one").await.unwrap(), Created::New);
+    assert_eq!(store.put_new("a/b", b"two").await.unwrap(), Created::Exists);
+    let first = store.get("a/b").await.unwrap().unwrap();
+    assert_eq!(first.bytes, b"one");
+
+    store.put("a/b", b"three").await.unwrap();
+    assert!(!store.put_if("a/b", b"four", &first.tag).await.unwrap());
+    let third = store.get("a/b").await.unwrap().unwrap();
+    assert_eq!(third.bytes, b"three");
+    assert!(store.put_if("a/b", b"four", &third.tag).await.unwrap());
+    assert!(!store.put_if("no/such", b"x", &third.tag).await.unwrap());
+    assert!(store.get("no/such").await.unwrap().is_none());
+
+    assert!(!store.delete_if("a/b", &third.tag).await.unwrap());
+    let fourth = store.get("a/b").await.unwrap().unwrap();
+    assert!(store.delete_if("a/b", &fourth.tag).await.unwrap());
+    assert!(!store.delete_if("a/b", &fourth.tag).await.unwrap());
+    assert!(store.get("a/b").await.unwrap().is_none());
+
+    for key in ["p/2", "p/10", "p/1/x", "pq", "p/1-x", "p/e é+"] {
+        store.put(key, b"x").await.unwrap();
+    }
+    let keys = |prefix: &'static str| async move {
+        let listed = list_all(store, prefix).await.unwrap();
+        listed.into_iter().map(|listed| listed.key).collect::<Vec<_>>()
+    };
+    assert_eq!(keys("p/").await, ["p/1-x", "p/1/x", "p/10", "p/2", "p/e é+"]);
+    assert_eq!(keys("p/1").await, ["p/1-x", "p/1/x", "p/10"]);
+    assert_eq!(keys("p").await.len(), 6);
+    assert_eq!(keys("q").await.len(), 0);
+
+    for key in ["", "/a", "a//b", "../a", "a/../b", "a/", ".hidden", "a/.b"] {
+        assert!(store.put(key, b"x").await.is_err(), "`{key}` was taken as a key");
+        assert!(store.get(key).await.is_err(), "`{key}` was taken as a key");
+        assert!(store.delete_if(key, &Tag(String::new())).await.is_err(), "`{key}`");
+    }
+}
+
+fn document() -> impl Strategy<Value = DocumentId> {
+    let seconds = 1_136_073_600_i64..2_871_763_200;
+    ("[A-Za-z0-9_]{1,5}(-[A-Za-z0-9_]{1,5}){0,3}-?", seconds, "[0-9a-f]{8}").prop_filter_map(
+        "a letter or digit",
+        |(playlist, seconds, hash8)| {
+            let moment = OffsetDateTime::from_unix_timestamp(seconds).unwrap();
+            Some(DocumentId {
+                playlist_id: PlaylistId::from_text(&playlist)?,
+                extracted_at: ExtractedAt::new(moment).unwrap(),
+                hash8,
+            })
+        },
+    )
+}
+
+fn stage() -> impl Strategy<Value = Stage> {
+    prop_oneof![Just(Stage::ToProcess), Just(Stage::Processed), Just(Stage::Failed)]
+}
+
+fn key() -> impl Strategy<Value = Key> {
+    let name = || "[a-z][a-z0-9_-]{0,12}";
+    prop_oneof![
+        name().prop_map(|name| Key::Plugin { name }),
+        (name(), "[0-9a-f]{64}").prop_map(|(name, sha256)| Key::History { name, sha256 }),
+        (name(), "[0-9a-f]{64}").prop_map(|(name, sha256)| Key::HistoryRecord { name, sha256 }),
+        (stage(), document()).prop_map(|(stage, document)| Key::Raw { stage, document }),
+        "[a-z]{1,5}(/[a-zA-Z0-9 :.+é]{1,9}x){0,2}"
+            .prop_map(|path| Key::Foreign { stage: Stage::ToProcess, path }),
+        "[a-z]{1,5}(/[a-z0-9 :]{1,9}){0,2}".prop_map(|path| Key::FailedReason { path }),
+        name().prop_map(|table| Key::TableRecord { table }),
+        ("[a-z][a-z0-9_]{0,8}(_g[0-9]|_data|_data_g2)?", 1..5_u32, document()).prop_map(
+            |(table, generation, document)| {
+                let format = Format::Csv;
+                Key::TableFile { table, generation, format, document }
+            }
+        ),
+        document().prop_map(|document| Key::Lineage { document }),
+        name().prop_map(|run_id| Key::Run { run_id }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_key_reads_back_as_what_it_was_rendered_from(key in key()) {
+        let text = key.to_string();
+        let hidden = text.split('/').any(|part| part.starts_with('.'));
+        prop_assert_eq!(text.parse::<Key>(), if hidden { Err(()) } else { Ok(key) });
+    }
+
+    #[test]
+    fn text_that_is_no_key_is_none_and_no_text_reads_as_another_key(text in "[a-z_]{0,12}/?[a-z_]{0,14}/?.{0,30}") {
+        if let Ok(key) = text.parse::<Key>() {
+            prop_assert_eq!(key.to_string(), text);
+        }
+    }
+}
+
+#[test]
+fn keys_are_where_the_design_says() {
+    let document: DocumentId = "my_list-20230927T095334Z-0123abcd".parse().unwrap();
+    let raw = |stage| Key::Raw { stage, document: document.clone() }.to_string();
+    assert_eq!(raw(Stage::ToProcess), "raw_data/to_process/my_list/20230927T095334Z-0123abcd.json");
+    let table = |generation| {
+        let (table, format) = ("song".to_owned(), Format::Csv);
+        Key::TableFile { table, generation, format, document: document.clone() }.to_string()
+    };
+    let file = "snapshot_year=2023/my_list-20230927T095334Z-0123abcd.csv";
+    assert_eq!(table(1), format!("transformed_data/song_data/{file}"));
+    assert_eq!(table(3), format!("transformed_data/song_data_g3/{file}"));
+}

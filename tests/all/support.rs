@@ -1,0 +1,224 @@
+//! What the tests have in common: places, a store with plugins in it, a run.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use spotify_etl::{
+    config::Limits,
+    document::ExtractedAt,
+    layout,
+    pipeline::{
+        PipelineError, Progress, Selection, Transform, Transformed,
+        active::PluginPlace,
+        landing::{ImportMode, ImportOptions, import},
+        report::ImportReport,
+    },
+    source,
+    store::{Folder, Store},
+};
+use tempfile::TempDir;
+use time::{OffsetDateTime, macros::datetime};
+
+/// The time that tests happen at.
+pub const NOW: OffsetDateTime = datetime!(2026-07-06 06:00:30 UTC);
+
+/// The time that fixtures are read at.
+pub const EXTRACTED_AT: &str = "20260706T060000Z";
+
+/// The plugins of the project.
+pub const PLUGINS: [&str; 4] = ["album", "artist", "snapshot", "song"];
+
+/// The folder with the tests' data.
+pub fn tests() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn target() -> PathBuf {
+    // This program is in target/release/deps.
+    let program = std::env::current_exe().unwrap();
+    program.ancestors().nth(3).unwrap().to_owned()
+}
+
+fn built(path: PathBuf) -> PathBuf {
+    assert!(path.exists(), "{} is not built: ./build.sh test builds it", path.display());
+    path
+}
+
+/// A built plugin.
+pub fn plugin_file(name: &str) -> PathBuf {
+    built(target().join(format!("wasm32-wasip2/plugin/{name}.wasm")))
+}
+
+/// A plugin that is only for tests.
+pub fn guest_file(name: &str) -> PathBuf {
+    built(target().join(format!("wasm32-wasip2/plugin/examples/{name}.wasm")))
+}
+
+/// The command.
+pub fn command_file() -> PathBuf {
+    built(target().join("release/spotify-etl"))
+}
+
+/// Where compiled plugins are kept between tests.
+pub fn cache() -> PathBuf {
+    target().join("test-cache")
+}
+
+/// The bytes of a fixture.
+pub fn fixture(name: &str) -> PathBuf {
+    tests().join("fixtures").join(name)
+}
+
+/// The JSON files of a folder, sorted.
+pub fn json_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|kind| kind == "json"));
+    files.sort();
+    assert!(!files.is_empty(), "no fixtures in {}", folder.display());
+    files
+}
+
+/// A store in a folder of its own, which goes with it.
+pub struct Place {
+    pub folder: TempDir,
+    pub store: Folder,
+}
+
+impl Place {
+    /// A store without plugins.
+    pub fn empty() -> Self {
+        let folder = TempDir::new().unwrap();
+        let store = Folder::new(folder.path());
+        Place { folder, store }
+    }
+
+    /// A store with the project's plugins.
+    pub fn new() -> Self {
+        let place = Self::empty();
+        for name in PLUGINS {
+            place.upload(name, &fs::read(plugin_file(name)).unwrap());
+        }
+        place
+    }
+
+    /// Puts a file among the plugins, as a copy would.
+    pub fn upload(&self, name: &str, bytes: &[u8]) {
+        self.write(&format!("plugins/{name}.wasm"), bytes);
+    }
+
+    pub fn write(&self, key: &str, bytes: &[u8]) {
+        let path = self.path(key);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    pub fn path(&self, key: &str) -> PathBuf {
+        self.folder.path().join(key)
+    }
+
+    pub fn read(&self, key: &str) -> String {
+        fs::read_to_string(self.path(key)).unwrap_or_else(|error| panic!("{key}: {error}"))
+    }
+
+    pub fn read_json(&self, key: &str) -> serde_json::Value {
+        serde_json::from_str(&self.read(key)).unwrap()
+    }
+
+    /// Every file of the store, but for what its runs report and its own folder.
+    pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        files_below(self.folder.path())
+    }
+
+    /// The only file whose key begins and ends like this.
+    pub fn only(&self, prefix: &str, suffix: &str) -> String {
+        let matches = |key: &String| key.starts_with(prefix) && key.ends_with(suffix);
+        let found: Vec<_> = self.files().into_keys().filter(matches).collect();
+        assert_eq!(found.len(), 1, "{prefix}...{suffix}: {found:?}");
+        found[0].clone()
+    }
+
+    pub fn run(&self, paths: &[PathBuf]) -> (Vec<ImportReport>, Transformed) {
+        self.run_with(paths, &Limits::default())
+    }
+
+    pub fn run_with(&self, paths: &[PathBuf], limits: &Limits) -> (Vec<ImportReport>, Transformed) {
+        let imports = wait(land(&self.store, paths, EXTRACTED_AT)).unwrap();
+        (imports, wait(transform(&self.store, &Selection::Waiting, limits)).unwrap())
+    }
+
+    pub fn transform(&self) -> Transformed {
+        wait(transform(&self.store, &Selection::Waiting, &Limits::default())).unwrap()
+    }
+}
+
+pub fn files_below(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    fn walk(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let key = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            if key == ".store" || key == "runs" {
+                continue;
+            } else if path.is_dir() {
+                walk(root, &path, files);
+            } else {
+                files.insert(key, fs::read(&path).unwrap());
+            }
+        }
+    }
+    let mut files = BTreeMap::new();
+    walk(root, root, &mut files);
+    files
+}
+
+/// Runs a future to its end.
+pub fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+struct Nobody;
+
+impl Progress for Nobody {
+    fn begin(&self, _what: &'static str, _count: usize) {}
+    fn advance(&self) {}
+    fn end(&self) {}
+}
+
+/// Brings files in.
+pub async fn land(
+    store: &dyn Store,
+    paths: &[PathBuf],
+    extracted_at: &str,
+) -> Result<Vec<ImportReport>, PipelineError> {
+    let extracted_at: ExtractedAt = extracted_at.parse().unwrap();
+    let options = ImportOptions {
+        playlist: None,
+        extracted_at: Some(extracted_at),
+        mode: ImportMode::Land,
+    };
+    let sources = source::find(paths)?;
+    import(store, &sources, &options, &Limits::default(), NOW, &Nobody).await
+}
+
+/// Takes documents to tables, with the plugins of the store.
+pub async fn transform(
+    store: &dyn Store,
+    selection: &Selection,
+    limits: &Limits,
+) -> Result<Transformed, PipelineError> {
+    let plugins = PluginPlace { store, prefix: layout::PLUGINS };
+    let (limits, progress) = (limits.clone(), &Nobody);
+    let transform =
+        Transform { store, plugins, cache: Some(cache()), limits, jobs: 2, now: NOW, progress };
+    transform.run(selection).await
+}
+
+/// The problems of a run, in lines.
+pub fn problems(transformed: &Transformed) -> String {
+    let plugins = transformed.plugins.iter().filter_map(|plugin| plugin.problem.as_ref());
+    let documents = transformed.documents.iter().flat_map(|document| &document.problems);
+    plugins.chain(documents).map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
