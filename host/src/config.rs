@@ -114,8 +114,9 @@ impl FromStr for LimitSetting {
             .into_iter()
             .find(|known| *known == name.trim())
             .ok_or_else(|| format!("no limit `{name}`; there are {}", NAMES.join(", ")))?;
-        let value = amount(value.trim())
-            .ok_or_else(|| format!("`{value}` is not a number above 0, such as 64, 64KiB or 1GiB"))?;
+        let value = amount(value.trim()).ok_or_else(|| {
+            format!("`{value}` is not a number above 0, such as 64, 64KiB or 1GiB")
+        })?;
         Ok(LimitSetting { name, value })
     }
 }

@@ -134,8 +134,8 @@ impl FromStr for DocumentId {
     fn from_str(text: &str) -> Result<Self, ()> {
         let (rest, hash8) = text.rsplit_once('-').ok_or(())?;
         let (playlist_id, extracted_at) = rest.rsplit_once('-').ok_or(())?;
-        let is_hash = hash8.len() == 8
-            && hash8.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let is_hash =
+            hash8.len() == 8 && hash8.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         let id = DocumentId {
             playlist_id: PlaylistId::from_text(playlist_id).ok_or(())?,
             extracted_at: extracted_at.parse().map_err(|_| ())?,
@@ -211,9 +211,7 @@ impl Document {
     ) -> Result<(Self, TimeSource), Refused> {
         let text = json_text(bytes, limits)?;
         match landed(text)? {
-            Some((header, pages)) => {
-                Ok((Self::of_landed(header, &pages)?, TimeSource::Stated))
-            }
+            Some((header, pages)) => Ok((Self::of_landed(header, &pages)?, TimeSource::Stated)),
             None => Self::of_foreign(text, origin),
         }
     }
@@ -254,7 +252,9 @@ impl Document {
         let playlist_id = match (origin.playlist, id) {
             (Some(given), _) => given.clone(),
             (None, Some(id)) => playlist_id(&id)?,
-            (None, None) => playlist_id(&name_without_time(origin.name, named.map(|(_, range)| range)))?,
+            (None, None) => {
+                playlist_id(&name_without_time(origin.name, named.map(|(_, range)| range)))?
+            }
         };
         let sha256 = hash([text]);
         let header = Header {
@@ -330,7 +330,8 @@ fn json_text<'a>(bytes: &'a [u8], limits: &Limits) -> Result<&'a str, Refused> {
         return Err(Refused::TooLarge { bytes: size, max: limits.document_bytes });
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let text = str::from_utf8(bytes).map_err(|error| Refused::NotUtf8 { byte: error.valid_up_to() })?;
+    let text =
+        str::from_utf8(bytes).map_err(|error| Refused::NotUtf8 { byte: error.valid_up_to() })?;
     let text = text.trim_matches([' ', '\t', '\r', '\n']);
     if text.is_empty() {
         return Err(Refused::Empty);
@@ -434,9 +435,9 @@ fn time_in_name(name: &str) -> Option<(OffsetDateTime, std::ops::Range<usize>)> 
 }
 
 fn fraction_length(rest: &str) -> usize {
-    let digits = rest.strip_prefix('.').map_or(0, |fraction| {
-        fraction.bytes().take_while(u8::is_ascii_digit).count()
-    });
+    let digits = rest
+        .strip_prefix('.')
+        .map_or(0, |fraction| fraction.bytes().take_while(u8::is_ascii_digit).count());
     let fraction = if digits == 0 { 0 } else { digits + 1 };
     fraction + usize::from(rest[fraction..].starts_with('Z'))
 }
@@ -476,7 +477,9 @@ pub enum Refused {
         max: u64,
     },
     /// Nested beyond the limit.
-    #[error("arrays and objects nested more than {levels} levels deep, at byte {byte} (raise it with --limit json_levels=...)")]
+    #[error(
+        "arrays and objects nested more than {levels} levels deep, at byte {byte} (raise it with --limit json_levels=...)"
+    )]
     TooDeep {
         /// The limit.
         levels: u64,
@@ -484,19 +487,25 @@ pub enum Refused {
         byte: usize,
     },
     /// A time that no partition stands for.
-    #[error("its time, {moment}, is outside the years 2006 to 2060 (say when it was read with --extracted-at)")]
+    #[error(
+        "its time, {moment}, is outside the years 2006 to 2060 (say when it was read with --extracted-at)"
+    )]
     TimeOutOfRange {
         /// The time.
         moment: OffsetDateTime,
     },
     /// A playlist id that can't be part of a key.
-    #[error("no playlist id of at most 128 characters can be made of `{text}` (give one with --playlist)")]
+    #[error(
+        "no playlist id of at most 128 characters can be made of `{text}` (give one with --playlist)"
+    )]
     PlaylistId {
         /// What it would be made of.
         text: String,
     },
     /// A landed document of another format.
-    #[error("a document of format {found}, and this host reads format {FORMAT} (use a newer spotify-etl)")]
+    #[error(
+        "a document of format {found}, and this host reads format {FORMAT} (use a newer spotify-etl)"
+    )]
     Format {
         /// The format.
         found: u32,
@@ -508,7 +517,9 @@ pub enum Refused {
         what: String,
     },
     /// A landed document that was edited.
-    #[error("a landed document whose pages were changed: their SHA-256 is {found}, the header says {expected} (land it again from its source)")]
+    #[error(
+        "a landed document whose pages were changed: their SHA-256 is {found}, the header says {expected} (land it again from its source)"
+    )]
     Changed {
         /// What the header says.
         expected: String,
@@ -531,7 +542,11 @@ mod tests {
     #[test]
     fn a_name_gives_the_time_and_the_rest_of_it_the_playlist() {
         for (name, time, rest) in [
-            ("spotify_raw_2023-09-27 09:53:34.123456.json", Some("20230927T095334Z"), "spotify_raw_"),
+            (
+                "spotify_raw_2023-09-27 09:53:34.123456.json",
+                Some("20230927T095334Z"),
+                "spotify_raw_",
+            ),
             ("charts 2023-09-27T09-53-34Z.json", Some("20230927T095334Z"), "charts "),
             ("2023-09-27_09:53:34.json", Some("20230927T095334Z"), ""),
             ("top50-2023-13-27 09:53:34.json", None, "top50-2023-13-27 09:53:34"),
@@ -539,7 +554,8 @@ mod tests {
             ("é2023-09-27", None, "é2023-09-27"),
         ] {
             let found = time_in_name(name);
-            let moment = found.as_ref().map(|(moment, _)| ExtractedAt::new(*moment).unwrap().to_string());
+            let moment =
+                found.as_ref().map(|(moment, _)| ExtractedAt::new(*moment).unwrap().to_string());
             assert_eq!(moment.as_deref(), time, "{name}");
             assert_eq!(name_without_time(name, found.map(|(_, range)| range)), rest, "{name}");
         }

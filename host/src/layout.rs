@@ -142,11 +142,8 @@ impl Key {
             Key::Raw { document, .. } => {
                 Key::Raw { stage: Stage::Failed, document: document.clone() }
             }
-            other => {
-                let rendered = other.to_string();
-                let path = rendered.strip_prefix(TO_PROCESS).unwrap_or(&rendered).to_owned();
-                Key::Foreign { stage: Stage::Failed, path }
-            }
+            Key::Foreign { path, .. } => Key::Foreign { stage: Stage::Failed, path: path.clone() },
+            other => Key::Foreign { stage: Stage::Failed, path: other.to_string() },
         }
     }
 

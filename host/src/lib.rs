@@ -1,4 +1,59 @@
-//! wip
+//! Takes Spotify playlists to tables that SQL can query, with transforms as WebAssembly plugins.
+//!
+//! ```text
+//!  files ──import──▶ raw_data/to_process/ ──transform──▶ transformed_data/<table>_data/ ──▶ SQL
+//!                            │                ▲
+//!                            │            plugins/*.wasm
+//!                            └── last, when its tables are stored ──▶ raw_data/processed/
+//! ```
+//!
+//! One direction. The host reads and writes; what a row looks like is known by the plugins alone,
+//! and the host knows none of them by name. The same library is behind every program.
+//!
+//! # The code, in reading order
+//!
+//! | module | knows | never |
+//! |---|---|---|
+//! | [`pipeline`] | the order of things, and the report of a run | how a step is done |
+//! | [`document`] | raw documents: header, pages, hash; what is refused at the door | I/O |
+//! | [`schema`] | tables, columns, types; how a declared schema fits the stored one | I/O |
+//! | [`batch`] | rows as a plugin returns them, unchecked | whether they are right |
+//! | [`layout`] | every key of a store | I/O |
+//! | [`store`] | keys and bytes; the folder that is a store | what the bytes mean |
+//! | [`source`] | the files that people have | what the bytes mean |
+//! | [`plugin`] | `wasmtime`: engine, limits, cache, conformance, one call | table files |
+//! | [`table`] | what is fit to be stored, and the files it is stored in | `wasmtime`, stores |
+//! | [`status`] | how a store is doing | how to change it |
+//! | [`config`] | limits; the environment | what they are for |
+//! | `bin/spotify-etl` | `clap`, text for people, the time | logic |
+//!
+//! [`document`], [`schema`], [`batch`], [`layout`] and [`config`] are values that all may import.
+//! The others don't import one another; [`pipeline`] composes them. Where entries are in Spotify's
+//! JSON is in `spotify_etl_plugin::containers`, which the plugins share; what an entry means is in
+//! the plugins' half of that crate and not here.
+//!
+//! The body of the transform step is the program: `pipeline::transform` gets the document, hands it
+//! to each plugin, checks what comes back against what the plugin declared, encodes it, puts it
+//! under keys that follow from the document's, and last moves the document. The move is the commit.
+//!
+//! # What holds
+//!
+//! 1. A raw document is never changed, only moved: to `processed` after its tables are stored, to
+//!    `failed` if no plugin could ever read it.
+//! 2. The same document, plugins and host give the same keys and the same bytes. Running anything
+//!    twice is harmless, and being killed anywhere loses nothing and doubles nothing: keys follow
+//!    from content, files appear whole, records change by compare-and-swap.
+//! 3. One bad document, entry or plugin never stops the others. It is reported with what to do, and
+//!    the exit status says so.
+//! 4. Rows reach the store only through [`table::validate()`], the only way to a [`table::Table`].
+//!    It finds all violations, not the first.
+//! 5. A plugin can't hang, crash, fill the memory of, or read anything from, the host: each call
+//!    has a fresh instance, a deadline, limits for memory and output, and a WASI with nothing
+//!    behind it.
+//! 6. Success means good data: a table's rows and nulls are compared with the playlist's last
+//!    snapshot, and a document of which no entry gave a row is a failure.
+//! 7. Everything has a limit. They stand in [`config::Limits`], and an error names the one it met.
+
 pub mod batch;
 pub mod config;
 pub mod document;

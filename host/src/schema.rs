@@ -183,7 +183,9 @@ fn key_faults(table: &TableSchema, faults: &mut Vec<String>) {
             faults.push(format!("table `{name}`: `{shown_key}` is in the key twice"));
         }
         match table.columns.iter().find(|column| column.name == *key) {
-            None => faults.push(format!("table `{name}`: key column `{shown_key}` is not declared")),
+            None => {
+                faults.push(format!("table `{name}`: key column `{shown_key}` is not declared"))
+            }
             Some(column) if column.nullable => faults.push(format!(
                 "table `{name}`: key column `{shown_key}` is nullable; a key never is"
             )),
@@ -237,7 +239,8 @@ pub fn fit(current: &TableSchema, declared: &TableSchema) -> Fit {
         differences.push(format!("the scope was {was} and is {is}"));
     }
     for (place, (was, is)) in (1..).zip(current.columns.iter().zip(&declared.columns)) {
-        let same = (&was.name, was.column_type, was.nullable) == (&is.name, is.column_type, is.nullable);
+        let same =
+            (&was.name, was.column_type, was.nullable) == (&is.name, is.column_type, is.nullable);
         if !same {
             differences.push(format!("column {place} was `{was}` and is `{is}`"));
         }

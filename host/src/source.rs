@@ -119,7 +119,9 @@ pub enum SourceError {
         source: io::Error,
     },
     /// Nothing to import.
-    #[error("no JSON files in `{path}` or below it (name a folder that holds some, or the files themselves)")]
+    #[error(
+        "no JSON files in `{path}` or below it (name a folder that holds some, or the files themselves)"
+    )]
     NoJson {
         /// The folder.
         path: String,

@@ -1,1 +1,505 @@
-//! wip
+//! The command as a process, as people and scripts use it: what it takes, what it says, and how it
+//! ends.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use tempfile::TempDir;
+
+use crate::support::{
+    PLUGINS, cache, command_file, files_below, fixture, guest_file, plugin_file, skipped,
+};
+
+/// A folder to work in, with a store of all plugins in `data`.
+struct Desk {
+    folder: TempDir,
+}
+
+struct Said {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Self::without_plugins();
+        let said = desk.say(&["init", "--from", "built"]);
+        assert_eq!(said.status, 0, "{}", said.err);
+        desk
+    }
+
+    fn without_plugins() -> Self {
+        let desk = Desk { folder: TempDir::new().unwrap() };
+        for name in PLUGINS {
+            desk.write(&format!("built/{name}.wasm"), &fs::read(plugin_file(name)).unwrap());
+        }
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(command_file());
+        command.current_dir(self.folder.path()).args(arguments);
+        command.env_clear().env("SPOTIFY_ETL_CACHE_DIR", cache());
+        command
+    }
+
+    fn say(&self, arguments: &[&str]) -> Said {
+        said(self.command(arguments).output().unwrap())
+    }
+
+    fn say_with_input(&self, arguments: &[&str], input: &[u8]) -> Said {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        process.stdin.take().unwrap().write_all(input).unwrap();
+        said(process.wait_with_output().unwrap())
+    }
+
+    fn keys(&self) -> Vec<String> {
+        files_below(&self.path("data")).into_keys().collect()
+    }
+
+    fn count(&self, prefix: &str) -> usize {
+        self.keys().iter().filter(|key| key.starts_with(prefix)).count()
+    }
+}
+
+fn said(output: Output) -> Said {
+    Said {
+        status: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+impl Said {
+    #[track_caller]
+    fn ends(&self, status: i32, parts: &[&str]) {
+        let Said { out, err, .. } = self;
+        assert_eq!(self.status, status, "\n{out}\n{err}");
+        for part in parts {
+            assert!(out.contains(part) || err.contains(part), "`{part}` in\n{out}\n{err}");
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_playlist_goes_all_the_way_and_a_second_time_nothing_changes() {
+    let desk = Desk::new();
+    let demo = fixture("playlists/demo_2026-07-06_06-00-00.json");
+    let first = desk.say(&["run", "--from", text(&demo)]);
+    first.ends(
+        0,
+        &["1 file: 1 brought in", "✓ Summer Evenings (", "50 entries", "50 rows", "all done in"],
+    );
+    assert_eq!(first.err, "");
+    let stored = files_below(&desk.path("data"));
+    let document = "-20260706T060000Z-";
+    assert!(stored.keys().any(|key| key.starts_with("raw_data/processed/") && key.contains("/20260706T060000Z-")));
+    assert_eq!(
+        stored
+            .keys()
+            .filter(|key| key.starts_with("transformed_data/") && key.contains(document))
+            .count(),
+        5
+    );
+    let again = desk.say(&["run", "--from", text(&demo)]);
+    again.ends(0, &["1 there already, with their tables", "nothing to do"]);
+    assert_eq!(files_below(&desk.path("data")), stored);
+}
+
+#[test]
+fn reports_are_json_for_scripts_and_kept() {
+    let desk = Desk::new();
+    let no_payload = fixture("playlists/no_payload.json");
+    let said = desk.say(&[
+        "run",
+        "--json",
+        "--from",
+        text(&no_payload),
+        "--extracted-at",
+        "2026-07-06T06:00:00Z",
+    ]);
+    said.ends(0, &[]);
+    let report = said.json();
+    let document = &report["documents"][0];
+    assert_eq!((&document["status"], &document["entries"]), (&"stored".into(), &9.into()));
+    assert_eq!(document["skipped"], serde_json::json!({ "no_payload": 8 }));
+    assert_eq!(document["tables"].as_array().unwrap().len(), 5);
+    let run_id = report["run_id"].as_str().unwrap();
+    let kept = fs::read(desk.path("data/runs").join(format!("{run_id}.json"))).unwrap();
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&kept).unwrap(), report);
+    desk.say(&["runs"]).ends(0, &[run_id, "all done"]);
+    desk.say(&["runs", run_id]).ends(0, &["skipped: 8 no_payload"]);
+    assert_eq!(desk.say(&["runs", "last", "--json"]).json(), report);
+    desk.say(&["runs", "nothing"]).ends(2, &["no run `nothing`", "`spotify-etl runs` lists them"]);
+    assert_eq!(desk.say(&["status", "--json"]).json()["playlists"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_store_without_plugins_is_named_and_nothing_is_brought_in() {
+    let desk = Desk::without_plugins();
+    let demo = fixture("playlists/both_keys.json");
+    desk.say(&["run", "--from", text(&demo)])
+        .ends(2, &["no plugins in ./data/plugins/", "`spotify-etl init`"]);
+    assert!(!desk.path("data").exists());
+    desk.say(&["transform"]).ends(2, &["no plugins in ./data/plugins/"]);
+    desk.say(&["init"]).ends(2, &["no plugins were installed with this program", "--from"]);
+    desk.say(&["init", "--from", "nowhere"]).ends(2, &["no plugins in nowhere/"]);
+    desk.say(&["run", "--from", text(&demo), "--plugins", "built"]).ends(0, &["all done"]);
+}
+
+#[test]
+fn init_says_what_became_of_each_plugin() {
+    let desk = Desk::without_plugins();
+    desk.say(&["init", "--from", "built"])
+        .ends(0, &["song_artist", "new", "next: spotify-etl run"]);
+    fs::copy(guest_file("decade"), desk.path("built/album.wasm")).unwrap();
+    desk.write("built/broken.wasm", b"no");
+    let said = desk.say(&["init", "--from", "built"]);
+    said.ends(
+        1,
+        &["unchanged", "replaced", "refused", "plugin `broken` is refused: not WebAssembly"],
+    );
+    assert!(!desk.path("data/plugins/broken.wasm").exists());
+}
+
+#[test]
+fn bad_input_is_a_sentence_stops_nothing_else_and_is_left_alone() {
+    let desk = Desk::new();
+    let deep = "[".repeat(10_000) + &"]".repeat(10_000);
+    desk.write("in/deep.json", deep.as_bytes());
+    desk.write("in/empty.json", b"");
+    desk.write("in/cut.json", br#"{"items":[{"track":{"#);
+    desk.write("in/latin.json", b"{\"items\":[\"\xe9\"]}");
+    desk.write("in/notes.txt", b"not looked at");
+    desk.write("in/big.json", format!("[{}null]", "null,".repeat(300_000)).as_bytes());
+    fs::copy(fixture("playlists/bom.json"), desk.path("in/good.json")).unwrap();
+    let before = files_below(&desk.path("in"));
+    let said = desk.say(&["run", "--from", "in", "--limit", "document_bytes=1MiB"]);
+    said.ends(1, &[
+        "6 files: 1 brought in, 5 refused",
+        "in/deep.json: arrays and objects nested more than 128 levels deep, at byte 128",
+        "in/empty.json: empty: there is nothing in it",
+        "in/cut.json: not JSON: EOF while parsing an object at line 1 column 20",
+        "in/latin.json: not UTF-8: the first bad byte is number 11",
+        "in/big.json: 1.0 MiB is over the limit of 1.0 MiB for a document (raise it with --limit document_bytes=...)",
+        "not all done",
+    ]);
+    assert_eq!(files_below(&desk.path("in")), before);
+    assert_eq!((desk.count("raw_data/processed/"), desk.count("raw_data/failed/")), (1, 0));
+}
+
+#[test]
+fn what_is_not_there_or_not_meant_ends_with_two_and_says_what_to_do() {
+    let desk = Desk::new();
+    fs::create_dir(desk.path("hollow")).unwrap();
+    for (arguments, parts) in [
+        (&["import", "nowhere.json"][..], &["could not read `nowhere.json`: No such file"][..]),
+        (&["import", "hollow"], &["no JSON files in `hollow` or below it"]),
+        (
+            &["transform", "raw_data/to_process/x/y.json"],
+            &["no document `raw_data/to_process/x/y.json` in ./data/", "status"],
+        ),
+        (&["transform", "tables/song.json"], &["no document `tables/song.json`"]),
+        (&["run"], &["--from"]),
+        (
+            &["run", "--from", "x", "--limit", "bytes=3"],
+            &["no limit `bytes`; there are document_bytes"],
+        ),
+        (
+            &["import", "x", "--extracted-at", "noon"],
+            &["`noon` is not a time such as 2023-09-27T09:53:34Z"],
+        ),
+        (
+            &["import", "x", "--extracted-at", "1999-01-01T00:00:00Z"],
+            &["outside the years 2006 to 2060"],
+        ),
+        (&["import", "x", "--playlist", "!!"], &["no playlist id"]),
+        (&["plugin", "inspect", "nowhere.wasm"], &["could not read `nowhere.wasm`"]),
+    ] {
+        desk.say(arguments).ends(2, parts);
+    }
+    desk.say(&["plugin", "inspect", "built"]).ends(2, &["could not read `built`"]);
+    assert_eq!(desk.count("raw_data/"), 0);
+}
+
+#[test]
+fn standard_input_is_a_file_too() {
+    let desk = Desk::new();
+    let bytes = fs::read(fixture("playlists/bare_array_from_a_fields_filter.json")).unwrap();
+    let said = desk.say_with_input(
+        &[
+            "run",
+            "--from",
+            "-",
+            "--playlist",
+            "https://open.spotify.com/playlist/abc?si=1",
+            "--extracted-at",
+            "20190203T000000Z",
+        ],
+        &bytes,
+    );
+    said.ends(0, &["abc-20190203T000000Z-"]);
+    let again = desk.say_with_input(&["import", "-", "--dry-run"], b"nonsense");
+    again.ends(1, &["standard input", "not JSON", "nothing was written"]);
+    let unnamed = desk.say_with_input(&["import", "-"], &bytes);
+    unnamed.ends(0, &["1 brought in"]);
+    assert_eq!(desk.count("raw_data/to_process/unknown/"), 1);
+}
+
+#[test]
+fn what_an_older_pipeline_left_keeps_its_time_and_a_file_without_one_comes_once() {
+    let desk = Desk::new();
+    let bytes = fs::read(fixture("playlists/bare_array_from_a_fields_filter.json")).unwrap();
+    desk.write("old/spotify_raw_2023-09-27 09:53:34.123456.json", &bytes);
+    let plain = desk.write("plain.json", &fs::read(fixture("playlists/bom.json")).unwrap());
+    desk.say(&["run", "--from", "old", text(&plain)]).ends(0, &["2 files: 2 brought in"]);
+    assert_eq!(desk.count("raw_data/processed/spotify_raw_/20230927T095334Z-"), 1);
+    // The same bytes at another time of change.
+    desk.write("plain.json", &fs::read(&plain).unwrap());
+    let touched = fs::File::options().append(true).open(&plain).unwrap();
+    touched
+        .set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000))
+        .unwrap();
+    desk.say(&["run", "--from", text(&plain)]).ends(0, &["1 there already, with their tables"]);
+    assert_eq!(desk.count("raw_data/processed/"), 2);
+    // And lying in the store, where it would be a third.
+    desk.write("data/raw_data/to_process/copy.json", &fs::read(&plain).unwrap());
+    desk.say(&["transform"]).ends(0, &["there already under another time; the copy is gone"]);
+    assert_eq!((desk.count("raw_data/processed/"), desk.count("raw_data/to_process/")), (2, 0));
+}
+
+#[test]
+fn a_landed_document_comes_back_as_itself() {
+    let desk = Desk::new();
+    let demo = fixture("playlists/demo_2026-07-06_06-00-00.json");
+    desk.say(&["run", "--from", text(&demo)]).ends(0, &[]);
+    let stored = files_below(&desk.path("data"));
+    let other = Desk::new();
+    let backup = desk.path("data/raw_data/processed");
+    other.say(&["run", "--from", text(&backup)]).ends(0, &["1 brought in"]);
+    let (mut found, mut expected) = (files_below(&other.path("data")), stored);
+    // When a plugin was seen is the only thing that may differ.
+    found.retain(|key, _| !key.starts_with("plugins/history/"));
+    expected.retain(|key, _| !key.starts_with("plugins/history/"));
+    assert_eq!(found, expected);
+    let key = expected.keys().find(|key| key.starts_with("raw_data/")).unwrap();
+    let changed =
+        fs::read_to_string(desk.path("data").join(key)).unwrap().replace("Lanternfly", "Fly");
+    let changed = other.write("changed.json", changed.as_bytes());
+    other.say(&["import", text(&changed)]).ends(1, &["a landed document whose pages were changed"]);
+}
+
+#[test]
+fn a_dry_run_shows_everything_and_writes_nothing() {
+    let desk = Desk::without_plugins();
+    let folder = fixture("playlists");
+    let said = desk.say(&["import", "--dry-run", text(&folder), "--store", "nothing"]);
+    said.ends(
+        0,
+        &[
+            "file",
+            "playlist",
+            "Summer Evenings",
+            "2026-07-06T06:00:00Z",
+            "1 (not all)",
+            "nothing was written",
+        ],
+    );
+    assert!(!desk.path("nothing").exists());
+}
+
+#[test]
+fn a_document_without_rows_fails_unless_that_is_accepted() {
+    let desk = Desk::new();
+    let only_null = desk.write("null.json", br#"{"items":[{"track":null}]}"#);
+    let said = desk.say(&["run", "--from", text(&only_null)]);
+    said.ends(1, &["no entry gave a row (--allow-empty accepts that)", "skipped: 1 no_payload"]);
+    let key = desk.keys().into_iter().find(|key| key.starts_with("raw_data/processed/")).unwrap();
+    desk.say(&["transform", &key, "--allow-empty"]).ends(0, &["all done"]);
+    let empty = fixture("playlists/no_entries.json");
+    desk.say(&["run", "--from", text(&empty)]).ends(0, &["0 entries"]);
+    let csv = desk.keys().into_iter().filter(|key| key.contains("song_data")).collect::<Vec<_>>();
+    assert_eq!(csv.len(), 2, "a table without rows is still written: {csv:?}");
+}
+
+#[test]
+fn a_document_is_named_by_key_by_path_or_by_name_wherever_it_is() {
+    let desk = Desk::new();
+    let demo = fixture("playlists/demo_2026-07-06_06-00-00.json");
+    desk.say(&["run", "--from", text(&demo)]).ends(0, &[]);
+    let stored = files_below(&desk.path("data"));
+    let key = stored.keys().find(|key| key.starts_with("raw_data/processed/")).unwrap();
+    let table = stored.keys().find(|key| key.contains("/song_data/")).unwrap();
+    let name = Path::new(table).file_stem().unwrap().to_str().unwrap().to_owned();
+    fs::remove_file(desk.path("data").join(table)).unwrap();
+    for typed in [key.clone(), format!("./data/{key}"), name] {
+        desk.say(&["transform", &typed]).ends(0, &["all done"]);
+        assert_eq!(files_below(&desk.path("data")), stored, "{typed}");
+    }
+    // What was put aside may be read by a later host: here it was mended by hand.
+    desk.write("data/raw_data/to_process/mended.json", b"oops");
+    desk.say(&["transform"]).ends(1, &["not JSON", "put aside"]);
+    assert_eq!(desk.count("raw_data/failed/"), 2);
+    fs::copy(fixture("playlists/bom.json"), desk.path("data/raw_data/failed/mended.json")).unwrap();
+    desk.say(&["transform", "raw_data/failed/mended.json"]).ends(0, &["all done"]);
+    assert_eq!((desk.count("raw_data/failed/"), desk.count("raw_data/processed/")), (0, 2));
+}
+
+#[test]
+fn status_is_one_screen_and_every_bad_line_has_its_command() {
+    let desk = Desk::new();
+    desk.say(&["status"]).ends(
+        0,
+        &["no playlists yet: spotify-etl run --from playlist.json --store ./data", "no runs yet"],
+    );
+    let demo = fixture("playlists/demo_2026-07-06_06-00-00.json");
+    desk.say(&["run", "--from", text(&demo)]).ends(0, &[]);
+    desk.write("data/plugins/broken.wasm", b"no");
+    desk.write("data/raw_data/to_process/bad.json", b"no");
+    let good = fixture("playlists/bom.json");
+    desk.say(&["import", text(&good)]).ends(0, &[]);
+    desk.say(&["transform"]).ends(1, &[]);
+    desk.say(&["status"]).ends(
+        0,
+        &[
+            "Summer Evenings",
+            "1 waiting",
+            "waits for the plugin that is refused",
+            "spotify-etl transform --store ./data 'raw_data/to_process/",
+            "1 failed",
+            "not JSON",
+            "spotify-etl transform --store ./data 'raw_data/failed/bad.json'",
+            "✗ broken",
+            "spotify-etl plugin inspect ./data/plugins/broken.wasm",
+            "✓ song 0.1.0",
+            "not all done: spotify-etl runs 2026",
+        ],
+    );
+}
+
+#[test]
+fn a_plugin_tells_what_it_is() {
+    let desk = Desk::without_plugins();
+    let said = desk.say(&["plugin", "inspect", "built/song.wasm"]);
+    said.ends(
+        0,
+        &[
+            "song 0.1.0",
+            "spotify-etl:plugin/transform@0.1.0",
+            "sha256",
+            "wasi:cli/",
+            "table song (snapshot, key position)",
+            "song_added",
+            "timestamp",
+            "not null",
+        ],
+    );
+    let json = desk.say(&["plugin", "inspect", "built/song.wasm", "--json"]).json();
+    assert_eq!(
+        (&json["tables"][1]["name"], &json["tables"][0]["columns"][5]["type"]),
+        (&"song_artist".into(), &"timestamp".into())
+    );
+    desk.write("text.wasm", b"hello");
+    desk.say(&["plugin", "inspect", "text.wasm"])
+        .ends(1, &["`text.wasm` is refused as a plugin: not WebAssembly"]);
+}
+
+#[test]
+fn a_store_that_can_not_be_written_to_says_so_and_loses_nothing() {
+    let desk = Desk::new();
+    let demo = fixture("playlists/both_keys.json");
+    desk.write("file", b"");
+    desk.say(&["import", text(&demo), "--store", "file"])
+        .ends(2, &["could not", "a store is a folder"]);
+    // As a user who may not write; root may.
+    let setpriv = Command::new("setpriv").arg("--version").output().is_ok();
+    if !setpriv || !fs::metadata("/proc/self").is_ok_and(|_| is_root()) {
+        skipped("a read-only store needs root and setpriv to become somebody else");
+        return;
+    }
+    let before = files_below(&desk.path("data"));
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(command_file());
+    command.args(["import", text(&demo), "--store", text(&desk.path("data"))]).env_clear();
+    let reachable = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "test", "-x"])
+        .arg(command_file())
+        .status();
+    if !reachable.is_ok_and(|status| status.success()) {
+        skipped("the built command is in a folder that others can't enter");
+        return;
+    }
+    said(command.output().unwrap()).ends(2, &["could not", "Permission denied"]);
+    assert_eq!(files_below(&desk.path("data")), before);
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_the_next_run_goes_on() {
+    let desk = Desk::new();
+    let demo = fixture("playlists/demo_2026-07-06_06-00-00.json");
+    // As near as it gets without a disk of its own: no file may grow beyond so many KiB.
+    for kibibytes in [1, 4, 8, 16, 64] {
+        let script = format!("trap '' XFSZ; ulimit -f {kibibytes}; exec \"$@\"");
+        let mut command = Command::new("bash");
+        command.args(["-c", &script, "bash"]).arg(command_file());
+        command.args(["run", "--from", text(&demo)]).current_dir(desk.folder.path());
+        command.env_clear().env("SPOTIFY_ETL_CACHE_DIR", "none");
+        let said = said(command.output().unwrap());
+        assert_ne!(said.status, 0, "{kibibytes} KiB: {}", said.out);
+        let text = said.out + &said.err;
+        assert!(
+            text.contains("make room, then run the same command again"),
+            "{kibibytes} KiB: {text}"
+        );
+        assert_eq!(fs::read_dir(desk.path("data/.store/unfinished")).unwrap().count(), 0);
+    }
+    desk.say(&["run", "--from", text(&demo)]).ends(0, &["all done"]);
+    assert_eq!((desk.count("raw_data/processed/"), desk.count("raw_data/to_process/")), (1, 0));
+}
+
+#[test]
+fn help_teaches_with_examples() {
+    let desk = Desk::without_plugins();
+    desk.say(&["--help"]).ends(
+        0,
+        &[
+            "Examples:",
+            "spotify-etl run --from playlist.json",
+            "Exit status: 0 all done",
+            "document_bytes=64MiB",
+        ],
+    );
+    for command in ["init", "run", "import", "transform", "runs"] {
+        desk.say(&[command, "--help"]).ends(0, &["Example"]);
+    }
+}

@@ -25,8 +25,12 @@ fn every_plugin_gives_the_same_rows_as_a_component_and_as_native_code() {
 fn same_rows<P: Plugin>(name: &str) {
     let engine = Engine::new(&Limits::default(), Some(&cache())).unwrap();
     let component = engine.load(name, &fs::read(plugin_file(name)).unwrap()).unwrap();
-    let tables: Vec<_> = P::describe().into_wit().tables.into_iter().map(|table| table.name).collect();
-    assert_eq!(component.tables().iter().map(|table| &table.name).collect::<Vec<_>>(), tables.iter().collect::<Vec<_>>());
+    let tables: Vec<_> =
+        P::describe().into_wit().tables.into_iter().map(|table| table.name).collect();
+    assert_eq!(
+        component.tables().iter().map(|table| &table.name).collect::<Vec<_>>(),
+        tables.iter().collect::<Vec<_>>()
+    );
     for path in json_files(&fixture("playlists")) {
         let bytes = fs::read(&path).unwrap();
         let name = path.file_name().unwrap().to_str().unwrap();

@@ -17,7 +17,9 @@ use spotify_etl::{
 };
 use tempfile::TempDir;
 
-use crate::support::{EXTRACTED_AT, PLUGINS, files_below, fixture, land, plugin_file, transform, wait};
+use crate::support::{
+    EXTRACTED_AT, PLUGINS, files_below, fixture, land, plugin_file, transform, wait,
+};
 
 /// What happens at the operation that is counted down to.
 #[derive(Clone, Copy, Debug)]
@@ -116,8 +118,9 @@ fn write(root: &Path, key: &str, bytes: &[u8]) {
 
 /// The whole way: files brought in, and everything that waits taken to tables.
 async fn whole_run(store: &dyn Store) -> Result<(), PipelineError> {
-    let paths: Vec<PathBuf> =
-        ["same_track_twice", "no_payload"].map(|name| fixture(&format!("playlists/{name}.json"))).into();
+    let paths: Vec<PathBuf> = ["same_track_twice", "no_payload"]
+        .map(|name| fixture(&format!("playlists/{name}.json")))
+        .into();
     land(store, &paths, EXTRACTED_AT).await?;
     transform(store, &Selection::Waiting, &Limits::default()).await?;
     Ok(())
@@ -145,7 +148,8 @@ fn stopped_at_any_operation_and_run_again_the_store_is_as_if_nothing_had_happene
             stop_at(folder.path(), operation, fault);
             wait(whole_run(&Folder::new(folder.path()))).unwrap();
             let found = files_below(folder.path());
-            let keys = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+            let keys =
+                |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
             assert_eq!(keys(&found), keys(&expected), "{fault:?} at operation {operation}");
             for (key, bytes) in &expected {
                 assert!(found[key] == *bytes, "{fault:?} at operation {operation}: {key} differs");

@@ -20,7 +20,9 @@ fn every_fixture_gives_its_golden_tables_and_skips() {
         let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let place = Place::new();
         let (_, transformed) = place.run(&[path]);
-        let [document] = transformed.documents.as_slice() else { panic!("{stem}: not one document") };
+        let [document] = transformed.documents.as_slice() else {
+            panic!("{stem}: not one document")
+        };
         assert_eq!(document.status, DocumentStatus::Stored, "{stem}: {:?}", document.problems);
         let mut skips = String::new();
         for skip in &document.skips {
@@ -81,7 +83,8 @@ fn compare(golden: &Path, found: &BTreeMap<String, Vec<u8>>) {
             fs::write(path, bytes).unwrap();
         }
     }
-    let expected = if golden.exists() { crate::support::files_below(golden) } else { BTreeMap::new() };
+    let expected =
+        if golden.exists() { crate::support::files_below(golden) } else { BTreeMap::new() };
     let mut faults = String::new();
     for name in expected.keys().chain(found.keys()).collect::<BTreeSet<_>>() {
         if expected.get(name) != found.get(name) {

@@ -5,12 +5,12 @@ use std::{fs, path::PathBuf};
 
 use spotify_etl::pipeline::report::{DocumentStatus, ImportStatus};
 
-use crate::support::{Place, json_files};
+use crate::support::{Place, json_files, skipped};
 
 #[test]
 fn real_responses_give_rows_or_a_reason() {
     let Some(folder) = std::env::var_os("SPOTIFY_ETL_SAMPLES").map(PathBuf::from) else {
-        eprintln!("skipped: SPOTIFY_ETL_SAMPLES names no folder with real responses");
+        skipped("SPOTIFY_ETL_SAMPLES names no folder with real responses");
         return;
     };
     let (place, paths) = (Place::new(), json_files(&folder));
@@ -21,7 +21,13 @@ fn real_responses_give_rows_or_a_reason() {
         let text = fs::read_to_string(&import.source).unwrap();
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         let refused = value.get("error").is_some() || lists_playlists(&value);
-        assert_eq!(import.status == ImportStatus::Refused, refused, "{}: {:?}", import.source, import.problem);
+        assert_eq!(
+            import.status == ImportStatus::Refused,
+            refused,
+            "{}: {:?}",
+            import.source,
+            import.problem
+        );
         if let Some(problem) = &import.problem {
             let named = problem.message.contains("an error that Spotify answered with")
                 || problem.message.contains("a page of 48 playlists");
@@ -30,8 +36,15 @@ fn real_responses_give_rows_or_a_reason() {
         }
         let key = import.key.as_deref().unwrap();
         let document = transformed.documents.iter().find(|document| document.key == key).unwrap();
-        assert_eq!(document.status, DocumentStatus::Stored, "{}: {:?}", import.source, document.problems);
-        let rows = |name: &str| document.tables.iter().find(|table| table.table == name).unwrap().rows;
+        assert_eq!(
+            document.status,
+            DocumentStatus::Stored,
+            "{}: {:?}",
+            import.source,
+            document.problems
+        );
+        let rows =
+            |name: &str| document.tables.iter().find(|table| table.table == name).unwrap().rows;
         let skipped: usize = document.skipped.values().sum();
         assert_eq!(rows("song") as usize + skipped, entries(&value), "{}", import.source);
         assert_eq!(rows("snapshot"), 1);

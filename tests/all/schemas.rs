@@ -30,7 +30,11 @@ fn thing(place: &Place, transformed: &Transformed) -> String {
 }
 
 fn columns(csv: &str) -> &str {
-    csv.lines().next().unwrap().strip_prefix("document,playlist_id,extracted_at,snapshot_date,").unwrap()
+    csv.lines()
+        .next()
+        .unwrap()
+        .strip_prefix("document,playlist_id,extracted_at,snapshot_date,")
+        .unwrap()
 }
 
 #[test]
@@ -40,7 +44,8 @@ fn a_plugin_that_the_host_has_never_heard_of_just_works() {
     let transformed = next(&place, "demo_2026-07-06_06-00-00");
     assert_eq!(problems(&transformed), "");
     let csv = place.read(&place.only("transformed_data/decade_data/", ".csv"));
-    let rows: Vec<_> = csv.lines().skip(1).map(|line| line.splitn(5, ',').last().unwrap()).collect();
+    let rows: Vec<_> =
+        csv.lines().skip(1).map(|line| line.splitn(5, ',').last().unwrap()).collect();
     assert_eq!(rows, ["1990,4,0.4", "2010,5,0.5", "2020,41,4.1"]);
     assert_eq!(place.read_json("tables/decade.json")["owner"], "decade");
 }
@@ -59,14 +64,20 @@ fn a_plugin_may_append_nullable_columns_and_be_rolled_back() {
     assert!(csv.lines().nth(1).unwrap().ends_with(",22"), "{csv}");
     let record = place.read_json("tables/thing.json");
     assert_eq!(record["schema"]["columns"].as_array().unwrap().len(), 2);
-    assert_eq!((&record["generation"], &record["formats"]), (&1.into(), &serde_json::json!(["csv"])));
+    assert_eq!(
+        (&record["generation"], &record["formats"]),
+        (&1.into(), &serde_json::json!(["csv"]))
+    );
 
     place.upload("thing", &guest("thing_1"));
     let third = next(&place, "bom");
     assert_eq!(problems(&third), "");
     let csv = thing(&place, &third);
     assert_eq!(columns(&csv), "id,length");
-    assert!(csv.lines().nth(1).unwrap().ends_with(','), "the column that it doesn't know is null: {csv}");
+    assert!(
+        csv.lines().nth(1).unwrap().ends_with(','),
+        "the column that it doesn't know is null: {csv}"
+    );
     assert_eq!(place.read_json("tables/thing.json"), record);
 }
 
@@ -119,7 +130,10 @@ fn two_plugins_that_declare_one_table_are_both_refused_by_name() {
         let report = plugin(&transformed, name);
         assert_eq!(report.status, PluginStatus::Refused);
         let problem = report.problem.as_ref().unwrap().to_string();
-        assert!(problem.contains("is declared by `melody` and `song`, and one table has one plugin"), "{problem}");
+        assert!(
+            problem.contains("is declared by `melody` and `song`, and one table has one plugin"),
+            "{problem}"
+        );
     }
     assert_eq!(transformed.documents[0].status, DocumentStatus::Waiting);
     assert!(!place.files().keys().any(|key| key.contains("song_data")));
@@ -133,7 +147,10 @@ fn a_table_stays_with_the_plugin_that_made_it() {
     fs::rename(place.path("plugins/thing.wasm"), place.path("plugins/gadget.wasm")).unwrap();
     let transformed = next(&place, "no_entries");
     let problems = problems(&transformed);
-    assert!(problems.contains("plugin `gadget` is refused: table `thing` belongs to plugin `thing`"), "{problems}");
+    assert!(
+        problems.contains("plugin `gadget` is refused: table `thing` belongs to plugin `thing`"),
+        "{problems}"
+    );
 }
 
 #[test]
@@ -143,10 +160,15 @@ fn every_version_is_kept_with_when_and_from_whom() {
         [("thing_1", ["both_keys", "no_entries"]), ("thing_2", ["bom", "episodes"])]
     {
         place.upload("thing", &guest(version));
-        documents.map(|document| next(&place, document));
+        for document in documents {
+            next(&place, document);
+        }
     }
-    let history: Vec<_> =
-        place.files().into_iter().filter(|(key, _)| key.starts_with("plugins/history/thing/")).collect();
+    let history: Vec<_> = place
+        .files()
+        .into_iter()
+        .filter(|(key, _)| key.starts_with("plugins/history/thing/"))
+        .collect();
     assert_eq!(history.len(), 4);
     for (key, bytes) in history {
         let sha256 = key.rsplit('/').next().unwrap().split('.').next().unwrap();
@@ -185,16 +207,27 @@ fn a_jump_since_the_last_snapshot_is_a_warning_in_words() {
     let place = Place::new();
     let write = |popularity: &str| {
         let tracks: Vec<String> = (0..8)
-            .map(|n| format!(r#"{{"track":{{"type":"track","id":"t{n}","artists":[]{popularity}}}}}"#))
+            .map(|n| {
+                format!(r#"{{"track":{{"type":"track","id":"t{n}","artists":[]{popularity}}}}}"#)
+            })
             .collect();
         let path = place.folder.path().join("input.json");
-        fs::write(&path, format!(r#"{{"id":"p","items":{{"items":[{}]}}}}"#, tracks.join(","))).unwrap();
+        fs::write(&path, format!(r#"{{"id":"p","items":{{"items":[{}]}}}}"#, tracks.join(",")))
+            .unwrap();
         path
     };
     for (popularity, week, warnings) in [
         (r#","popularity":50"#, "20260706T060000Z", vec![]),
-        ("", "20260713T060000Z", vec!["song.popularity: 0 % to 100 % null since the last snapshot"]),
-        (r#","name":"x""#, "20260720T060000Z", vec!["song.song_name: 100 % to 0 % null since the last snapshot"]),
+        (
+            "",
+            "20260713T060000Z",
+            vec!["song.popularity: 0 % to 100 % null since the last snapshot"],
+        ),
+        (
+            r#","name":"x""#,
+            "20260720T060000Z",
+            vec!["song.song_name: 100 % to 0 % null since the last snapshot"],
+        ),
     ] {
         let path = write(popularity);
         wait(land(&place.store, &[path], week)).unwrap();

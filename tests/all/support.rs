@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -74,7 +75,8 @@ pub fn fixture(name: &str) -> PathBuf {
 
 /// The JSON files of a folder, sorted.
 pub fn json_files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let entries =
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|kind| kind == "json"));
     files.sort();
@@ -194,11 +196,8 @@ pub async fn land(
     extracted_at: &str,
 ) -> Result<Vec<ImportReport>, PipelineError> {
     let extracted_at: ExtractedAt = extracted_at.parse().unwrap();
-    let options = ImportOptions {
-        playlist: None,
-        extracted_at: Some(extracted_at),
-        mode: ImportMode::Land,
-    };
+    let options =
+        ImportOptions { playlist: None, extracted_at: Some(extracted_at), mode: ImportMode::Land };
     let sources = source::find(paths)?;
     import(store, &sources, &options, &Limits::default(), NOW, &Nobody).await
 }
@@ -214,6 +213,11 @@ pub async fn transform(
     let transform =
         Transform { store, plugins, cache: Some(cache()), limits, jobs: 2, now: NOW, progress };
     transform.run(selection).await
+}
+
+/// Says that a check was skipped, and why, past the capture of a test's output.
+pub fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
 /// The problems of a run, in lines.

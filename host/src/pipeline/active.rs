@@ -258,8 +258,9 @@ fn refuse_shared_tables(found: &mut [Found]) {
     for (table, names) in owners.iter().filter(|(_, names)| names.len() > 1) {
         let both = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ");
         for (name, _, _, problem) in found.iter_mut().filter(|found| names.contains(&found.0)) {
-            let message =
-                format!("is refused: table `{table}` is declared by {both}, and {SHARED} (take all but one of them away)");
+            let message = format!(
+                "is refused: table `{table}` is declared by {both}, and {SHARED} (take all but one of them away)"
+            );
             *problem = Some(Problem::of_plugin(name, message));
         }
     }

@@ -94,7 +94,9 @@ async fn import_one(
         Err(LandError::Store(error)) => Err(error.into()),
         Err(LandError::Other { key }) => {
             let location = store.location(&key);
-            let message = format!("another document has its name already: {location} (compare the two; give one of them another time with --extracted-at)");
+            let message = format!(
+                "another document has its name already: {location} (compare the two; give one of them another time with --extracted-at)"
+            );
             Ok(refused(report, Problem::new(Action::Document, message)))
         }
         Err(LandError::Unreadable { key, error }) => {
@@ -230,11 +232,7 @@ async fn land(
 /// # Errors
 ///
 /// If it has the same id and other pages.
-pub async fn is_same(
-    store: &dyn Store,
-    key: &Key,
-    document: &Document,
-) -> Result<bool, LandError> {
+pub async fn is_same(store: &dyn Store, key: &Key, document: &Document) -> Result<bool, LandError> {
     let key = key.to_string();
     let Some(object) = store.get(&key).await? else { return Ok(false) };
     let origin = Origin {

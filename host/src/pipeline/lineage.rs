@@ -96,7 +96,10 @@ pub fn jumps(before: &Lineage, now: &Lineage) -> Vec<String> {
         let Some(last) = before.files.iter().find(same) else { continue };
         let table = &file.table;
         if rows_jumped(last.rows, file.rows) {
-            jumps.push(format!("{table}: {} to {} rows since the last snapshot", last.rows, file.rows));
+            jumps.push(format!(
+                "{table}: {} to {} rows since the last snapshot",
+                last.rows, file.rows
+            ));
         }
         for (column, nulls) in &file.nulls {
             let Some(nulls_before) = last.nulls.get(column) else { continue };
@@ -105,7 +108,9 @@ pub fn jumps(before: &Lineage, now: &Lineage) -> Vec<String> {
                 && (is - was).abs() >= NULL_SHARE_JUMP
             {
                 let (was, is) = ((was * 100.0).round(), (is * 100.0).round());
-                jumps.push(format!("{table}.{column}: {was} % to {is} % null since the last snapshot"));
+                jumps.push(format!(
+                    "{table}.{column}: {was} % to {is} % null since the last snapshot"
+                ));
             }
         }
     }

@@ -147,9 +147,9 @@ async fn select(store: &dyn Store, selection: &Selection) -> Result<Vec<Listed>,
 async fn find(store: &dyn Store, name: &str) -> Result<Listed, PipelineError> {
     let stages = [Stage::ToProcess, Stage::Failed, Stage::Processed];
     let keys: Vec<String> = match name.parse::<DocumentId>() {
-        Ok(document) => stages
-            .map(|stage| Key::Raw { stage, document: document.clone() }.to_string())
-            .into(),
+        Ok(document) => {
+            stages.map(|stage| Key::Raw { stage, document: document.clone() }.to_string()).into()
+        }
         Err(()) => vec![name.to_owned()],
     };
     for key in &keys {
@@ -232,7 +232,9 @@ pub enum PipelineError {
         location: String,
     },
     /// No such document.
-    #[error("no document `{name}` in {store} (`spotify-etl status` names those that wait; a key begins with raw_data/to_process/, raw_data/failed/ or raw_data/processed/)")]
+    #[error(
+        "no document `{name}` in {store} (`spotify-etl status` names those that wait; a key begins with raw_data/to_process/, raw_data/failed/ or raw_data/processed/)"
+    )]
     NoSuchKey {
         /// What was asked for.
         name: String,
@@ -240,7 +242,9 @@ pub enum PipelineError {
         store: String,
     },
     /// A table's record can't be read.
-    #[error("{location} is not a table's record: {source} (restore it; to start the table anew, take it away together with the table's files)")]
+    #[error(
+        "{location} is not a table's record: {source} (restore it; to start the table anew, take it away together with the table's files)"
+    )]
     Record {
         /// Where.
         location: String,
@@ -248,7 +252,9 @@ pub enum PipelineError {
         source: serde_json::Error,
     },
     /// A table's record of another format.
-    #[error("{location} is a table's record of format {found}, and this host reads format 1 (use a newer spotify-etl)")]
+    #[error(
+        "{location} is a table's record of format {found}, and this host reads format 1 (use a newer spotify-etl)"
+    )]
     RecordFormat {
         /// Where.
         location: String,

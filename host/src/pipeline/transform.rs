@@ -43,8 +43,7 @@ pub struct Outcome {
 
 /// Takes a document to its tables.
 pub async fn transform(workshop: &Workshop<'_>, listed: &Listed) -> Outcome {
-    let mut outcome =
-        Outcome { report: DocumentReport::new(listed.key.clone()), lineage: None };
+    let mut outcome = Outcome { report: DocumentReport::new(listed.key.clone()), lineage: None };
     if let Err(error) = steps(workshop, listed, &mut outcome).await {
         outcome.report.problems.push(Problem::new(Action::Retry, error));
     }
@@ -302,7 +301,8 @@ async fn commit(
             return Ok(());
         }
         store.delete_if(&key.to_string(), &object.tag).await?;
-        if let Key::Raw { stage: Stage::Failed, .. } | Key::Foreign { stage: Stage::Failed, .. } = key
+        if let Key::Raw { stage: Stage::Failed, .. } | Key::Foreign { stage: Stage::Failed, .. } =
+            key
         {
             forget_reason(store, key).await?;
         }
@@ -323,7 +323,9 @@ async fn conflict(
         Ok(_) => return Ok(None),
         Err(LandError::Store(error)) => return Err(error),
         Err(LandError::Other { .. }) => {
-            format!("another document has its name already: {location} (compare the two, and take one away)")
+            format!(
+                "another document has its name already: {location} (compare the two, and take one away)"
+            )
         }
         Err(LandError::Unreadable { error, .. }) => {
             format!("{location} is in its place and can't be read: {error}")
@@ -370,7 +372,9 @@ async fn put_aside(
         };
         if other {
             let location = store.location(&failed);
-            let message = format!("it can't be put aside, since something else is at {location} (take that away)");
+            let message = format!(
+                "it can't be put aside, since something else is at {location} (take that away)"
+            );
             report.problems.push(Problem::new(Action::Document, message));
         } else {
             store.delete_if(&key.to_string(), &object.tag).await?;

@@ -45,9 +45,8 @@ impl Plugin {
             media_type: wit::MediaType::Json,
             pages: document.pages().to_vec(),
         };
-        let extraction = self.call(surroundings, |transform, store| {
-            transform.call_extract(store, &handed)
-        })?;
+        let extraction =
+            self.call(surroundings, |transform, store| transform.call_extract(store, &handed))?;
         match extraction {
             Ok(extraction) => Ok(extraction.into()),
             Err(wit::Failure::Malformed(reason)) => Err(CallError::Malformed { reason }),

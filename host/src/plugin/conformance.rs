@@ -41,8 +41,8 @@ fn target() -> Result<(Types, WorldId), Refusal> {
         return Ok((types.clone(), *world));
     }
     let mut types = Types::default();
-    let package = Package::from_bytes("wit", None, bindings::COMPONENT_TYPE, &mut types)
-        .map_err(invalid)?;
+    let package =
+        Package::from_bytes("wit", None, bindings::COMPONENT_TYPE, &mut types).map_err(invalid)?;
     // A world is encoded twice wrapped: in a component of its name, and that in the package.
     let world = world_in(&types, package.ty())
         .and_then(|named| world_in(&types, named))

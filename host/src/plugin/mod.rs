@@ -262,7 +262,9 @@ impl From<wit::Table> for TableSchema {
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The folder for compiled plugins.
-    #[error("could not use `{folder}` to keep compiled plugins (name another with --cache-dir, or `none`)")]
+    #[error(
+        "could not use `{folder}` to keep compiled plugins (name another with --cache-dir, or `none`)"
+    )]
     Cache {
         /// The folder.
         folder: String,
@@ -281,10 +283,14 @@ pub enum Refusal {
     #[error("the file is empty (upload it again)")]
     Empty,
     /// Not WebAssembly at all.
-    #[error("not WebAssembly: it does not begin with `\\0asm` (a plugin is a component built for wasm32-wasip2)")]
+    #[error(
+        "not WebAssembly: it does not begin with `\\0asm` (a plugin is a component built for wasm32-wasip2)"
+    )]
     NotWasm,
     /// WebAssembly of the older kind.
-    #[error("a core module, not a component (its author builds it for wasm32-wasip2, or wraps it with `wasm-tools component new`)")]
+    #[error(
+        "a core module, not a component (its author builds it for wasm32-wasip2, or wraps it with `wasm-tools component new`)"
+    )]
     CoreModule,
     /// Machine code.
     #[error("precompiled machine code, which is never run (upload the .wasm that it was made of)")]
@@ -298,7 +304,9 @@ pub enum Refusal {
         max: u64,
     },
     /// Damaged.
-    #[error("not a whole or valid component: {0:#} (upload it again, or have its author build it again)")]
+    #[error(
+        "not a whole or valid component: {0:#} (upload it again, or have its author build it again)"
+    )]
     Invalid(wasmtime::Error),
     /// It is a component, of another interface.
     #[error("{}", .problems.join("; "))]
@@ -307,7 +315,9 @@ pub enum Refusal {
         problems: Vec<String>,
     },
     /// It conforms, and yet can't be linked.
-    #[error("it can't be linked with this host: {0:#} (have its author build it against this host's wit/)")]
+    #[error(
+        "it can't be linked with this host: {0:#} (have its author build it against this host's wit/)"
+    )]
     Link(wasmtime::Error),
     /// It asks for more memory than it may have.
     #[error("it asks for {} of memory at once, and the limit is {} (raise it with --limit guest_memory_bytes=...)", Bytes(*.bytes), Bytes(*.max))]

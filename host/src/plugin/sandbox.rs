@@ -11,10 +11,8 @@ use wasmtime_wasi::{
     WasiCtx, WasiCtxView, WasiView,
     clocks::HostWallClock,
     p2::{
-        DynPollable, Pollable, add_to_linker_sync,
-        bindings::clocks::monotonic_clock,
-        pipe::MemoryOutputPipe,
-        subscribe,
+        DynPollable, Pollable, add_to_linker_sync, bindings::clocks::monotonic_clock,
+        pipe::MemoryOutputPipe, subscribe,
     },
 };
 

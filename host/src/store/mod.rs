@@ -148,12 +148,16 @@ pub enum StoreError {
 fn advice(error: &std::io::Error) -> &'static str {
     use std::io::ErrorKind;
     match error.kind() {
-        ErrorKind::PermissionDenied => " (give this user the right to it, or name another store with --store)",
+        ErrorKind::PermissionDenied => {
+            " (give this user the right to it, or name another store with --store)"
+        }
         ErrorKind::ReadOnlyFilesystem => " (name a store that can be written to with --store)",
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
             " (make room, then run the same command again: nothing is lost)"
         }
-        ErrorKind::NotADirectory | ErrorKind::IsADirectory => " (a store is a folder with folders in it)",
+        ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
+            " (a store is a folder with folders in it)"
+        }
         _ => "",
     }
 }

@@ -5,10 +5,7 @@ use std::borrow::Cow;
 use time::{Date, OffsetDateTime};
 
 use super::{Table, Values};
-use crate::{
-    document::DocumentId,
-    schema::LINEAGE_COLUMNS,
-};
+use crate::{document::DocumentId, schema::LINEAGE_COLUMNS};
 
 /// A table file, before it is stored.
 #[derive(Debug)]

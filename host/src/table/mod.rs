@@ -1,6 +1,6 @@
 //! Rows that are fit to be stored, and how they are written.
 //!
-//! [`validate`] is the only way from what a plugin returned to a [`Table`], and writers take
+//! [`validate()`] is the only way from what a plugin returned to a [`Table`], and writers take
 //! nothing else.
 
 mod csv;
@@ -63,9 +63,11 @@ impl Table {
 
     /// Each of the plugin's columns with how many of its values are null.
     pub fn nulls(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.schema.columns.iter().zip(&self.columns).map(|(column, values)| {
-            (column.name.as_str(), values.nulls())
-        })
+        self.schema
+            .columns
+            .iter()
+            .zip(&self.columns)
+            .map(|(column, values)| (column.name.as_str(), values.nulls()))
     }
 
     /// Adds columns that the stored table has and the plugin doesn't know: null in every row.

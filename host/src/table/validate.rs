@@ -100,8 +100,12 @@ fn table(
             .collect();
         check_key(schema, &key.unwrap_or_default(), rows, violations);
     }
-    (violations.found == before)
-        .then(|| Table { schema: schema.clone(), rows, columns, missing: 0 })
+    (violations.found == before).then(|| Table {
+        schema: schema.clone(),
+        rows,
+        columns,
+        missing: 0,
+    })
 }
 
 #[derive(Clone, Copy)]
@@ -136,7 +140,8 @@ fn checked(
     }
     let length = raw.values.len();
     if length != rows {
-        violations.add(|| format!("{place}: {length} values, and the table's first column has {rows}"));
+        violations
+            .add(|| format!("{place}: {length} values, and the table's first column has {rows}"));
     }
     let nulls = null_rows(&raw.nulls, length, place, violations);
     if violations.found != before {
@@ -144,13 +149,16 @@ fn checked(
     }
     if !column.nullable {
         for row in nulls.iter().enumerate().filter_map(|(row, null)| null.then_some(row)) {
-            violations.add(|| format!("{}: null, and the column is declared not null", place.row(row)));
+            violations
+                .add(|| format!("{}: null, and the column is declared not null", place.row(row)));
         }
     }
     let values = match raw.values {
         RawValues::Text { text, ends } => texts(text, &ends, &nulls, place, violations)?,
         RawValues::Int64(values) => Values::Int64(each(values, &nulls, place, violations, Ok)),
-        RawValues::Float64(values) => Values::Float64(each(values, &nulls, place, violations, float)),
+        RawValues::Float64(values) => {
+            Values::Float64(each(values, &nulls, place, violations, float))
+        }
         RawValues::Boolean(values) => Values::Boolean(each(values, &nulls, place, violations, Ok)),
         RawValues::Date(values) => Values::Date(each(values, &nulls, place, violations, date)),
         RawValues::Timestamp(values) => {
@@ -161,7 +169,12 @@ fn checked(
 }
 
 /// For each row, whether it is null.
-fn null_rows(nulls: &[u32], rows: usize, place: Place<'_>, violations: &mut Violations) -> Vec<bool> {
+fn null_rows(
+    nulls: &[u32],
+    rows: usize,
+    place: Place<'_>,
+    violations: &mut Violations,
+) -> Vec<bool> {
     let mut is_null = vec![false; rows];
     for (index, null) in nulls.iter().enumerate() {
         let ascending = index == 0 || nulls[index - 1] < *null;
@@ -188,7 +201,10 @@ fn texts(
         if end < start || !text.is_char_boundary(end) {
             let length = text.len();
             violations.add(|| {
-                format!("{}: its text is said to go from byte {start} to byte {end} of {length}", place.row(row))
+                format!(
+                    "{}: its text is said to go from byte {start} to byte {end} of {length}",
+                    place.row(row)
+                )
             });
             return None;
         }
@@ -227,8 +243,9 @@ fn float(value: f64) -> Result<f64, String> {
 
 fn date(days: i32) -> Result<Date, String> {
     let date = days.checked_add(EPOCH_JULIAN_DAY).and_then(|day| Date::from_julian_day(day).ok());
-    date.filter(|date| (1..=9999).contains(&date.year()))
-        .ok_or_else(|| format!("`{days}` days since 1970-01-01 is not a day of the years 1 to 9999"))
+    date.filter(|date| (1..=9999).contains(&date.year())).ok_or_else(|| {
+        format!("`{days}` days since 1970-01-01 is not a day of the years 1 to 9999")
+    })
 }
 
 fn timestamp(milliseconds: i64) -> Result<OffsetDateTime, String> {
@@ -256,7 +273,11 @@ fn check_key(schema: &TableSchema, key: &[&Values], rows: usize, violations: &mu
             violations.add(|| {
                 let parts = key.iter().map(|column| column.key_part(row).to_string());
                 let shown = parts.collect::<Vec<_>>().join(", ");
-                format!("table `{name}`, row {}: its key ({columns}) = ({shown}) is that of row {}", row + 1, first + 1)
+                format!(
+                    "table `{name}`, row {}: its key ({columns}) = ({shown}) is that of row {}",
+                    row + 1,
+                    first + 1
+                )
             });
         }
     }
@@ -297,7 +318,8 @@ impl Values {
 }
 
 fn quoted(text: &str) -> String {
-    let cut: String = text.chars().take(VALUE_CHARACTERS_MAX).flat_map(char::escape_debug).collect();
+    let cut: String =
+        text.chars().take(VALUE_CHARACTERS_MAX).flat_map(char::escape_debug).collect();
     let more = if text.chars().nth(VALUE_CHARACTERS_MAX).is_some() { "..." } else { "" };
     format!("`{cut}{more}`")
 }

@@ -18,7 +18,8 @@ impl Plugin for AlbumPlugin {
     fn extract(document: &Document) -> Result<Extraction, Failure> {
         let playlist = Playlist::read(document)?;
         let albums = playlist.tracks().iter().filter_map(|entry| entry.track.album.as_ref());
-        let albums = first_named(albums, |album| entries::id(&album.id), |album| album.name.as_deref());
+        let albums =
+            first_named(albums, |album| entries::id(&album.id), |album| album.name.as_deref());
         let batch = album().of(albums);
         Ok(playlist.extraction([batch]))
     }

@@ -189,7 +189,11 @@ impl Members<'_> {
 }
 
 /// Walks a container and what lies in it.
-fn collect<'a>(value: &'a RawValue, depth: usize, found: &mut Contents<'a>) -> Result<(), NoEntries> {
+fn collect<'a>(
+    value: &'a RawValue,
+    depth: usize,
+    found: &mut Contents<'a>,
+) -> Result<(), NoEntries> {
     if depth > CONTAINER_DEPTH_MAX {
         return Err(NoEntries::TooDeep);
     }
@@ -221,7 +225,8 @@ fn collect_array<'a>(
     found: &mut Contents<'a>,
 ) -> Result<(), NoEntries> {
     let mut objects = elements.iter().filter_map(|element| object(element)).peekable();
-    let holds_containers = objects.peek().is_some() && objects.all(|members| members.is_container());
+    let holds_containers =
+        objects.peek().is_some() && objects.all(|members| members.is_container());
     if !holds_containers {
         found.pages.push(Page { entries: elements, ..Page::default() });
         return Ok(());

@@ -13,7 +13,7 @@
 //! - [`table`]: columns, and the rows that fill them.
 //! - [`dates`]: Spotify's dates and times.
 //! - [`plugin`]: the trait, and the way over the component boundary.
-//! - [`testing`]: fixtures against golden tables, without the host.
+//! - `testing` (a feature): fixtures against golden tables, without the host.
 
 pub mod containers;
 #[cfg(feature = "guest")]

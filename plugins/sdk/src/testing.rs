@@ -40,7 +40,8 @@ pub fn check_fixtures<P: Plugin>(fixtures: &Path, golden: &Path) {
     for path in &paths {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let document = document(path);
-        let extraction = P::extract(&document).unwrap_or_else(|failure| panic!("{stem}: {failure:?}"));
+        let extraction =
+            P::extract(&document).unwrap_or_else(|failure| panic!("{stem}: {failure:?}"));
         if let Some(reads) = &info.reads {
             let pages = document.pages.iter().map(|page| prune(page, reads)).collect();
             let pruned = P::extract(&Document { pages, ..document.clone() });
@@ -66,13 +67,16 @@ pub fn check_fixtures<P: Plugin>(fixtures: &Path, golden: &Path) {
 ///
 /// If it is not one.
 pub fn document(path: &Path) -> Document {
-    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text =
+        fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let text = text.trim_start_matches('\u{feff}').trim();
-    Document::of_page(text, EXTRACTED_AT).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    Document::of_page(text, EXTRACTED_AT)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn json_files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let entries =
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     let mut paths: Vec<_> =
         paths.filter(|path| path.extension().is_some_and(|kind| kind == "json")).collect();

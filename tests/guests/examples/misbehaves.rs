@@ -1,4 +1,6 @@
 //! Does what the playlist is called: each name is one way to misbehave.
+#![expect(clippy::print_stderr, reason = "flooding it is what it does")]
+
 use std::hint::black_box;
 
 use spotify_etl_plugin::{
@@ -70,7 +72,7 @@ impl Guest for Exports {
             "prints without end" => loop {
                 eprintln!("{}", "chatter ".repeat(100));
             },
-            "returns much" => columns[0].values = text(&["x".repeat(70 << 20)]),
+            "returns much" => columns[0].values = text(&["x".repeat(20 << 20)]),
             "says it is malformed" => return Err(wit::Failure::Malformed("no rhythm".into())),
             "says it is not for it" => return Err(wit::Failure::Unsupported("no words".into())),
             "looks around" => columns[0].values = text(&[look_around()]),
@@ -85,7 +87,8 @@ impl Guest for Exports {
             "nulls out of order" => columns[1].nulls = vec![0, 0],
             "text ends before it begins" => set_ends(columns, &[3, 1]),
             "text ends inside a character" => {
-                columns[0].values = wit::Values::Text(wit::TextValues { text: "é".into(), ends: vec![1] });
+                columns[0].values =
+                    wit::Values::Text(wit::TextValues { text: "é".into(), ends: vec![1] });
             }
             "text is left over" => set_ends(columns, &[0]),
             "the same key twice" => rows.batches[0] = rows_of(2),
@@ -144,7 +147,11 @@ fn recurse(depth: u64) -> u64 {
 fn look_around() -> String {
     use std::{collections::HashMap, env, fs, time::SystemTime};
     let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map(|time| time.as_secs());
-    let files = [fs::read("/etc/passwd").is_ok(), fs::write("/tmp/x", "x").is_ok(), fs::read_dir("/").is_ok()];
+    let files = [
+        fs::read("/etc/passwd").is_ok(),
+        fs::write("/tmp/x", "x").is_ok(),
+        fs::read_dir("/").is_ok(),
+    ];
     let network = std::net::TcpStream::connect("127.0.0.1:80").is_ok();
     let mut order: HashMap<u32, u32> = (0..50).map(|n| (n, n)).collect();
     let order: Vec<u32> = order.drain().map(|(n, _)| n).collect();
@@ -152,5 +159,7 @@ fn look_around() -> String {
     let elapsed = (0..1000).map(|_| instant.elapsed().as_nanos()).max();
     let (variables, arguments) = (env::vars().count(), env::args().count());
     let folder = env::current_dir().map(|folder| folder.display().to_string());
-    format!("{clock:?} {files:?} {network} {variables} {arguments} {folder:?} {elapsed:?} {order:?}")
+    format!(
+        "{clock:?} {files:?} {network} {variables} {arguments} {folder:?} {elapsed:?} {order:?}"
+    )
 }

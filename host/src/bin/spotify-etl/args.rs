@@ -44,7 +44,13 @@ violations_shown=100 log_bytes=64KiB";
 #[derive(Debug, Args)]
 pub struct Common {
     /// The store: a folder
-    #[arg(long, global = true, value_name = "DIR", env = "SPOTIFY_ETL_STORE", default_value = "./data")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "SPOTIFY_ETL_STORE",
+        default_value = "./data"
+    )]
     pub store: PathBuf,
 
     /// The folder with the plugins [default: plugins/ in the store]
@@ -60,7 +66,13 @@ pub struct Common {
     pub jobs: Option<NonZero<usize>>,
 
     /// Set a limit, such as document_bytes=128MiB; --help lists them
-    #[arg(long = "limit", global = true, value_name = "NAME=VALUE", env = "SPOTIFY_ETL_LIMIT", value_delimiter = ',')]
+    #[arg(
+        long = "limit",
+        global = true,
+        value_name = "NAME=VALUE",
+        env = "SPOTIFY_ETL_LIMIT",
+        value_delimiter = ','
+    )]
     pub limits: Vec<LimitSetting>,
 
     /// Where compiled plugins are kept, or `none` [default: the user's cache folder]
@@ -68,7 +80,13 @@ pub struct Common {
     pub cache_dir: Option<PathBuf>,
 
     /// What is logged to standard error: error, warn, info, debug. Plugins log too
-    #[arg(long, global = true, value_name = "LEVEL", env = "SPOTIFY_ETL_LOG", default_value = "info")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        env = "SPOTIFY_ETL_LOG",
+        default_value = "info"
+    )]
     pub log: tracing::Level,
 }
 
@@ -76,7 +94,9 @@ pub struct Common {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make a store and put plugins into it
-    #[command(after_help = "Example:\n  spotify-etl init --store music --from target/wasm32-wasip2/plugin")]
+    #[command(
+        after_help = "Example:\n  spotify-etl init --store music --from target/wasm32-wasip2/plugin"
+    )]
     Init {
         /// The folder with the built plugins (*.wasm) [default: those that were installed with
         /// this program, if there are any]
@@ -84,7 +104,9 @@ pub enum Command {
         from: Option<PathBuf>,
     },
     /// Bring JSON in and take it to tables, in one go
-    #[command(after_help = "Examples:\n  spotify-etl run --from playlist.json\n  spotify-etl run --from raw_json/ --store music\n  cat page.json | spotify-etl run --from - --playlist my_list --extracted-at 2026-07-06T06:00:00Z")]
+    #[command(
+        after_help = "Examples:\n  spotify-etl run --from playlist.json\n  spotify-etl run --from raw_json/ --store music\n  cat page.json | spotify-etl run --from - --playlist my_list --extracted-at 2026-07-06T06:00:00Z"
+    )]
     Run {
         /// Files, folders (every .json in them), or - for standard input
         #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
@@ -95,7 +117,9 @@ pub enum Command {
         transform: TransformArgs,
     },
     /// Bring JSON in, to wait for `transform`
-    #[command(after_help = "The playlist's id is, first that applies: --playlist, the id in the JSON, the file's name.\nThe time is: --extracted-at, the one in the file's name (2023-09-27 09:53:34), the file's own.\n\nExamples:\n  spotify-etl import --dry-run raw_json/\n  spotify-etl import 'spotify_raw_2023-09-27 09:53:34.123456.json'")]
+    #[command(
+        after_help = "The playlist's id is, first that applies: --playlist, the id in the JSON, the file's name.\nThe time is: --extracted-at, the one in the file's name (2023-09-27 09:53:34), the file's own.\n\nExamples:\n  spotify-etl import --dry-run raw_json/\n  spotify-etl import 'spotify_raw_2023-09-27 09:53:34.123456.json'"
+    )]
     Import {
         /// Files, folders (every .json in them), or - for standard input
         #[arg(required = true, value_name = "PATH")]
@@ -107,7 +131,9 @@ pub enum Command {
         dry_run: bool,
     },
     /// Take documents to tables: all that wait, or those named
-    #[command(after_help = "Examples:\n  spotify-etl transform\n  spotify-etl transform raw_data/failed/my_list/20230927T095334Z-0123abcd.json\n  spotify-etl transform my_list-20230927T095334Z-0123abcd")]
+    #[command(
+        after_help = "Examples:\n  spotify-etl transform\n  spotify-etl transform raw_data/failed/my_list/20230927T095334Z-0123abcd.json\n  spotify-etl transform my_list-20230927T095334Z-0123abcd"
+    )]
     Transform {
         /// Keys, or documents by name; also under failed or processed
         #[arg(value_name = "KEY")]
@@ -133,7 +159,9 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
     /// Show what a plugin is: its tables and columns, what it imports, its size and SHA-256
-    #[command(after_help = "Example:\n  spotify-etl plugin inspect target/wasm32-wasip2/plugin/song.wasm")]
+    #[command(
+        after_help = "Example:\n  spotify-etl plugin inspect target/wasm32-wasip2/plugin/song.wasm"
+    )]
     Inspect {
         /// The plugin's file
         file: PathBuf,
@@ -161,7 +189,6 @@ pub struct TransformArgs {
 }
 
 fn playlist(text: &str) -> Result<PlaylistId, String> {
-    PlaylistId::from_reference(text).ok_or_else(|| {
-        format!("no playlist id of at most 128 characters can be made of `{text}`")
-    })
+    PlaylistId::from_reference(text)
+        .ok_or_else(|| format!("no playlist id of at most 128 characters can be made of `{text}`"))
 }

@@ -130,9 +130,9 @@ impl Session {
         let transform = self.transformer();
         transform.require_plugins().await?;
         let imports = self.bring_in(paths, import, ImportMode::Land).await?;
-        let waiting = imports.iter().filter(|import| {
-            matches!(import.status, ImportStatus::Landed | ImportStatus::Waiting)
-        });
+        let waiting = imports
+            .iter()
+            .filter(|import| matches!(import.status, ImportStatus::Landed | ImportStatus::Waiting));
         let mut keys: Vec<String> = waiting.filter_map(|import| import.key.clone()).collect();
         keys.sort();
         keys.dedup();
@@ -157,8 +157,11 @@ impl Session {
         mode: ImportMode,
     ) -> Result<Vec<ImportReport>> {
         let sources = source::find(paths)?;
-        let options =
-            ImportOptions { playlist: args.playlist.clone(), extracted_at: args.extracted_at, mode };
+        let options = ImportOptions {
+            playlist: args.playlist.clone(),
+            extracted_at: args.extracted_at,
+            mode,
+        };
         let (limits, bar) = (&self.limits, &self.bar);
         Ok(import(&self.store, &sources, &options, limits, self.now, bar).await?)
     }
@@ -173,7 +176,8 @@ impl Session {
     /// Keys may be typed as paths in the store's folder.
     fn keys(&self, typed: Vec<String>) -> Vec<String> {
         let root = &self.common.store;
-        let key = |text: &String| Some(Path::new(text).strip_prefix(root).ok()?.to_str()?.to_owned());
+        let key =
+            |text: &String| Some(Path::new(text).strip_prefix(root).ok()?.to_str()?.to_owned());
         typed.iter().map(|text| key(text).unwrap_or_else(|| text.clone())).collect()
     }
 
@@ -247,7 +251,8 @@ impl Session {
     }
 
     async fn inspect(&self, file: &Path) -> Result<u8> {
-        let bytes = fs::read(file).with_context(|| format!("could not read `{}`", file.display()))?;
+        let bytes =
+            fs::read(file).with_context(|| format!("could not read `{}`", file.display()))?;
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let engine = self.engine()?;
         match tokio::task::spawn_blocking(move || engine.load(&name, &bytes)).await? {

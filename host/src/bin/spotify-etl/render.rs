@@ -289,7 +289,10 @@ pub fn status(status: &Status, store: &Path) -> String {
     let store = store.display();
     let mut text = format!("store {}\n\n", status.store);
     if status.playlists.is_empty() {
-        let _ = writeln!(text, "no playlists yet: spotify-etl run --from playlist.json --store {store}\n");
+        let _ = writeln!(
+            text,
+            "no playlists yet: spotify-etl run --from playlist.json --store {store}\n"
+        );
     } else {
         let mut table = plain_table();
         table.set_header(["playlist", "id", "snapshots", "last", "age"]);
@@ -337,7 +340,9 @@ fn plugin_line(text: &mut String, plugin: &PluginReport, store: &str) {
     let name = &plugin.name;
     let state = match plugin.status {
         PluginStatus::Active => format!("✓ {name} {version} ({sha256}): {tables}"),
-        PluginStatus::Fallback => format!("! {name} {version} ({sha256}) from its history: {tables}"),
+        PluginStatus::Fallback => {
+            format!("! {name} {version} ({sha256}) from its history: {tables}")
+        }
         PluginStatus::Refused => format!("✗ {name} ({sha256})"),
     };
     let _ = writeln!(text, "  {state}");
@@ -431,7 +436,8 @@ pub fn inspection(plugin: &Inspection) -> String {
     let _ = writeln!(text, "  size       {}", Bytes(plugin.bytes));
     let _ = writeln!(text, "  sha256     {sha256}");
     let _ = writeln!(text, "  loaded in  {:.1} ms", plugin.load_milliseconds);
-    let imports = if plugin.imports.is_empty() { "nothing".to_owned() } else { plugin.imports.join(", ") };
+    let imports =
+        if plugin.imports.is_empty() { "nothing".to_owned() } else { plugin.imports.join(", ") };
     let _ = writeln!(text, "  imports    {imports}");
     let reads = plugin.reads.as_ref().map_or("whole pages".to_owned(), |reads| reads.join(", "));
     let _ = writeln!(text, "  reads      {reads}");
@@ -440,7 +446,11 @@ pub fn inspection(plugin: &Inspection) -> String {
             [] => "one row a document".to_owned(),
             key => format!("key {}", key.join(" + ")),
         };
-        let _ = writeln!(text, "\ntable {} ({}, {key}): {}", table.name, table.scope, table.description);
+        let _ = writeln!(
+            text,
+            "\ntable {} ({}, {key}): {}",
+            table.name, table.scope, table.description
+        );
         let mut columns = plain_table();
         for column in &table.columns {
             let null = if column.nullable { "" } else { "not null" };

@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Builds, runs and checks the project. `./build.sh help` says how.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+profile=release
+wasm=wasm32-wasip2
+built=target/$wasm/plugin
+plugins=(-p album -p artist -p song -p snapshot)
+demo=tests/fixtures/playlists/demo_2026-07-06_06-00-00.json
+
+help() {
+    cat <<'HELP'
+./build.sh run          build, and take a playlist of 50 made-up songs all the way to ./data
+./build.sh test         everything the project checks about itself
+./build.sh test --all   the same, and the slower checks with heavy tools
+./build.sh build        the command and the plugins
+./build.sh install      the command to where cargo puts programs, the plugins beside it
+HELP
+}
+
+say() { printf '\n== %s\n' "$*"; }
+
+need() {
+    command -v "$1" >/dev/null || { echo "build.sh: no $1 here: $2" >&2; exit 2; }
+}
+
+target() {
+    need cargo "install Rust with rustup, https://rustup.rs"
+    need cc "install a C compiler (Debian: apt install gcc, macOS: xcode-select --install)"
+    # The toolchain file names the toolchain; the target may be missing from it.
+    if ! [ -d "$(rustc --print sysroot)/lib/rustlib/$wasm" ]; then
+        need rustup "the target $wasm is missing, and rustup adds it"
+        rustup target add "$wasm"
+    fi
+}
+
+build() {
+    target
+    cargo build --locked --profile "$profile" -p spotify-etl
+    cargo build --locked --profile plugin --target "$wasm" "${plugins[@]}"
+}
+
+run() {
+    build
+    local command=target/$profile/spotify-etl
+    say "spotify-etl init --store data --from $built"
+    "$command" init --store data --from "$built"
+    say "spotify-etl run --store data --from $demo"
+    "$command" run --store data --from "$demo"
+    cat <<NEXT
+
+What to try next, with $command (or ./build.sh install):
+    spotify-etl status
+    spotify-etl run --from YOUR_PLAYLIST.json
+    spotify-etl plugin inspect data/plugins/song.wasm
+    head -3 data/transformed_data/song_data/*/*.csv
+NEXT
+}
+
+test_all() {
+    target
+    say "format"
+    cargo fmt --all --check
+    say "clippy, warnings denied"
+    cargo clippy --locked --profile "$profile" --workspace --exclude guests --all-targets -- -D warnings
+    cargo clippy --locked --profile plugin --target "$wasm" "${plugins[@]}" -p guests --lib --examples -- -D warnings
+    say "the command and the plugins, those of the tests too"
+    cargo build --locked --profile "$profile" -p spotify-etl
+    cargo build --locked --profile plugin --target "$wasm" "${plugins[@]}" -p guests --lib --examples
+    say "tests: unit, golden, components, hostile plugins, crashes, the command"
+    [ -n "${SPOTIFY_ETL_SAMPLES:-}" ] || echo "skipped: real responses, as SPOTIFY_ETL_SAMPLES names no folder with some"
+    cargo test --locked --profile "$profile"
+    say "documentation, links and all"
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --profile "$profile" --no-deps --document-private-items \
+        -p spotify-etl -p spotify-etl-plugin "${plugins[@]}"
+    if [ "${1:-}" = --all ]; then
+        heavy
+    else
+        say "skipped: the checks with heavy tools (./build.sh test --all)"
+    fi
+    say "all checks passed"
+}
+
+# The tables as another program reads them, and Athena's way as near as it gets here.
+heavy() {
+    say "heavy checks: tables read back by pandas and DuckDB"
+    need python3 "install Python 3.9 or newer"
+    python3 -m venv target/venv
+    target/venv/bin/pip install --quiet --disable-pip-version-check -r tests/heavy/requirements.txt
+    target/venv/bin/python tests/heavy/read_back.py target/$profile/spotify-etl "$built" tests/fixtures/playlists
+}
+
+install() {
+    build
+    cargo install --locked --profile "$profile" --path host --quiet
+    local program
+    program=$(dirname "$(cargo_bin)")
+    mkdir -p "$program/share/spotify-etl/plugins"
+    cp "$built"/*.wasm "$program/share/spotify-etl/plugins/"
+    echo "spotify-etl is in $program/bin, its plugins in $program/share/spotify-etl/plugins"
+}
+
+cargo_bin() {
+    echo "${CARGO_INSTALL_ROOT:-${CARGO_HOME:-$HOME/.cargo}}/bin"
+}
+
+case ${1:-help} in
+    run) run ;;
+    test) shift; test_all "$@" ;;
+    build) build ;;
+    install) install ;;
+    help | -h | --help) help ;;
+    *) help >&2; exit 2 ;;
+esac
