@@ -42,9 +42,14 @@ impl PlaylistId {
 
     /// Makes an id of what a person gives: an id, an address on open.spotify.com, or a URI.
     pub fn from_reference(text: &str) -> Option<Self> {
-        let after = |marker: &str| text.split_once(marker).map(|(_, rest)| rest);
-        let id = after("/playlist/").or_else(|| after("spotify:playlist:")).unwrap_or(text);
-        Self::from_text(id.split(['?', '/', '#']).next()?)
+        let address = text.split_once("open.spotify.com/").map(|(_, rest)| rest);
+        let in_address = address.and_then(|rest| rest.split_once("playlist/"));
+        let in_uri = text.strip_prefix("spotify:").and_then(|rest| rest.split_once("playlist:"));
+        match in_address.or(in_uri) {
+            Some((_, id)) => Self::from_text(id.split(['?', '/', '#']).next()?),
+            None if text.contains(['/', ':', '?']) => None,
+            None => Self::from_text(text),
+        }
     }
 
     /// The id as text.
@@ -107,7 +112,9 @@ impl FromStr for ExtractedAt {
             .ok_or_else(|| {
                 format!("`{text}` is not a time such as 2023-09-27T09:53:34Z or 20230927T095334Z")
             })?;
-        Self::new(moment).map_err(|error| error.to_string())
+        Self::new(moment).map_err(|_| {
+            format!("`{text}` is outside the years 2006 to 2060, which tables have partitions for")
+        })
     }
 }
 
@@ -211,7 +218,16 @@ impl Document {
     ) -> Result<(Self, TimeSource), Refused> {
         let text = json_text(bytes, limits)?;
         match landed(text)? {
-            Some((header, pages)) => Ok((Self::of_landed(header, &pages)?, TimeSource::Stated)),
+            Some((header, pages)) => {
+                let document = Self::of_landed(header, &pages)?;
+                let id = &document.id;
+                let other_playlist = origin.playlist.is_some_and(|said| *said != id.playlist_id);
+                let other_time = origin.extracted_at.is_some_and(|said| said != id.extracted_at);
+                if other_playlist || other_time {
+                    return Err(Refused::Settled { id: id.clone() });
+                }
+                Ok((document, TimeSource::Stated))
+            }
             None => Self::of_foreign(text, origin),
         }
     }
@@ -325,9 +341,8 @@ impl Document {
 
 /// The text of a JSON file, without BOM and outer white space.
 fn json_text<'a>(bytes: &'a [u8], limits: &Limits) -> Result<&'a str, Refused> {
-    let size = bytes.len() as u64;
-    if size > limits.document_bytes {
-        return Err(Refused::TooLarge { bytes: size, max: limits.document_bytes });
+    if bytes.len() as u64 > limits.document_bytes {
+        return Err(Refused::TooLarge { max: limits.document_bytes });
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text =
@@ -469,10 +484,8 @@ pub enum Refused {
     #[error("{0}")]
     NoEntries(NoEntries),
     /// Over the limit.
-    #[error("{} is over the limit of {} for a document (raise it with --limit document_bytes=...)", Bytes(*.bytes), Bytes(*.max))]
+    #[error("larger than the limit of {} for a document (raise it with --limit document_bytes=...)", Bytes(*.max))]
     TooLarge {
-        /// Its size.
-        bytes: u64,
         /// The limit.
         max: u64,
     },
@@ -488,7 +501,8 @@ pub enum Refused {
     },
     /// A time that no partition stands for.
     #[error(
-        "its time, {moment}, is outside the years 2006 to 2060 (say when it was read with --extracted-at)"
+        "its time, {}, is outside the years 2006 to 2060 (say when it was read: spotify-etl import --extracted-at ...)",
+        .moment.date()
     )]
     TimeOutOfRange {
         /// The time.
@@ -511,14 +525,22 @@ pub enum Refused {
         found: u32,
     },
     /// A landed document whose header can't be read.
-    #[error("a landed document with a damaged header: {what} (land it again from its source)")]
+    #[error(
+        "a landed document with a damaged header: {what} (take it away, and land it again from its source)"
+    )]
     Header {
         /// What is wrong.
         what: String,
     },
+    /// A landed document that is said to be another one.
+    #[error("a landed document, which stays {id} (leave --playlist and --extracted-at out)")]
+    Settled {
+        /// What it is.
+        id: DocumentId,
+    },
     /// A landed document that was edited.
     #[error(
-        "a landed document whose pages were changed: their SHA-256 is {found}, the header says {expected} (land it again from its source)"
+        "a landed document whose pages were changed: their SHA-256 is {found}, the header says {expected} (take it away, and land it again from its source)"
     )]
     Changed {
         /// What the header says.
@@ -567,8 +589,13 @@ mod tests {
             ("37i9dQZEVXbMDoHDwVN2tF", Some("37i9dQZEVXbMDoHDwVN2tF")),
             ("https://open.spotify.com/playlist/37i9dQ?si=e8e1", Some("37i9dQ")),
             ("spotify:playlist:37i9dQ", Some("37i9dQ")),
-            ("my  list: été", Some("my-list-t-")),
-            ("../..", None),
+            ("https://open.spotify.com/intl-de/playlist/37i9dQ#x", Some("37i9dQ")),
+            ("spotify:user:somebody:playlist:37i9dQ", Some("37i9dQ")),
+            ("my  list, été", Some("my-list-t-")),
+            ("https://open.spotify.com/album/xyz", None),
+            ("https://example.com/playlist/xyz", None),
+            ("spotify:album:xyz", None),
+            ("..", None),
             ("", None),
         ] {
             let found = PlaylistId::from_reference(reference);

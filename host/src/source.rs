@@ -26,33 +26,41 @@ pub struct Content {
     pub modified: Option<OffsetDateTime>,
 }
 
+/// What paths mean.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The files, a folder's in the order of their names.
+    pub sources: Vec<Source>,
+    /// The paths that mean nothing.
+    pub problems: Vec<SourceError>,
+}
+
 /// The files that paths mean: a file is itself, a folder all JSON files in it and below, `-` is
 /// standard input.
-///
-/// # Errors
-///
-/// If a path is not there, or a folder holds no JSON.
-pub fn find(paths: &[PathBuf]) -> Result<Vec<Source>, SourceError> {
-    let mut sources = Vec::new();
+pub fn find(paths: &[PathBuf]) -> Found {
+    let mut found = Found::default();
     for path in paths {
         if is_standard_input(path) {
-            sources.push(Source { path: path.clone(), name: String::new() });
+            found.sources.push(Source { path: path.clone(), name: String::new() });
             continue;
         }
-        let metadata = fs::metadata(path).map_err(|source| unreadable(path, source))?;
-        if !metadata.is_dir() {
-            sources.push(source(path.clone()));
-            continue;
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => find_in_folder(path, &mut found),
+            Ok(_) => found.sources.push(source(path.clone())),
+            Err(error) => found.problems.push(unreadable(path, error)),
         }
-        let mut found = Vec::new();
-        walk(path, &mut found)?;
-        if found.is_empty() {
-            return Err(SourceError::NoJson { path: path.display().to_string() });
-        }
-        found.sort();
-        sources.extend(found.into_iter().map(source));
     }
-    Ok(sources)
+    found
+}
+
+fn find_in_folder(folder: &Path, found: &mut Found) {
+    let (mut files, before) = (Vec::new(), found.problems.len());
+    walk(folder, &mut files, &mut found.problems);
+    if files.is_empty() && found.problems.len() == before {
+        found.problems.push(SourceError::NoJson { path: folder.display().to_string() });
+    }
+    files.sort();
+    found.sources.extend(files.into_iter().map(source));
 }
 
 fn source(path: PathBuf) -> Source {
@@ -60,21 +68,32 @@ fn source(path: PathBuf) -> Source {
     Source { path, name }
 }
 
-fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), SourceError> {
-    let entries = fs::read_dir(folder).map_err(|source| unreadable(folder, source))?;
-    for entry in entries {
-        let path = entry.map_err(|source| unreadable(folder, source))?.path();
+fn walk(folder: &Path, files: &mut Vec<PathBuf>, problems: &mut Vec<SourceError>) {
+    let paths = fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
+    for path in paths.unwrap_or_else(|error| {
+        problems.push(unreadable(folder, error));
+        Vec::new()
+    }) {
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         let is_json = path.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("json"));
         if hidden {
             continue;
         } else if path.is_dir() {
-            walk(&path, found)?;
+            walk(&path, files, problems);
         } else if is_json {
-            found.push(path);
+            files.push(path);
         }
     }
-    Ok(())
+}
+
+impl SourceError {
+    /// The path.
+    pub fn path(&self) -> &str {
+        match self {
+            SourceError::Unreadable { path, .. } | SourceError::NoJson { path } => path,
+        }
+    }
 }
 
 impl Source {
@@ -107,11 +126,11 @@ fn unreadable(path: &Path, source: io::Error) -> SourceError {
     SourceError::Unreadable { path: path.display().to_string(), source }
 }
 
-/// Why there is nothing to import.
+/// Why a path means nothing that could be imported.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The system refused.
-    #[error("could not read `{path}`: {source}")]
+    #[error("could not read `{path}`: {source} (is the path right, and may this user read it?)")]
     Unreadable {
         /// The path.
         path: String,

@@ -164,8 +164,10 @@ fn reports_are_json_for_scripts_and_kept() {
 fn a_store_without_plugins_is_named_and_nothing_is_brought_in() {
     let desk = Desk::without_plugins();
     let demo = fixture("playlists/both_keys.json");
-    desk.say(&["run", "--from", text(&demo)])
-        .ends(2, &["no plugins in ./data/plugins/", "`spotify-etl init`"]);
+    desk.say(&["run", "--from", text(&demo)]).ends(
+        2,
+        &["no plugins in ./data/plugins/", "`spotify-etl init --store STORE --from FOLDER`"],
+    );
     assert!(!desk.path("data").exists());
     desk.say(&["transform"]).ends(2, &["no plugins in ./data/plugins/"]);
     desk.say(&["init"]).ends(2, &["no plugins were installed with this program", "--from"]);
@@ -207,7 +209,7 @@ fn bad_input_is_a_sentence_stops_nothing_else_and_is_left_alone() {
         "in/empty.json: empty: there is nothing in it",
         "in/cut.json: not JSON: EOF while parsing an object at line 1 column 20",
         "in/latin.json: not UTF-8: the first bad byte is number 11",
-        "in/big.json: 1.0 MiB is over the limit of 1.0 MiB for a document (raise it with --limit document_bytes=...)",
+        "in/big.json: larger than the limit of 1.0 MiB for a document (raise it with --limit document_bytes=...)",
         "not all done",
     ]);
     assert_eq!(files_below(&desk.path("in")), before);
@@ -239,7 +241,7 @@ fn what_is_not_there_or_not_meant_ends_with_two_and_says_what_to_do() {
             &["import", "x", "--extracted-at", "1999-01-01T00:00:00Z"],
             &["outside the years 2006 to 2060"],
         ),
-        (&["import", "x", "--playlist", "!!"], &["no playlist id"]),
+        (&["import", "x", "--playlist", "!!"], &["`!!` is not a playlist: give an id"]),
         (&["plugin", "inspect", "nowhere.wasm"], &["could not read `nowhere.wasm`"]),
     ] {
         desk.say(arguments).ends(2, parts);
@@ -376,7 +378,11 @@ fn status_is_one_screen_and_every_bad_line_has_its_command() {
     let desk = Desk::new();
     desk.say(&["status"]).ends(
         0,
-        &["no playlists yet: spotify-etl run --from playlist.json --store ./data", "no runs yet"],
+        &[
+            "no playlist has tables yet",
+            "spotify-etl run --store ./data --from playlist.json",
+            "no runs yet",
+        ],
     );
     let demo = fixture("playlists/demo_2026-07-06_06-00-00.json");
     desk.say(&["run", "--from", text(&demo)]).ends(0, &[]);
@@ -390,15 +396,16 @@ fn status_is_one_screen_and_every_bad_line_has_its_command() {
         &[
             "Summer Evenings",
             "1 waiting",
-            "waits for the plugin that is refused",
-            "spotify-etl transform --store ./data 'raw_data/to_process/",
+            "stays where it is until `broken` can be used",
+            "spotify-etl transform --store ./data raw_data/to_process/",
             "1 failed",
             "not JSON",
-            "spotify-etl transform --store ./data 'raw_data/failed/bad.json'",
+            "spotify-etl transform --store ./data raw_data/failed/bad.json",
             "✗ broken",
             "spotify-etl plugin inspect ./data/plugins/broken.wasm",
             "✓ song 0.1.0",
-            "not all done: spotify-etl runs 2026",
+            "not all done",
+            "spotify-etl runs --store ./data 2026",
         ],
     );
 }
@@ -502,4 +509,50 @@ fn help_teaches_with_examples() {
     for command in ["init", "run", "import", "transform", "runs"] {
         desk.say(&[command, "--help"]).ends(0, &["Example"]);
     }
+}
+
+#[test]
+fn a_path_or_key_that_is_not_there_stops_none_of_the_others() {
+    let desk = Desk::new();
+    let demo = fixture("playlists/demo_2026-07-06_06-00-00.json");
+    let said = desk.say(&["run", "--from", "nowhere.json", text(&demo)]);
+    said.ends(1, &["2 files: 1 brought in, 1 refused", "could not read `nowhere.json`", "50 rows"]);
+    let key = desk.keys().into_iter().find(|key| key.starts_with("raw_data/processed/")).unwrap();
+    let said = desk.say(&["transform", "nothing", &key, &key]);
+    said.ends(1, &["nothing: not there", "no document `nothing`", "50 rows"]);
+    assert_eq!(said.out.matches("Summer Evenings").count(), 1);
+}
+
+#[test]
+fn a_file_where_a_playlist_s_folder_would_be_stops_none_of_the_others() {
+    let desk = Desk::new();
+    desk.write("one.json", br#"{"id":"ABC","items":{"items":[]}}"#);
+    desk.write("data/raw_data/to_process/ABC", br#"{"items":[]}"#);
+    let demo = fixture("playlists/demo_2026-07-06_06-00-00.json");
+    let said = desk.say(&["run", "--from", "one.json", text(&demo)]);
+    said.ends(1, &["1 brought in, 1 refused", "move away the file that is in the way", "50 rows"]);
+    desk.say(&["transform"]).ends(0, &["ABC-"]);
+    assert_eq!((desk.count("raw_data/to_process/"), desk.count("raw_data/processed/")), (0, 2));
+}
+
+#[test]
+fn a_landed_document_keeps_its_playlist_and_its_time() {
+    let desk = Desk::new();
+    let demo = fixture("playlists/demo_2026-07-06_06-00-00.json");
+    desk.say(&["import", text(&demo)]).ends(0, &[]);
+    let key = desk.keys().into_iter().find(|key| key.starts_with("raw_data/")).unwrap();
+    let landed = format!("data/{key}");
+    desk.say(&["import", &landed, "--playlist", "other"])
+        .ends(1, &["a landed document, which stays", "leave --playlist and --extracted-at out"]);
+    desk.say(&["import", &landed]).ends(0, &["1 there already, waiting"]);
+}
+
+#[test]
+fn names_do_not_steer_the_terminal() {
+    let desk = Desk::new();
+    let name = r#"{"id":"ABC","name":"\u001b[2Jred\u202e\nline","items":{"items":[]}}"#;
+    desk.write("name.json", name.as_bytes());
+    let said = desk.say(&["run", "--from", "name.json"]);
+    said.ends(0, &["\u{fffd}[2Jred\u{fffd}"]);
+    assert!(!said.out.contains(['\u{1b}', '\u{202e}']));
 }

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -197,6 +197,7 @@ fn several_processes_on_one_store_at_once_do_no_harm() {
                 .args(["--exact", "crash::in_a_process_of_its_own", "--nocapture"])
                 .env("CRASH_STORE", folder.path())
                 .env("CRASH_AT", format!("{} {:?}", usize::MAX, Fault::FailsBefore))
+                .stdout(Stdio::null())
                 .spawn()
                 .unwrap()
         };

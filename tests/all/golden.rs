@@ -1,4 +1,4 @@
-//! Every fixture to its tables, byte for byte. `UPDATE_GOLDEN=1 ./build.sh test` writes what comes
+//! Every fixture to its tables, byte for byte. `UPDATE_GOLDEN=1 cargo test --release -p tests golden` writes what comes
 //! out; look at the difference before it is committed.
 
 use std::{

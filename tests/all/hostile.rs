@@ -19,6 +19,7 @@ fn tight() -> Limits {
         call_seconds: 1,
         guest_memory_bytes: 128 << 20,
         output_bytes: 16 << 20,
+        table_rows: 10_000,
         violations_shown: 3,
         ..Limits::default()
     }
@@ -94,7 +95,10 @@ fn a_plugin_that_misbehaves_is_ended_with_a_sentence_and_stores_nothing() {
             "column `number`: row 7, counted from 0, is said to be null, and there are 1 rows",
         ),
         ("nulls out of order", "column `number`: the rows that are null don't ascend at 0"),
-        ("text ends before it begins", "column `id`: 2 values"),
+        (
+            "text ends before it begins",
+            "column `id`, row 2: its text is said to go from byte 3 to byte 1 of 4",
+        ),
         (
             "text ends inside a character",
             "column `id`, row 1: its text is said to go from byte 0 to byte 1 of 2",
@@ -116,7 +120,7 @@ fn a_plugin_that_misbehaves_is_ended_with_a_sentence_and_stores_nothing() {
         ),
         (
             "many rows",
-            "table `misbehaves`: 1000001 rows, and 1000000 are the limit (raise it with --limit table_rows=...)",
+            "table `misbehaves`: 10001 rows, and 10000 are the limit (raise it with --limit table_rows=...)",
         ),
         ("many violations", "broke its word in 999 places: "),
         (
@@ -194,7 +198,7 @@ fn what_is_no_plugin_is_refused_for_what_it_is() {
         (song[..8].to_vec(), "it does not export `spotify-etl:plugin/transform@0.1.0`"),
         (
             vec![0; 33 << 20],
-            "33.0 MiB is over the limit of 32.0 MiB for a plugin (raise it with --limit plugin_bytes=...)",
+            "larger than the limit of 32.0 MiB for a plugin (raise it with --limit plugin_bytes=...)",
         ),
     ] {
         let found = refusal(&bytes);

@@ -118,7 +118,7 @@ fn without_a_version_that_fits_the_document_waits() {
     let transformed = next(&place, "no_entries");
     assert_eq!(plugin(&transformed, "thing").status, PluginStatus::Refused);
     assert_eq!(transformed.documents[0].status, DocumentStatus::Waiting);
-    assert!(problems(&transformed).contains("waits, since no plugin can be used"));
+    assert!(problems(&transformed).contains("stays where it is, since no plugin can be used"));
 }
 
 #[test]

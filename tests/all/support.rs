@@ -18,7 +18,7 @@ use spotify_etl::{
         report::ImportReport,
     },
     source,
-    store::{Folder, Store},
+    store::{Folder, Store, StoreError},
 };
 use tempfile::TempDir;
 use time::{OffsetDateTime, macros::datetime};
@@ -194,12 +194,12 @@ pub async fn land(
     store: &dyn Store,
     paths: &[PathBuf],
     extracted_at: &str,
-) -> Result<Vec<ImportReport>, PipelineError> {
+) -> Result<Vec<ImportReport>, StoreError> {
     let extracted_at: ExtractedAt = extracted_at.parse().unwrap();
     let options =
         ImportOptions { playlist: None, extracted_at: Some(extracted_at), mode: ImportMode::Land };
-    let sources = source::find(paths)?;
-    import(store, &sources, &options, &Limits::default(), NOW, &Nobody).await
+    let found = source::find(paths);
+    import(store, &found, &options, &Limits::default(), NOW, &Nobody).await
 }
 
 /// Takes documents to tables, with the plugins of the store.

@@ -86,12 +86,15 @@ pub struct ActiveSet {
     pub plugins: Vec<ActivePlugin>,
     /// All that were found, by name.
     pub reports: Vec<PluginReport>,
+    /// All that were found and are plugins, fit for their tables or not.
+    pub seen: Vec<Arc<Plugin>>,
 }
 
 impl ActiveSet {
-    /// Whether each plugin that was found takes part, in whichever version.
-    pub fn is_whole(&self) -> bool {
-        self.reports.iter().all(|report| report.status != PluginStatus::Refused)
+    /// The names of those that don't take part, in whichever version.
+    pub fn refused(&self) -> Vec<String> {
+        let refused = self.reports.iter().filter(|report| report.status == PluginStatus::Refused);
+        refused.map(|report| report.name.clone()).collect()
     }
 }
 
@@ -119,7 +122,7 @@ pub async fn activate(
         }
     }
     let history = list_all(store, layout::HISTORY).await?;
-    for ActivePlugin { plugin, .. } in &set.plugins {
+    for plugin in &set.seen {
         let (name, sha256) = (plugin.name().to_owned(), plugin.sha256().to_owned());
         let record = Key::HistoryRecord { name, sha256 }.to_string();
         if history.iter().all(|listed| listed.key != record) {
@@ -153,8 +156,9 @@ pub async fn choose(
         return Err(PipelineError::NoPlugins { location: place.store.location(place.prefix) });
     }
     refuse_shared_tables(&mut found);
-    let mut set = ActiveSet { plugins: Vec::new(), reports: Vec::new() };
+    let mut set = ActiveSet { plugins: Vec::new(), reports: Vec::new(), seen: Vec::new() };
     for (name, sha256, loaded, problem) in found {
+        set.seen.extend(loaded.clone());
         let (status, plugin) = match (problem.as_ref(), loaded) {
             (None, Some(plugin)) => (PluginStatus::Active, Some(plugin)),
             (Some(problem), _) if problem.message.contains(SHARED) => (PluginStatus::Refused, None),

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    PipelineError, Progress,
+    Progress,
     report::{Action, ImportReport, ImportStatus, Problem},
 };
 use crate::{
     config::Limits,
     document::{Document, DocumentId, ExtractedAt, Origin, PlaylistId, Refused, TimeSource},
     layout::{Key, Stage},
-    source::Source,
+    source::{Found, Source},
     store::{Created, Store, StoreError, list_all},
 };
 
@@ -40,24 +40,37 @@ pub enum ImportMode {
 ///
 /// # Errors
 ///
-/// If the store fails.
+/// If the store takes none of them.
 pub async fn import(
     store: &dyn Store,
-    sources: &[Source],
+    found: &Found,
     options: &ImportOptions,
     limits: &Limits,
     now: OffsetDateTime,
     progress: &dyn Progress,
-) -> Result<Vec<ImportReport>, PipelineError> {
+) -> Result<Vec<ImportReport>, StoreError> {
     let mut known = Known::default();
-    let mut reports = Vec::new();
-    progress.begin("import", sources.len());
-    for source in sources {
-        reports.push(import_one(store, source, options, limits, now, &mut known).await?);
+    let (mut reports, mut store_error) = (Vec::new(), None);
+    for error in &found.problems {
+        let mut report = blank(error.path().to_owned());
+        report.problem = Some(Problem::new(Action::Setup, error));
+        reports.push(report);
+    }
+    progress.begin("import", found.sources.len());
+    for source in &found.sources {
+        let mut report = blank(source.path.display().to_string());
+        let imported =
+            import_one(store, source, options, limits, now, &mut known, &mut report).await;
+        if let Err(error) = imported {
+            report.problem = Some(Problem::new(Action::Retry, &error));
+            store_error = store_error.or(Some(error));
+        }
+        reports.push(report);
         progress.advance();
     }
     progress.end();
-    Ok(reports)
+    let any_taken = reports.iter().any(|report| report.status != ImportStatus::Refused);
+    store_error.filter(|_| !any_taken).map_or(Ok(reports), Err)
 }
 
 async fn import_one(
@@ -67,11 +80,14 @@ async fn import_one(
     limits: &Limits,
     now: OffsetDateTime,
     known: &mut Known,
-) -> Result<ImportReport, PipelineError> {
-    let mut report = blank(source);
+    report: &mut ImportReport,
+) -> Result<(), StoreError> {
     let content = match source.read(limits.document_bytes) {
         Ok(content) => content,
-        Err(error) => return Ok(refused(report, Problem::new(Action::Setup, error))),
+        Err(error) => {
+            report.problem = Some(Problem::new(Action::Setup, error));
+            return Ok(());
+        }
     };
     let origin = Origin {
         name: &source.name,
@@ -81,35 +97,29 @@ async fn import_one(
     };
     let (document, time) = match Document::read(&content.bytes, &origin, limits) {
         Ok(read) => read,
-        Err(error) => return Ok(refused(report, Problem::new(Action::Document, error))),
+        Err(error) => {
+            report.problem = Some(Problem::new(Action::Document, error));
+            return Ok(());
+        }
     };
-    describe(&mut report, &document);
-    match land(store, &document, time, options.mode, known).await {
+    describe(report, &document);
+    let message = match land(store, &document, time, options.mode, known).await {
         Ok((status, id, key)) => {
             report.status = status;
             report.document = Some(id.to_string());
             report.key = Some(key.to_string());
-            Ok(report)
+            return Ok(());
         }
-        Err(LandError::Store(error)) => Err(error.into()),
-        Err(LandError::Other { key }) => {
-            let location = store.location(&key);
-            let message = format!(
-                "another document has its name already: {location} (compare the two; give one of them another time with --extracted-at)"
-            );
-            Ok(refused(report, Problem::new(Action::Document, message)))
-        }
-        Err(LandError::Unreadable { key, error }) => {
-            let location = store.location(&key);
-            let message = format!("{location} is in its place and can't be read: {error}");
-            Ok(refused(report, Problem::new(Action::Document, message)))
-        }
-    }
+        Err(LandError::Store(error)) => return Err(error),
+        Err(other) => other.in_the_way(store),
+    };
+    report.problem = Some(Problem::new(Action::Document, message));
+    Ok(())
 }
 
-fn blank(source: &Source) -> ImportReport {
+fn blank(source: String) -> ImportReport {
     ImportReport {
-        source: source.path.display().to_string(),
+        source,
         status: ImportStatus::Refused,
         document: None,
         key: None,
@@ -120,11 +130,6 @@ fn blank(source: &Source) -> ImportReport {
         complete: None,
         problem: None,
     }
-}
-
-fn refused(mut report: ImportReport, problem: Problem) -> ImportReport {
-    report.problem = Some(problem);
-    report
 }
 
 fn describe(report: &mut ImportReport, document: &Document) {
@@ -184,6 +189,23 @@ pub enum LandError {
     },
 }
 
+impl LandError {
+    /// What is in a document's place, in words.
+    pub fn in_the_way(&self, store: &dyn Store) -> String {
+        match self {
+            LandError::Store(error) => error.to_string(),
+            LandError::Other { key } => format!(
+                "another document has its name already: {} (compare the two; take one away, or \
+                 bring it in with another --extracted-at)",
+                store.location(key)
+            ),
+            LandError::Unreadable { key, error } => {
+                format!("{} is in its place and can't be read: {error}", store.location(key))
+            }
+        }
+    }
+}
+
 impl From<StoreError> for LandError {
     fn from(error: StoreError) -> Self {
         LandError::Store(error)
@@ -235,12 +257,8 @@ async fn land(
 pub async fn is_same(store: &dyn Store, key: &Key, document: &Document) -> Result<bool, LandError> {
     let key = key.to_string();
     let Some(object) = store.get(&key).await? else { return Ok(false) };
-    let origin = Origin {
-        name: &key,
-        modified: object.modified,
-        playlist: Some(&document.id().playlist_id),
-        extracted_at: Some(document.id().extracted_at),
-    };
+    let origin =
+        Origin { name: &key, modified: object.modified, playlist: None, extracted_at: None };
     // What is in the store was once within the limits.
     let limits = Limits { document_bytes: u64::MAX, json_levels: u64::MAX, ..Limits::default() };
     let other = Document::read(&object.bytes, &origin, &limits);

@@ -26,7 +26,7 @@ use crate::{
 };
 use active::{ActiveSet, PluginPlace, activate, active_keys};
 use lineage::{Lineage, jumps};
-use report::{DocumentReport, PluginReport};
+use report::{Action, DocumentReport, DocumentStatus, PluginReport, Problem};
 use transform::{Outcome, Workshop, transform};
 
 /// What a transform needs.
@@ -52,6 +52,8 @@ pub struct Transform<'s> {
 pub enum Selection {
     /// All that wait.
     Waiting,
+    /// Those that were brought in just now, by key.
+    Landed(Vec<String>),
     /// These: keys, or documents by name, wherever they are.
     Named(Vec<String>),
 }
@@ -83,18 +85,18 @@ impl Transform<'_> {
     /// If nothing could be tried. What goes wrong with one document or plugin is in the report.
     pub async fn run(&self, selection: &Selection) -> Result<Transformed, PipelineError> {
         self.require_plugins().await?;
-        let documents = select(self.store, selection).await?;
+        let (documents, missing) = select(self.store, selection).await?;
         if documents.is_empty() {
             return Ok(Transformed::default());
         }
         let engine = Arc::new(Engine::new(&self.limits, self.cache.as_deref())?);
         let set = activate(self.store, self.plugins, &engine, self.now).await?;
-        let whole = set.is_whole();
-        let ActiveSet { plugins, reports } = set;
+        let refused = set.refused();
+        let ActiveSet { plugins, reports, .. } = set;
         let workshop = Workshop {
             store: self.store,
             plugins: Arc::new(plugins),
-            whole,
+            refused,
             limits: self.limits.clone(),
         };
         self.progress.begin("transform", documents.len());
@@ -108,7 +110,8 @@ impl Transform<'_> {
             .collect()
             .await;
         self.progress.end();
-        let documents = compare_with_last(self.store, outcomes).await?;
+        let mut documents = compare_with_last(self.store, outcomes).await?;
+        documents.extend(missing);
         Ok(Transformed { plugins: reports, documents })
     }
 
@@ -126,25 +129,52 @@ impl Transform<'_> {
     }
 }
 
-async fn select(store: &dyn Store, selection: &Selection) -> Result<Vec<Listed>, PipelineError> {
+/// The documents that are meant, and what is to be said of those that are not there.
+async fn select(
+    store: &dyn Store,
+    selection: &Selection,
+) -> Result<(Vec<Listed>, Vec<DocumentReport>), PipelineError> {
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
     match selection {
         Selection::Waiting => {
-            let mut waiting = list_all(store, layout::TO_PROCESS).await?;
-            waiting.retain(|listed| listed.key.parse::<Key>().is_ok());
-            Ok(waiting)
+            found = list_all(store, layout::TO_PROCESS).await?;
+            found.retain(|listed| listed.key.parse::<Key>().is_ok());
+        }
+        Selection::Landed(keys) => {
+            for key in keys {
+                // Another run may have taken it already.
+                found.extend(find(store, key).await?);
+            }
         }
         Selection::Named(names) => {
-            let mut found = Vec::new();
             for name in names {
-                found.push(find(store, name).await?);
+                match find(store, name).await? {
+                    Some(listed) => found.push(listed),
+                    None => missing.push(not_there(store, name)),
+                }
             }
-            Ok(found)
+            if found.is_empty() {
+                let (name, store) = (names.join("`, `"), store.location(""));
+                return Err(PipelineError::NoSuchKey { name, store });
+            }
         }
     }
+    found.sort_by(|one, other| one.key.cmp(&other.key));
+    found.dedup_by(|one, other| one.key == other.key);
+    Ok((found, missing))
+}
+
+fn not_there(store: &dyn Store, name: &str) -> DocumentReport {
+    let (name, store) = (name.to_owned(), store.location(""));
+    let mut report = DocumentReport::new(name.clone());
+    report.status = DocumentStatus::Gone;
+    let problem = PipelineError::NoSuchKey { name, store };
+    report.problems.push(Problem::new(Action::Setup, problem));
+    report
 }
 
 /// Finds a document by its key, or by its name in whichever stage it is.
-async fn find(store: &dyn Store, name: &str) -> Result<Listed, PipelineError> {
+async fn find(store: &dyn Store, name: &str) -> Result<Option<Listed>, StoreError> {
     let stages = [Stage::ToProcess, Stage::Failed, Stage::Processed];
     let keys: Vec<String> = match name.parse::<DocumentId>() {
         Ok(document) => {
@@ -158,10 +188,10 @@ async fn find(store: &dyn Store, name: &str) -> Result<Listed, PipelineError> {
             && let Some(listed) =
                 list_all(store, key).await?.into_iter().find(|listed| listed.key == *key)
         {
-            return Ok(listed);
+            return Ok(Some(listed));
         }
     }
-    Err(PipelineError::NoSuchKey { name: name.to_owned(), store: store.location("") })
+    Ok(None)
 }
 
 /// Warns of tables that differ much from those of the playlist's last snapshot.
@@ -226,7 +256,9 @@ pub enum PipelineError {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// No plugin.
-    #[error("no plugins in {location} (put some there: `spotify-etl init`, or copy a .wasm)")]
+    #[error(
+        "no plugins in {location} (put some into a store with `spotify-etl init --store STORE --from FOLDER`, or copy a .wasm there)"
+    )]
     NoPlugins {
         /// Where they should be.
         location: String,

@@ -27,8 +27,8 @@ pub struct Workshop<'s> {
     pub store: &'s dyn Store,
     /// The plugins.
     pub plugins: Arc<Vec<ActivePlugin>>,
-    /// Whether no plugin is missing.
-    pub whole: bool,
+    /// The plugins that should take part and can't.
+    pub refused: Vec<String>,
     /// The limits.
     pub limits: Limits,
 }
@@ -58,7 +58,7 @@ async fn steps(
     let (store, limits, report) = (workshop.store, &workshop.limits, &mut outcome.report);
     let max = limits.document_bytes;
     if listed.size > max {
-        let error = Refused::TooLarge { bytes: listed.size, max };
+        let error = Refused::TooLarge { max };
         report.problems.push(Problem::new(Action::Document, error));
         return Ok(());
     }
@@ -78,7 +78,7 @@ async fn steps(
         report.now_at = Some(there);
         return Ok(());
     }
-    let files = store_tables(store, document.id(), results, limits, report).await?;
+    let files = store_tables(store, document.id(), results, limits, report).await;
     if !files.is_empty() {
         let lineage = keep_lineage(store, &document, &files).await?;
         outcome.lineage = Some((document.id().clone(), lineage));
@@ -95,11 +95,12 @@ fn why_not_whole(workshop: &Workshop<'_>, report: &DocumentReport) -> Option<Pro
     let message = if !report.problems.is_empty() {
         return None;
     } else if workshop.plugins.is_empty() {
-        "waits, since no plugin can be used"
-    } else if !workshop.whole {
-        "waits for the plugin that is refused; what the others made is stored"
+        "stays where it is, since no plugin can be used".to_owned()
+    } else if !workshop.refused.is_empty() {
+        let names = workshop.refused.join("`, `");
+        format!("stays where it is until `{names}` can be used; what the others made is stored")
     } else if report.unsupported.len() == workshop.plugins.len() {
-        "waits, since every plugin says that it is not for it"
+        "stays where it is, since every plugin says that it is not for it".to_owned()
     } else {
         return None;
     };
@@ -194,48 +195,34 @@ fn run_plugin(
     Ok(Made::Files { files: files.collect(), skips })
 }
 
-/// Stores what the plugins made, plugin by plugin.
+/// Stores what the plugins made, plugin by plugin. One whose tables can't all be stored has stored
+/// none, as far as lineage and report go.
 async fn store_tables(
     store: &dyn Store,
     document: &DocumentId,
     results: Vec<ByPlugin>,
     limits: &Limits,
     report: &mut DocumentReport,
-) -> Result<Vec<TableFile>, StoreError> {
+) -> Vec<TableFile> {
     let mut stored = Vec::new();
     let mut skipped = BTreeSet::new();
     for (active, result) in results {
-        let plugin = &active.plugin;
-        let (files, skips) = match result {
-            Ok(Made::Files { files, skips }) => (files, skips),
-            Ok(Made::Unsupported) => {
-                report.unsupported.push(plugin.name().to_owned());
-                continue;
+        let name = active.plugin.name();
+        match result {
+            Ok(Made::Files { files, skips }) => {
+                skipped.extend(skips);
+                match store_files(store, document, &active, files).await {
+                    Ok(kept) => {
+                        for (file, table) in kept {
+                            stored.push(file);
+                            report.tables.push(table);
+                        }
+                    }
+                    Err(error) => report.problems.push(Problem::new(Action::Retry, error)),
+                }
             }
-            Err(problem) => {
-                report.problems.push(problem);
-                continue;
-            }
-        };
-        skipped.extend(skips);
-        for (target, table, written) in files {
-            let key = Key::TableFile {
-                table: table.schema().name.clone(),
-                generation: target.generation,
-                format: Format::Csv,
-                document: document.clone(),
-            };
-            store.put(&key.to_string(), &written.bytes).await?;
-            let file = table_file(&key, &table, &written, Maker::from(&**plugin));
-            report.tables.push(TableReport {
-                table: file.table.clone(),
-                plugin: plugin.name().to_owned(),
-                rows: file.rows,
-                keyed: !table.schema().key.is_empty(),
-                key: file.key.clone(),
-                line_breaks_replaced: written.line_breaks_replaced,
-            });
-            stored.push(file);
+            Ok(Made::Unsupported) => report.unsupported.push(name.to_owned()),
+            Err(problem) => report.problems.push(problem),
         }
     }
     // Plugins that walk the entries alike pass over the same ones.
@@ -244,6 +231,35 @@ async fn store_tables(
     }
     let kept = usize::try_from(limits.skips_kept).unwrap_or(usize::MAX);
     report.skips = skipped.into_iter().take(kept).collect();
+    stored
+}
+
+async fn store_files(
+    store: &dyn Store,
+    document: &DocumentId,
+    active: &ActivePlugin,
+    files: Vec<(Target, Table, Written)>,
+) -> Result<Vec<(TableFile, TableReport)>, StoreError> {
+    let mut stored = Vec::new();
+    for (target, table, written) in files {
+        let key = Key::TableFile {
+            table: table.schema().name.clone(),
+            generation: target.generation,
+            format: Format::Csv,
+            document: document.clone(),
+        };
+        store.put(&key.to_string(), &written.bytes).await?;
+        let file = table_file(&key, &table, &written, Maker::from(&*active.plugin));
+        let report = TableReport {
+            table: file.table.clone(),
+            plugin: active.plugin.name().to_owned(),
+            rows: file.rows,
+            keyed: !table.schema().key.is_empty(),
+            key: file.key.clone(),
+            line_breaks_replaced: written.line_breaks_replaced,
+        };
+        stored.push((file, report));
+    }
     Ok(stored)
 }
 
@@ -318,20 +334,11 @@ async fn conflict(
     key: &Key,
     document: &Document,
 ) -> Result<Option<Problem>, StoreError> {
-    let location = store.location(&key.to_string());
-    let message = match is_same(store, key, document).await {
-        Ok(_) => return Ok(None),
-        Err(LandError::Store(error)) => return Err(error),
-        Err(LandError::Other { .. }) => {
-            format!(
-                "another document has its name already: {location} (compare the two, and take one away)"
-            )
-        }
-        Err(LandError::Unreadable { error, .. }) => {
-            format!("{location} is in its place and can't be read: {error}")
-        }
-    };
-    Ok(Some(Problem::new(Action::Document, message)))
+    match is_same(store, key, document).await {
+        Ok(_) => Ok(None),
+        Err(LandError::Store(error)) => Err(error),
+        Err(other) => Ok(Some(Problem::new(Action::Document, other.in_the_way(store)))),
+    }
 }
 
 async fn forget_reason(store: &dyn Store, key: &Key) -> Result<(), StoreError> {

@@ -142,7 +142,7 @@ impl Engine {
     fn check_bytes(&self, bytes: &[u8]) -> Result<(), Refusal> {
         let (size, max) = (bytes.len() as u64, self.limits.plugin_bytes);
         if size > max {
-            return Err(Refusal::TooLarge { bytes: size, max });
+            return Err(Refusal::TooLarge { max });
         }
         if size == 0 {
             return Err(Refusal::Empty);
@@ -296,10 +296,9 @@ pub enum Refusal {
     #[error("precompiled machine code, which is never run (upload the .wasm that it was made of)")]
     Precompiled,
     /// Over the limit.
-    #[error("{} is over the limit of {} for a plugin (raise it with --limit plugin_bytes=...)", Bytes(*.bytes), Bytes(*.max))]
+    #[error("larger than the limit of {} for a plugin (raise it with --limit plugin_bytes=...)",
+        Bytes(*.max))]
     TooLarge {
-        /// Its size.
-        bytes: u64,
         /// The limit.
         max: u64,
     },

@@ -124,10 +124,16 @@ impl Folder {
         }
     }
 
+    /// Whether the store is a folder, or not there yet.
+    fn root_is_sound(&self) -> bool {
+        !self.root.is_file()
+    }
+
     fn walk(&self, folder: &Path, prefix: &str, found: &mut Vec<Listed>) -> io::Result<()> {
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            // A file may lie where a folder would: then nothing is below it.
+            Err(error) if is_absence(&error) && self.root_is_sound() => return Ok(()),
             Err(error) => return Err(error),
         };
         for entry in entries {
@@ -164,7 +170,8 @@ impl Store for Folder {
         });
         match read {
             Ok(object) => Ok(Some(object)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if is_absence(&error) && self.root_is_sound() => Ok(None),
+            Err(error) if error.kind() == ErrorKind::IsADirectory => Ok(None),
             Err(error) => Err(self.error("read", key)(error)),
         }
     }
@@ -230,6 +237,10 @@ impl Store for Folder {
     fn location(&self, key: &str) -> String {
         self.root.join(key).display().to_string()
     }
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 fn tag_of(bytes: &[u8]) -> Tag {

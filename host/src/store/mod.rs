@@ -156,7 +156,7 @@ fn advice(error: &std::io::Error) -> &'static str {
             " (make room, then run the same command again: nothing is lost)"
         }
         ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
-            " (a store is a folder with folders in it)"
+            " (a store is a folder with folders in it: move away the file that is in the way)"
         }
         _ => "",
     }

@@ -55,9 +55,12 @@ impl Contents<'_> {
     }
 
     /// Whether these are all entries of the playlist: as many as `total`, which is the same on
-    /// every page. None where no page gives a total.
+    /// every page. None where neither a total nor a next page tells.
     pub fn complete(&self) -> Option<bool> {
-        let total = self.pages.iter().find_map(|page| page.total)?;
+        let Some(total) = self.pages.iter().find_map(|page| page.total) else {
+            let goes_on = self.pages.last().is_some_and(|page| page.has_next);
+            return goes_on.then_some(false);
+        };
         let same = self.pages.iter().all(|page| page.total == Some(total));
         Some(same && self.entries() as u64 == total)
     }
@@ -103,7 +106,7 @@ impl fmt::Display for NoEntries {
             }
             NoEntries::PageOfPlaylists { playlists } => write!(
                 f,
-                "a page of {playlists} playlists, not of a playlist's entries (those are at \
+                "a page of playlists ({playlists} of them), not of a playlist's entries (those are at \
                  /playlists/{{id}}/items)"
             ),
             NoEntries::PlaylistWithoutEntries => write!(
@@ -184,7 +187,7 @@ impl Members<'_> {
     fn is_container(&self) -> bool {
         let is_entry = self.item.is_some() || self.track.is_some();
         let holds = self.pages.is_some() || self.items.is_some() || self.tracks.is_some();
-        !is_entry && (holds || self.is_playlist())
+        !is_entry && (holds || self.error.is_some() || self.is_playlist())
     }
 }
 
@@ -218,21 +221,19 @@ fn collect<'a>(
     Err(without_entries(&members))
 }
 
-/// An array holds containers if all its objects are some, entries otherwise.
+/// An array holds containers if its first object is one, entries otherwise.
 fn collect_array<'a>(
     elements: Vec<&'a RawValue>,
     depth: usize,
     found: &mut Contents<'a>,
 ) -> Result<(), NoEntries> {
-    let mut objects = elements.iter().filter_map(|element| object(element)).peekable();
-    let holds_containers =
-        objects.peek().is_some() && objects.all(|members| members.is_container());
-    if !holds_containers {
+    let first = elements.iter().find_map(|element| object(element));
+    if !first.is_some_and(|members| members.is_container()) {
         found.pages.push(Page { entries: elements, ..Page::default() });
         return Ok(());
     }
-    let containers = elements.into_iter().filter(|element| object(element).is_some());
-    containers.into_iter().try_for_each(|element| collect(element, depth + 1, found))
+    let mut containers = elements.into_iter().filter(|element| element.get() != "null");
+    containers.try_for_each(|element| collect(element, depth + 1, found))
 }
 
 fn push_page<'a>(
@@ -240,10 +241,9 @@ fn push_page<'a>(
     entries: Vec<&'a RawValue>,
     found: &mut Contents<'a>,
 ) -> Result<(), NoEntries> {
-    let lists_playlists = !entries.is_empty()
-        && entries.iter().all(|entry| {
-            object(entry).is_some_and(|members| members.is_playlist() && members.is_container())
-        });
+    let mut objects = entries.iter().filter_map(|entry| object(entry)).peekable();
+    let lists_playlists = objects.peek().is_some()
+        && objects.all(|members| members.is_playlist() && members.is_container());
     if lists_playlists {
         return Err(NoEntries::PageOfPlaylists { playlists: entries.len() });
     }
@@ -338,6 +338,11 @@ fn text(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok()
 }
 
+/// A whole number, however JSON spells it.
 fn number(value: &RawValue) -> Option<u64> {
-    serde_json::from_str(value.get()).ok()
+    let whole = || {
+        let number: f64 = serde_json::from_str(value.get()).ok()?;
+        ((0.0..9e15).contains(&number) && number.fract() == 0.0).then_some(number as u64)
+    };
+    serde_json::from_str(value.get()).ok().or_else(whole)
 }

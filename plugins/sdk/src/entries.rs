@@ -204,9 +204,8 @@ impl<'a> Playlist<'a> {
                 .map_err(|error| Failure::Malformed(format!("page {}: {error}", index + 1)))?;
             for page in contents.pages {
                 let offset = page.offset.and_then(|offset| u32::try_from(offset).ok()).unwrap_or(0);
-                position = position.max(offset);
                 for entry in page.entries {
-                    position += 1;
+                    position = position.max(offset) + 1;
                     match judge(position, entry) {
                         Ok(track) => playlist.tracks.push(track),
                         Err(reason) => playlist.skips.push(Skip::new(position, reason.as_str())),

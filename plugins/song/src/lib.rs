@@ -36,7 +36,7 @@ fn song<'a>() -> Table<TrackEntry<'a>> {
         .text("url", "the track's page on open.spotify.com", |entry| entry.track.external_urls.as_ref()?.spotify.as_deref())
         .int64("popularity", "0 to 100; apps in development mode no longer get it", |entry| entry.track.popularity)
         .timestamp("song_added", "when it was added to the playlist", |entry| dates::timestamp(entry.added_at.as_deref()?))
-        .text("album_id", "Spotify's id of the album", |entry| entries::id(&entry.track.album.as_ref()?.id))
+        .text("album_id", "Spotify's id of the album", |entry| entry.track.album.as_ref()?.id.as_deref())
         .text("artist_id", "the album's first artist, not the singer: who performs the track is in song_artist", |entry| album_artist(entry))
         .int64("position", "place in the playlist, from 1; every entry counts, also those without a row", |entry| Some(entry.position.into())).required()
         .boolean("explicit", "whether the lyrics are marked as explicit", |entry| entry.track.explicit)
@@ -70,5 +70,5 @@ fn performers<'t>(entry: &'t TrackEntry<'_>) -> impl Iterator<Item = Performer<'
 
 fn album_artist<'t>(entry: &'t TrackEntry<'_>) -> Option<&'t str> {
     let artists = entry.track.album.as_ref()?.artists.as_ref()?;
-    entries::id(&artists.first()?.as_ref()?.id)
+    artists.first()?.as_ref()?.id.as_deref()
 }

@@ -96,7 +96,7 @@ impl Guest for Exports {
             "infinite" => columns[2].values = wit::Values::Float64(vec![f64::NEG_INFINITY]),
             "day out of range" => columns[3].values = wit::Values::Date(vec![i32::MAX]),
             "moment out of range" => columns[4].values = wit::Values::Timestamp(vec![i64::MIN]),
-            "many rows" => rows.batches[0] = rows_of(1_000_001),
+            "many rows" => rows.batches[0] = rows_of(10_001),
             "many violations" => rows.batches[0] = rows_of(1_000),
             "a reason that is no word" => {
                 rows.skips.push(wit::Skip { position: 1, reason: "Bad Reason!".into() });

@@ -62,7 +62,7 @@ pub struct Common {
     pub json: bool,
 
     /// Documents worked on at a time [default: one for each processor]
-    #[arg(long, global = true, value_name = "N", env = "SPOTIFY_ETL_JOBS")]
+    #[arg(long, global = true, value_name = "N", env = "SPOTIFY_ETL_JOBS", value_parser = jobs)]
     pub jobs: Option<NonZero<usize>>,
 
     /// Set a limit, such as document_bytes=128MiB; --help lists them
@@ -188,7 +188,15 @@ pub struct TransformArgs {
     pub allow_empty: bool,
 }
 
+fn jobs(text: &str) -> Result<NonZero<usize>, String> {
+    text.parse().map_err(|_| format!("`{text}` is not a number from 1 up"))
+}
+
 fn playlist(text: &str) -> Result<PlaylistId, String> {
-    PlaylistId::from_reference(text)
-        .ok_or_else(|| format!("no playlist id of at most 128 characters can be made of `{text}`"))
+    PlaylistId::from_reference(text).ok_or_else(|| {
+        format!(
+            "`{text}` is not a playlist: give an id, spotify:playlist:ID or \
+             https://open.spotify.com/playlist/ID"
+        )
+    })
 }

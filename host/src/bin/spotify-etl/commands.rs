@@ -133,10 +133,8 @@ impl Session {
         let waiting = imports
             .iter()
             .filter(|import| matches!(import.status, ImportStatus::Landed | ImportStatus::Waiting));
-        let mut keys: Vec<String> = waiting.filter_map(|import| import.key.clone()).collect();
-        keys.sort();
-        keys.dedup();
-        let transformed = transform.run(&Selection::Named(keys)).await?;
+        let keys = waiting.filter_map(|import| import.key.clone()).collect();
+        let transformed = transform.run(&Selection::Landed(keys)).await?;
         self.finish("run", imports, transformed, empty(options)).await
     }
 
@@ -156,14 +154,18 @@ impl Session {
         args: &ImportArgs,
         mode: ImportMode,
     ) -> Result<Vec<ImportReport>> {
-        let sources = source::find(paths)?;
+        let found = source::find(paths);
+        if found.sources.is_empty() {
+            let problems: Vec<_> = found.problems.iter().map(ToString::to_string).collect();
+            bail!("nothing to import: {}", problems.join("; "));
+        }
         let options = ImportOptions {
             playlist: args.playlist.clone(),
             extracted_at: args.extracted_at,
             mode,
         };
         let (limits, bar) = (&self.limits, &self.bar);
-        Ok(import(&self.store, &sources, &options, limits, self.now, bar).await?)
+        Ok(import(&self.store, &found, &options, limits, self.now, bar).await?)
     }
 
     async fn transform(&self, keys: Vec<String>, options: &TransformArgs) -> Result<u8> {
@@ -194,6 +196,15 @@ impl Session {
         }
     }
 
+    fn require_store(&self) -> Result<()> {
+        let store = &self.common.store;
+        if !store.is_dir() {
+            let store = store.display();
+            bail!("no store in {store} (make one: spotify-etl init --store {store})");
+        }
+        Ok(())
+    }
+
     /// Keeps the report of a run, and prints it.
     async fn finish(
         &self,
@@ -207,7 +218,7 @@ impl Session {
             command: command.to_owned(),
             store: self.store.location(""),
             host_version: HOST_VERSION.to_owned(),
-            started_at: self.now.format(&Rfc3339)?,
+            started_at: self.now.truncate_to_second().format(&Rfc3339)?,
             milliseconds: u64::try_from(self.started.elapsed().as_millis())?,
             exit_status: 0,
             imports,
@@ -218,12 +229,20 @@ impl Session {
         let key = Key::Run { run_id: report.run_id.clone() }.to_string();
         let bytes = serde_json::to_vec_pretty(&report)?;
         let kept = self.store.put_new(&key, &bytes).await;
-        self.print(&report, || render::run(&report))?;
-        kept.context("the run is done, and its report could not be kept")?;
-        Ok(report.exit_status)
+        let location = kept.is_ok().then(|| self.store.location(&key));
+        self.print(&report, || render::run(&report, location.as_deref()))?;
+        match kept {
+            Ok(_) => Ok(report.exit_status),
+            Err(error) => {
+                let error = anyhow::Error::new(error).context("the report could not be kept");
+                render::error(&error);
+                Ok(1)
+            }
+        }
     }
 
     async fn status(&self) -> Result<u8> {
+        self.require_store()?;
         let cache = self.cache();
         let status =
             status(&self.store, self.plugins(), &self.limits, cache.as_deref(), self.now).await?;
@@ -232,6 +251,7 @@ impl Session {
     }
 
     async fn runs(&self, run_id: Option<&str>) -> Result<u8> {
+        self.require_store()?;
         let runs = newest_runs(&self.store, RUNS_LISTED_MAX).await?;
         let Some(run_id) = run_id else {
             let runs: Vec<RunSummary> = runs.iter().map(RunSummary::from).collect();
@@ -246,7 +266,8 @@ impl Session {
         let report = report.with_context(|| {
             format!("no run `{run_id}` in {location} (`spotify-etl runs` lists them)")
         })?;
-        self.print(&report, || render::run(&report))?;
+        let location = self.store.location(&Key::Run { run_id: report.run_id.clone() }.to_string());
+        self.print(&report, || render::run(&report, Some(&location)))?;
         Ok(0)
     }
 

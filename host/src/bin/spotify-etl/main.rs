@@ -19,9 +19,14 @@ fn main() -> ExitCode {
         .without_time()
         .with_target(false)
         .init();
+    let json = cli.common.json;
     match commands::run(cli) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
+            if json {
+                let error = serde_json::json!({ "exit_status": 2, "error": format!("{error:#}") });
+                render::data(&error.to_string());
+            }
             render::error(&error);
             ExitCode::from(2)
         }

@@ -14,8 +14,8 @@ use spotify_etl::{
     pipeline::{
         install::{InstallReport, InstallStatus},
         report::{
-            DocumentReport, DocumentStatus, ImportReport, ImportStatus, PluginReport, PluginStatus,
-            RunReport,
+            DocumentReport, DocumentStatus, Empty, ImportReport, ImportStatus, PluginReport,
+            PluginStatus, RunReport,
         },
     },
     plugin::Plugin,
@@ -31,7 +31,16 @@ const LINES_MAX: usize = 20;
 
 /// Writes data to standard output. Whoever reads it may stop.
 pub fn data(text: &str) {
-    let _ = writeln!(io::stdout().lock(), "{}", text.trim_end());
+    let _ = writeln!(io::stdout().lock(), "{}", tame(text.trim_end()));
+}
+
+/// Names come from anywhere: none of them steers a terminal or turns a line around.
+fn tame(text: &str) -> String {
+    let steers = |c: char| {
+        (c.is_control() && c != '\n')
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.replace(steers, "\u{fffd}")
 }
 
 /// Writes an error and its causes to standard error.
@@ -45,20 +54,22 @@ pub fn error(error: &anyhow::Error) {
             let _ = write!(text, "{colon}{cause}");
         }
     }
-    let _ = writeln!(io::stderr().lock(), "error: {text}");
+    let _ = writeln!(io::stderr().lock(), "error: {}", tame(&text));
 }
 
-/// The summary of a run.
-pub fn run(report: &RunReport) -> String {
+/// The summary of a run, whose report is kept somewhere.
+pub fn run(report: &RunReport, kept_at: Option<&str>) -> String {
     let mut text = String::new();
+    // Whoever judged the run knew.
+    let accepted = if report.exit_status == 0 { Empty::Allowed } else { Empty::Fails };
     imports(&mut text, &report.imports);
     plugins(&mut text, &report.plugins);
     if report.documents.len() <= SHOWN_WHOLE_MAX {
         for document in &report.documents {
-            document_whole(&mut text, document, &report.store);
+            document_whole(&mut text, document, &report.store, accepted);
         }
     } else {
-        documents_in_total(&mut text, &report.documents, &report.store);
+        documents_in_total(&mut text, &report.documents, &report.store, accepted);
     }
     let done = match (report.exit_status, report.documents.is_empty()) {
         (0, true) if report.command == "import" => "done",
@@ -67,8 +78,10 @@ pub fn run(report: &RunReport) -> String {
         _ => "not all done",
     };
     let seconds = report.milliseconds as f64 / 1000.0;
-    let RunReport { run_id, store, .. } = report;
-    let _ = write!(text, "{done} in {seconds:.2} s; the report is {store}runs/{run_id}.json");
+    let _ = write!(text, "{done} in {seconds:.2} s");
+    if let Some(location) = kept_at {
+        let _ = write!(text, "; the report is {location}");
+    }
     text
 }
 
@@ -131,8 +144,8 @@ fn title(document: &DocumentReport) -> String {
     if name.is_empty() { id.to_owned() } else { format!("{name} ({id})") }
 }
 
-fn mark(document: &DocumentReport) -> &'static str {
-    let empty = document.is_empty();
+fn mark(document: &DocumentReport, accepted: Empty) -> &'static str {
+    let empty = document.is_empty() && accepted == Empty::Fails;
     if document.problems.is_empty() && !empty { "✓" } else { "✗" }
 }
 
@@ -142,15 +155,21 @@ fn became(document: &DocumentReport) -> String {
             1 => "1 entry".to_owned(),
             entries => format!("{entries} entries"),
         },
-        DocumentStatus::Waiting => "waits".to_owned(),
-        DocumentStatus::Failed => "put aside".to_owned(),
+        DocumentStatus::Waiting => "stays where it is".to_owned(),
+        DocumentStatus::Failed => {
+            format!("put aside as {}", document.now_at.as_deref().unwrap_or("failed"))
+        }
         DocumentStatus::Known => "there already under another time; the copy is gone".to_owned(),
-        DocumentStatus::Gone => "taken by another run meanwhile".to_owned(),
+        DocumentStatus::Gone if document.problems.is_empty() => {
+            "taken by another run meanwhile".to_owned()
+        }
+        DocumentStatus::Gone => "not there".to_owned(),
     }
 }
 
-fn document_whole(text: &mut String, document: &DocumentReport, store: &str) {
-    let _ = writeln!(text, "{} {}: {}", mark(document), title(document), became(document));
+fn document_whole(text: &mut String, document: &DocumentReport, store: &str, accepted: Empty) {
+    let _ =
+        writeln!(text, "{} {}: {}", mark(document, accepted), title(document), became(document));
     let mut table = plain_table();
     for file in &document.tables {
         table.add_row([
@@ -163,11 +182,11 @@ fn document_whole(text: &mut String, document: &DocumentReport, store: &str) {
     if !document.tables.is_empty() {
         let _ = writeln!(text, "{}", trimmed(&table));
     }
-    remarks(text, document);
+    remarks(text, document, accepted);
     text.push('\n');
 }
 
-fn remarks(text: &mut String, document: &DocumentReport) {
+fn remarks(text: &mut String, document: &DocumentReport, accepted: Empty) {
     if !document.skipped.is_empty() {
         let reasons: Vec<_> =
             document.skipped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
@@ -183,15 +202,24 @@ fn remarks(text: &mut String, document: &DocumentReport) {
     for warning in &document.warnings {
         let _ = writeln!(text, "  ! {warning}");
     }
-    if document.is_empty() {
-        let _ = writeln!(text, "  ✗ no entry gave a row (--allow-empty accepts that)");
+    match (document.is_empty(), accepted) {
+        (true, Empty::Fails) => {
+            text.push_str("  ✗ no entry gave a row (--allow-empty accepts that)\n")
+        }
+        (true, Empty::Allowed) => text.push_str("  no entry gave a row\n"),
+        (false, _) => {}
     }
     for problem in &document.problems {
         let _ = writeln!(text, "  ✗ {problem}");
     }
 }
 
-fn documents_in_total(text: &mut String, documents: &[DocumentReport], store: &str) {
+fn documents_in_total(
+    text: &mut String,
+    documents: &[DocumentReport],
+    store: &str,
+    accepted: Empty,
+) {
     let mut tables: BTreeMap<&str, (u64, usize)> = BTreeMap::new();
     for file in documents.iter().flat_map(|document| &document.tables) {
         let (rows, files) = tables.entry(&file.table).or_default();
@@ -223,8 +251,14 @@ fn documents_in_total(text: &mut String, documents: &[DocumentReport], store: &s
     };
     let odd: Vec<_> = documents.iter().filter(odd).collect();
     for document in odd.iter().take(LINES_MAX) {
-        let _ = writeln!(text, "{} {}: {}", mark(document), title(document), became(document));
-        remarks(text, document);
+        let _ = writeln!(
+            text,
+            "{} {}: {}",
+            mark(document, accepted),
+            title(document),
+            became(document)
+        );
+        remarks(text, document, accepted);
     }
     more(text, odd.len());
     if !odd.is_empty() {
@@ -286,32 +320,28 @@ pub fn installed(store: &Path, reports: &[InstallReport]) -> String {
 
 /// How a store is doing, on a screen.
 pub fn status(status: &Status, store: &Path) -> String {
-    let store = store.display();
+    let store = quoted(&store.display().to_string());
     let mut text = format!("store {}\n\n", status.store);
-    if status.playlists.is_empty() {
+    playlists(&mut text, status, &store);
+    stuck(&mut text, "waiting", &status.waiting, &|document| {
+        let why = document.why.as_deref().unwrap_or_default();
+        vec![mend(why, document, &store)]
+    });
+    stuck(
+        &mut text,
+        "failed: look at it, then repair it and transform it, or delete it",
+        &status.failed,
+        &|document| {
+            let key = quoted(&document.key);
+            let file = quoted(&format!("{}{}", status.store, document.key));
+            vec![format!("spotify-etl transform --store {store} {key}"), format!("rm {file}")]
+        },
+    );
+    if status.plugins.is_empty() {
         let _ = writeln!(
             text,
-            "no playlists yet: spotify-etl run --from playlist.json --store {store}\n"
+            "✗ no plugins\n      spotify-etl init --store {store} --from FOLDER_WITH_PLUGINS\n"
         );
-    } else {
-        let mut table = plain_table();
-        table.set_header(["playlist", "id", "snapshots", "last", "age"]);
-        for playlist in &status.playlists {
-            table.add_row([
-                playlist.name.clone().unwrap_or_default(),
-                playlist.playlist_id.clone(),
-                playlist.snapshots.to_string(),
-                playlist.last_extracted_at.clone(),
-                days(playlist.age_days),
-            ]);
-        }
-        right(&mut table, 2);
-        let _ = writeln!(text, "{}\n", trimmed(&table));
-    }
-    stuck(&mut text, "waiting", &status.waiting, &format!("--store {store}"));
-    stuck(&mut text, "failed", &status.failed, &format!("--store {store}"));
-    if status.plugins.is_empty() {
-        let _ = writeln!(text, "✗ no plugins: spotify-etl init --store {store}\n");
     } else {
         let _ = writeln!(text, "plugins");
         for plugin in &status.plugins {
@@ -320,17 +350,70 @@ pub fn status(status: &Status, store: &Path) -> String {
         text.push('\n');
     }
     match &status.last_run {
+        Some(run) if run.exit_status == 0 => {
+            let _ = write!(text, "last run {}, {}: all done", run.started_at, run.command);
+        }
         Some(run) => {
-            let ended = if run.exit_status == 0 {
-                "all done".to_owned()
-            } else {
-                format!("not all done: spotify-etl runs {} --store {store}", run.run_id)
-            };
-            let _ = write!(text, "last run {}, {}, {ended}", run.started_at, run.command);
+            let RunSummary { started_at, command, run_id, .. } = run;
+            let _ = write!(
+                text,
+                "✗ last run {started_at}, {command}: not all done\n      spotify-etl runs --store {store} {run_id}"
+            );
         }
         None => text.push_str("no runs yet"),
     }
     text
+}
+
+fn playlists(text: &mut String, status: &Status, store: &str) {
+    if status.playlists.is_empty() {
+        text.push_str("no playlist has tables yet\n");
+        if status.waiting.is_empty() {
+            let _ = writeln!(text, "      spotify-etl run --store {store} --from playlist.json");
+        }
+        text.push('\n');
+        return;
+    }
+    let mut table = plain_table();
+    table.set_header(["playlist", "id", "snapshots", "last", "age"]);
+    for playlist in &status.playlists {
+        table.add_row([
+            playlist.name.clone().unwrap_or_default(),
+            playlist.playlist_id.clone(),
+            playlist.snapshots.to_string(),
+            playlist.last_extracted_at.clone(),
+            days(playlist.age_days),
+        ]);
+    }
+    right(&mut table, 2);
+    let _ = writeln!(text, "{}\n", trimmed(&table));
+}
+
+/// The command that helps a document on: the one that failed, with what its error asks for.
+fn mend(why: &str, document: &Stuck, store: &str) -> String {
+    let key = quoted(&document.key);
+    if why.contains("--extracted-at") {
+        return format!("spotify-etl import --store {store} --extracted-at TIME {store}/{key}");
+    }
+    if why.contains("--playlist") {
+        return format!("spotify-etl import --store {store} --playlist PLAYLIST {store}/{key}");
+    }
+    let limit = why.split_once("--limit ").and_then(|(_, rest)| rest.split_once("=..."));
+    match limit {
+        Some((name, _)) => {
+            format!("spotify-etl transform --store {store} --limit {name}=MORE {key}")
+        }
+        None => format!("spotify-etl transform --store {store} {key}"),
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 fn plugin_line(text: &mut String, plugin: &PluginReport, store: &str) {
@@ -347,12 +430,18 @@ fn plugin_line(text: &mut String, plugin: &PluginReport, store: &str) {
     };
     let _ = writeln!(text, "  {state}");
     if let Some(problem) = &plugin.problem {
+        let file = quoted(&format!("{store}plugins/{name}.wasm"));
         let _ = writeln!(text, "      {problem}");
-        let _ = writeln!(text, "      spotify-etl plugin inspect {store}plugins/{name}.wasm");
+        let _ = writeln!(text, "      spotify-etl plugin inspect {file}");
     }
 }
 
-fn stuck(text: &mut String, what: &str, documents: &[Stuck], store: &str) {
+fn stuck(
+    text: &mut String,
+    what: &str,
+    documents: &[Stuck],
+    commands: &dyn Fn(&Stuck) -> Vec<String>,
+) {
     if documents.is_empty() {
         return;
     }
@@ -362,9 +451,13 @@ fn stuck(text: &mut String, what: &str, documents: &[Stuck], store: &str) {
         if let Some(why) = &document.why {
             let _ = writeln!(text, "      {why}");
         }
-        let _ = writeln!(text, "      spotify-etl transform {store} '{}'", document.key);
+        for command in commands(document) {
+            let _ = writeln!(text, "      {command}");
+        }
     }
-    more(text, documents.len());
+    if documents.len() > LINES_MAX {
+        let _ = writeln!(text, "    ... and {} more", documents.len() - LINES_MAX);
+    }
     text.push('\n');
 }
 
