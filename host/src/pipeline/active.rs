@@ -150,7 +150,11 @@ pub async fn choose(
             Ok(plugin) => misfit(store, plugin).await?,
             Err(problem) => Some(problem.clone()),
         };
-        found.push((name, sha256(&object.bytes), loaded.ok(), problem));
+        let sha256 = match &loaded {
+            Ok(plugin) => plugin.sha256().to_owned(),
+            Err(_) => sha256(&object.bytes),
+        };
+        found.push((name, sha256, loaded.ok(), problem));
     }
     if found.is_empty() {
         return Err(PipelineError::NoPlugins { location: place.store.location(place.prefix) });

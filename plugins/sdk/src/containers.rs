@@ -7,8 +7,11 @@
 
 use std::fmt;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+};
+use serde_json::{error::Category, value::RawValue};
 
 /// How deep containers may lie in one another.
 const CONTAINER_DEPTH_MAX: usize = 8;
@@ -134,10 +137,17 @@ impl std::error::Error for NoEntries {}
 ///
 /// Says what the text is where it holds no entries.
 pub fn read(json: &str) -> Result<Contents<'_>, NoEntries> {
-    let value: &RawValue = serde_json::from_str(json).map_err(NoEntries::NotJson)?;
     let mut contents = Contents::default();
-    collect(value, 0, &mut contents)?;
+    collect(node(json)?, 0, &mut contents)?;
     Ok(contents)
+}
+
+/// A value, of which containers are taken apart and everything else is left as it is: one look at
+/// the text finds the entries.
+enum Node<'a> {
+    Array(Vec<&'a RawValue>),
+    Object(Box<Members<'a>>),
+    Other(&'static str),
 }
 
 /// The members that say what an object is. Other members are passed over.
@@ -145,11 +155,11 @@ pub fn read(json: &str) -> Result<Contents<'_>, NoEntries> {
 #[serde(default)]
 struct Members<'a> {
     #[serde(borrow)]
-    pages: Option<&'a RawValue>,
+    pages: Option<Node<'a>>,
     #[serde(borrow)]
-    items: Option<&'a RawValue>,
+    items: Option<Node<'a>>,
     #[serde(borrow)]
-    tracks: Option<&'a RawValue>,
+    tracks: Option<Node<'a>>,
     #[serde(borrow)]
     item: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -178,6 +188,67 @@ struct Members<'a> {
     kind: Option<&'a RawValue>,
 }
 
+impl<'de: 'a, 'a> Deserialize<'de> for Node<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node<'de>, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(element) = seq.next_element()? {
+            elements.push(element);
+        }
+        Ok(Node::Array(elements))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Node<'de>, A::Error> {
+        let members = Members::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Node::Object(Box::new(members)))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Node<'de>, E> {
+        Ok(Node::Other("a boolean"))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Node<'de>, E> {
+        Ok(Node::Other("a number"))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Node<'de>, E> {
+        Ok(Node::Other("a number"))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Node<'de>, E> {
+        Ok(Node::Other("a number"))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Node<'de>, E> {
+        Ok(Node::Other("a string"))
+    }
+
+    fn visit_unit<E>(self) -> Result<Node<'de>, E> {
+        Ok(Node::Other("null"))
+    }
+}
+
+fn node(json: &str) -> Result<Node<'_>, NoEntries> {
+    serde_json::from_str(json).map_err(|error| match error.classify() {
+        // The text is sound; what it says is not.
+        Category::Data => NoEntries::NotAPlaylist { found: error.to_string() },
+        _ => NoEntries::NotJson(error),
+    })
+}
+
 impl Members<'_> {
     fn is_playlist(&self) -> bool {
         self.kind.and_then(text).is_some_and(|kind| kind.eq_ignore_ascii_case("playlist"))
@@ -192,33 +263,41 @@ impl Members<'_> {
 }
 
 /// Walks a container and what lies in it.
-fn collect<'a>(
-    value: &'a RawValue,
-    depth: usize,
-    found: &mut Contents<'a>,
-) -> Result<(), NoEntries> {
+fn collect<'a>(node: Node<'a>, depth: usize, found: &mut Contents<'a>) -> Result<(), NoEntries> {
     if depth > CONTAINER_DEPTH_MAX {
         return Err(NoEntries::TooDeep);
     }
-    if let Some(elements) = array(value) {
-        return collect_array(elements, depth, found);
-    }
-    let members = object(value).ok_or_else(|| not_a_playlist(value))?;
+    let mut members = match node {
+        Node::Array(elements) => return collect_array(elements, depth, found),
+        Node::Object(members) => members,
+        Node::Other(kind) => return Err(NoEntries::NotAPlaylist { found: kind.to_owned() }),
+    };
     note_facts(&members, &mut found.playlist);
-    if let Some(pages) = members.pages.and_then(array) {
-        return pages.into_iter().try_for_each(|page| collect(page, depth + 1, found));
+    if let Some(Node::Array(pages)) = members.pages {
+        return pages.into_iter().try_for_each(|page| collect(inner(page)?, depth + 1, found));
     }
-    if let Some(entries) = members.items.and_then(array) {
+    if let Some(Node::Array(entries)) = members.items.take_if(|items| items.is_array()) {
         return push_page(&members, entries, found);
     }
-    for inner in [members.items, members.tracks].into_iter().flatten() {
-        let Some(paging) = object(inner) else { continue };
-        if let Some(entries) = paging.items.and_then(array) {
+    for paging in [&mut members.items, &mut members.tracks] {
+        let Some(Node::Object(paging)) = paging else { continue };
+        if let Some(Node::Array(entries)) = paging.items.take_if(|items| items.is_array()) {
             note_facts(&Members { href: paging.href, ..Members::default() }, &mut found.playlist);
-            return push_page(&paging, entries, found);
+            return push_page(paging, entries, found);
         }
     }
     Err(without_entries(&members))
+}
+
+impl Node<'_> {
+    fn is_array(&self) -> bool {
+        matches!(self, Node::Array(_))
+    }
+}
+
+/// A value inside a text that is known to be sound.
+fn inner(value: &RawValue) -> Result<Node<'_>, NoEntries> {
+    node(value.get())
 }
 
 /// An array holds containers if its first object is one, entries otherwise.
@@ -233,7 +312,7 @@ fn collect_array<'a>(
         return Ok(());
     }
     let mut containers = elements.into_iter().filter(|element| element.get() != "null");
-    containers.try_for_each(|element| collect(element, depth + 1, found))
+    containers.try_for_each(|element| collect(inner(element)?, depth + 1, found))
 }
 
 fn push_page<'a>(
@@ -315,23 +394,11 @@ fn api_error(error: &RawValue, description: Option<&RawValue>) -> NoEntries {
     NoEntries::ApiError { status: parsed.status, message }
 }
 
-fn not_a_playlist(value: &RawValue) -> NoEntries {
-    let found = match value.get().as_bytes().first() {
-        Some(b'"') => "a string",
-        Some(b't' | b'f') => "a boolean",
-        Some(b'n') => "null",
-        Some(b'{') => "an object with a member given twice",
-        _ => "a number",
-    };
-    NoEntries::NotAPlaylist { found: found.to_owned() }
-}
-
-fn object(value: &RawValue) -> Option<Members<'_>> {
-    value.get().starts_with('{').then(|| serde_json::from_str(value.get()).ok()).flatten()
-}
-
-fn array(value: &RawValue) -> Option<Vec<&RawValue>> {
-    value.get().starts_with('[').then(|| serde_json::from_str(value.get()).ok()).flatten()
+fn object(value: &RawValue) -> Option<Box<Members<'_>>> {
+    match value.get().starts_with('{').then(|| inner(value).ok()).flatten()? {
+        Node::Object(members) => Some(members),
+        _ => None,
+    }
 }
 
 fn text(value: &RawValue) -> Option<String> {

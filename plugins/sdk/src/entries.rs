@@ -172,14 +172,18 @@ pub struct TrackEntry<'a> {
     pub added_at: Option<Text<'a>>,
     /// The track.
     pub track: Track<'a>,
-    /// The track's JSON, for what [`Track`] doesn't know.
-    pub json: &'a RawValue,
+    entry: &'a RawValue,
 }
 
-impl TrackEntry<'_> {
+impl<'a> TrackEntry<'a> {
     /// The track's id, which every track entry has.
     pub fn id(&self) -> Option<&str> {
         id(&self.track.id)
+    }
+
+    /// Reads of the track what [`Track`] doesn't know. None if it is not as `T` has it.
+    pub fn read<T: Deserialize<'a>>(&self) -> Option<T> {
+        parse(payload(&parse(self.entry)?)?)
     }
 }
 
@@ -268,6 +272,42 @@ impl SkipReason {
     }
 }
 
+/// An entry in which everything has the type that it should have: nearly all of them.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SoundEntry<'a> {
+    #[serde(borrow)]
+    item: Option<SoundPayload<'a>>,
+    #[serde(borrow)]
+    track: Option<SoundPayload<'a>>,
+    #[serde(borrow)]
+    added_at: Option<Text<'a>>,
+    is_local: Option<bool>,
+}
+
+/// The payload if it is an object.
+struct SoundPayload<'a>(Option<Box<Track<'a>>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for SoundPayload<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PayloadVisitor;
+        impl<'de> Visitor<'de> for PayloadVisitor {
+            type Value = SoundPayload<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a track")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                let track = Track::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(SoundPayload(Some(Box::new(track))))
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+                Ok(SoundPayload(None))
+            }
+        }
+        deserializer.deserialize_any(PayloadVisitor)
+    }
+}
+
 /// An entry, its members unparsed, since each of them may be of any type.
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -300,29 +340,39 @@ fn judge<'a>(position: u32, entry: &'a RawValue) -> Result<TrackEntry<'a>, SkipR
     if !is_object(entry) {
         return Err(SkipReason::NoPayload);
     }
-    let entry: Entry<'a> = parse(entry).ok_or(SkipReason::Unreadable)?;
-    let json = [entry.item, entry.track]
-        .into_iter()
-        .flatten()
-        .find(|payload| is_object(payload))
-        .ok_or(SkipReason::NoPayload)?;
-    let in_playlist = entry.is_local.is_some_and(|flag| flag.get() == "true");
+    let Some(sound) = parse::<SoundEntry<'a>>(entry) else {
+        return judge_odd(position, entry);
+    };
+    let payload = sound.item.and_then(|item| item.0).or(sound.track.and_then(|track| track.0));
+    let track = *payload.ok_or(SkipReason::NoPayload)?;
+    judge_track(&track, sound.is_local == Some(true))?;
+    Ok(TrackEntry { position, added_at: sound.added_at, track, entry })
+}
+
+/// An entry of which something has another type than it should: not necessarily what counts.
+fn judge_odd<'a>(position: u32, entry: &'a RawValue) -> Result<TrackEntry<'a>, SkipReason> {
+    let members: Entry<'a> = parse(entry).ok_or(SkipReason::Unreadable)?;
+    let json = payload(&members).ok_or(SkipReason::NoPayload)?;
+    let in_playlist = members.is_local.is_some_and(|flag| flag.get() == "true");
     let Some(track) = parse::<Track<'a>>(json) else {
         return Err(judge_unparsed(json, in_playlist));
     };
+    judge_track(&track, in_playlist)?;
+    let flag = members.is_local.map_or(Some(None), parse::<Option<bool>>);
+    flag.ok_or(SkipReason::Unreadable)?;
+    let added_at = members.added_at.map_or(Some(None), parse).ok_or(SkipReason::Unreadable)?;
+    Ok(TrackEntry { position, added_at, track, entry })
+}
+
+fn payload<'a>(entry: &Entry<'a>) -> Option<&'a RawValue> {
+    [entry.item, entry.track].into_iter().flatten().find(|payload| is_object(payload))
+}
+
+fn judge_track(track: &Track<'_>, in_playlist: bool) -> Result<(), SkipReason> {
     let kind = track.kind.as_deref().map(str::as_bytes);
     let is_local = in_playlist || track.is_local == Some(true);
-    reason(kind, track.artists.is_some(), is_local, id(&track.id).is_some()).map_or(Ok(()), Err)?;
-    let added_at = match entry.added_at {
-        Some(json) => parse::<Option<Text<'a>>>(json).ok_or(SkipReason::Unreadable)?,
-        None => None,
-    };
-    let flag_is_boolean =
-        entry.is_local.is_none_or(|flag| matches!(flag.get(), "true" | "false" | "null"));
-    if !flag_is_boolean {
-        return Err(SkipReason::Unreadable);
-    }
-    Ok(TrackEntry { position, added_at, track, json })
+    let has_id = id(&track.id).is_some();
+    reason(kind, track.artists.is_some(), is_local, has_id).map_or(Ok(()), Err)
 }
 
 /// The reason of an entry of which some field can't be read: another one may come before that.
