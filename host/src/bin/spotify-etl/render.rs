@@ -172,10 +172,12 @@ fn document_whole(text: &mut String, document: &DocumentReport, store: &str, acc
         writeln!(text, "{} {}: {}", mark(document, accepted), title(document), became(document));
     let mut table = plain_table();
     for file in &document.tables {
+        // The files are named for the document, which the line above names.
+        let folder = file.key.rsplit_once('/').map_or("", |(folder, _)| folder);
         table.add_row([
             format!("  {}", file.table),
             rows(file.rows),
-            format!("{store}{}", file.key),
+            format!("in {store}{folder}/"),
         ]);
     }
     right(&mut table, 1);
