@@ -82,13 +82,14 @@ test_all() {
     say "all checks passed"
 }
 
-# The tables as another program reads them, and Athena's way as near as it gets here.
 heavy() {
     say "heavy checks: tables read back by pandas and DuckDB"
     need python3 "install Python 3.9 or newer"
     python3 -m venv target/venv
     target/venv/bin/pip install --quiet --disable-pip-version-check -r tests/heavy/requirements.txt
     target/venv/bin/python tests/heavy/read_back.py target/$profile/spotify-etl "$built" tests/fixtures/playlists
+    say "heavy checks: the plugin author's guide, followed to the letter"
+    tests/heavy/guide.sh target/$profile/spotify-etl
 }
 
 install() {

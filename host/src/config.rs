@@ -27,7 +27,7 @@ pub struct Limits {
     pub output_bytes: u64,
     /// How long one call may take, in seconds.
     pub call_seconds: u64,
-    /// Rows of one table from one document.
+    /// Rows of one table from one document, and entries passed over.
     pub table_rows: u64,
     /// Entries passed over that a report names one by one; the others are only counted.
     pub skips_kept: u64,

@@ -18,6 +18,10 @@ pub const PARTITION_COLUMN: &str = "snapshot_year";
 
 /// How long a name may be. Glue allows 255, and views put prefixes and suffixes around it.
 const NAME_LENGTH_MAX: usize = 64;
+/// How long a column's description may be, in characters: what Glue takes as its comment.
+const COLUMN_DESCRIPTION_MAX: usize = 255;
+/// How long a table's description may be, in characters: what Glue takes.
+const TABLE_DESCRIPTION_MAX: usize = 2048;
 /// How many tables one plugin may declare.
 const TABLES_MAX: usize = 64;
 /// How many columns one table may have.
@@ -146,6 +150,9 @@ fn table_faults(table: &TableSchema, faults: &mut Vec<String>) {
     if let Some(fault) = name_fault(&table.name) {
         faults.push(format!("table `{name}`: {fault}"));
     }
+    if let Some(fault) = description_fault(&table.description, TABLE_DESCRIPTION_MAX) {
+        faults.push(format!("table `{name}`: {fault}"));
+    }
     if table.columns.is_empty() {
         faults.push(format!("table `{name}` has no columns"));
     }
@@ -168,6 +175,9 @@ fn table_faults(table: &TableSchema, faults: &mut Vec<String>) {
                  adds a column of that name to every table"
             ));
         } else if let Some(fault) = name_fault(&column.name) {
+            faults.push(format!("table `{name}`, column `{column_name}`: {fault}"));
+        }
+        if let Some(fault) = description_fault(&column.description, COLUMN_DESCRIPTION_MAX) {
             faults.push(format!("table `{name}`, column `{column_name}`: {fault}"));
         }
     }
@@ -212,6 +222,13 @@ fn name_fault(name: &str) -> Option<String> {
     }
     (name.len() > NAME_LENGTH_MAX)
         .then(|| format!("its name has {} characters; {NAME_LENGTH_MAX} is the limit", name.len()))
+}
+
+fn description_fault(description: &str, characters_max: usize) -> Option<String> {
+    let characters = description.chars().count();
+    (characters > characters_max).then(|| {
+        format!("its description has {characters} characters; {characters_max} is the limit")
+    })
 }
 
 /// How a declared schema fits the one that a table has.

@@ -41,6 +41,9 @@ pub const INTERFACE: &str = "spotify-etl:plugin/transform@0.1.0";
 /// How often running plugins are looked at for their time being up.
 const TICK: Duration = Duration::from_millis(10);
 
+/// How many patterns a plugin may say it reads.
+const READS_MAX: usize = 1_000;
+
 /// The unit that WebAssembly's memory is counted in.
 const WASM_PAGE_BYTES: u64 = 64 * 1024;
 
@@ -218,6 +221,11 @@ impl Info {
         let plain = |text: &str| !text.chars().any(char::is_control) && text.len() <= 64;
         if self.version.is_empty() || !plain(&self.version) {
             faults.push("the version must be a word of 1 to 64 characters".to_owned());
+        }
+        let patterns = self.reads.as_deref().unwrap_or_default();
+        if patterns.len() > READS_MAX || patterns.iter().any(|pattern| pattern.len() > 256) {
+            let fault = format!("`reads` may have {READS_MAX} patterns of 256 characters each");
+            faults.push(fault);
         }
         faults
     }

@@ -33,6 +33,11 @@ pub fn validate(
     if declared != found {
         violations.add(|| format!("{found} batches for {declared} declared tables"));
     }
+    let (skips, skips_max) = (extraction.skips.len(), limits.table_rows);
+    if skips as u64 > skips_max {
+        violations.add(|| format!("{skips} skipped entries, and {skips_max} are the limit (raise it with --limit table_rows=...)"));
+        return Err(Invalid { violations: violations.shown, found: violations.found });
+    }
     for (position, reason) in &extraction.skips {
         let is_word = !reason.is_empty()
             && reason.len() <= 64
