@@ -5,6 +5,7 @@ cd "$(dirname "$0")"
 
 profile=release
 wasm=wasm32-wasip2
+export CARGO_TARGET_DIR=$PWD/target
 built=target/$wasm/plugin
 plugins=(-p album -p artist -p song -p snapshot)
 demo=tests/fixtures/playlists/demo_2026-07-06_06-00-00.json

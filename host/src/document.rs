@@ -535,6 +535,12 @@ pub enum Refused {
         /// What it is.
         id: DocumentId,
     },
+    /// The host's own fault.
+    #[error("working on it failed inside the host: {what} (please report it, with the document)")]
+    Panic {
+        /// What is known.
+        what: String,
+    },
     /// A landed document that was edited.
     #[error(
         "a landed document whose pages were changed: their SHA-256 is {found}, the header says {expected} (take it away, and land it again from its source)"

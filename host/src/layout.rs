@@ -142,6 +142,10 @@ impl Key {
             Key::Raw { document, .. } => {
                 Key::Raw { stage: Stage::Failed, document: document.clone() }
             }
+            // What is named like a reason must not be taken for one, nor be overwritten by one.
+            Key::Foreign { path, .. } if path.ends_with(".error.json") => {
+                Key::Foreign { stage: Stage::Failed, path: format!("{path}.json") }
+            }
             Key::Foreign { path, .. } => Key::Foreign { stage: Stage::Failed, path: path.clone() },
             other => Key::Foreign { stage: Stage::Failed, path: other.to_string() },
         }

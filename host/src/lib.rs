@@ -28,7 +28,7 @@
 //! | `bin/spotify-etl` | `clap`, text for people, the time | logic |
 //!
 //! [`document`], [`schema`], [`batch`], [`layout`] and [`config`] are values that all may import.
-//! The others don't import one another; [`pipeline`] composes them. Where entries are in Spotify's
+//! The others don't import one another; [`pipeline`] composes them, and [`status`] reads with them. Where entries are in Spotify's
 //! JSON is in `spotify_etl_plugin::containers`, which the plugins share; what an entry means is in
 //! the plugins' half of that crate and not here.
 //!
@@ -49,10 +49,15 @@
 //!    It finds all violations, not the first.
 //! 5. A plugin can't hang, crash, fill the memory of, or read anything from, the host: each call
 //!    has a fresh instance, a deadline, limits for memory and output, and a WASI with nothing
-//!    behind it.
+//!    behind it. What compiling takes is bounded by the size of its file alone.
 //! 6. Success means good data: a table's rows and nulls are compared with the playlist's last
 //!    snapshot, and a document of which no entry gave a row is a failure.
-//! 7. Everything has a limit. They stand in [`config::Limits`], and an error names the one it met.
+//! 7. Everything has a limit. Those that somebody may want to raise stand in [`config::Limits`], and
+//!    an error names the one it met; those of names, schemas and the sandbox stand beside them.
+//!
+//! The unit that fails or succeeds is a document and a plugin: all its tables or none, as far as
+//! lineage, reports and the document's move go. If the store itself fails between two table files of
+//! a plugin, the first of them lies there until the document is transformed again.
 
 pub mod batch;
 pub mod config;

@@ -24,6 +24,8 @@ const COLUMN_DESCRIPTION_MAX: usize = 255;
 const TABLE_DESCRIPTION_MAX: usize = 2048;
 /// How many tables one plugin may declare.
 const TABLES_MAX: usize = 64;
+/// How many faults of a schema are told.
+const FAULTS_MAX: usize = 100;
 /// How many columns one table may have.
 const COLUMNS_MAX: usize = 512;
 
@@ -142,6 +144,11 @@ pub fn faults(tables: &[TableSchema]) -> Vec<String> {
         }
         table_faults(table, &mut faults);
     }
+    let more = faults.len().saturating_sub(FAULTS_MAX);
+    if more > 0 {
+        faults.truncate(FAULTS_MAX);
+        faults.push(format!("and {more} more"));
+    }
     faults
 }
 
@@ -186,6 +193,11 @@ fn table_faults(table: &TableSchema, faults: &mut Vec<String>) {
 
 fn key_faults(table: &TableSchema, faults: &mut Vec<String>) {
     let name = shown(&table.name);
+    let (parts, columns) = (table.key.len(), table.columns.len());
+    if parts > columns {
+        faults.push(format!("table `{name}`: {parts} columns in the key, of {columns} in all"));
+        return;
+    }
     let mut keys = BTreeSet::new();
     for key in &table.key {
         let shown_key = shown(key);

@@ -8,6 +8,9 @@ use std::{
 
 use time::OffsetDateTime;
 
+/// How deep folders may lie in one another.
+const FOLDER_LEVELS_MAX: usize = 16;
+
 /// Bytes to import, and what their place says of them.
 #[derive(Debug)]
 pub struct Source {
@@ -55,7 +58,7 @@ pub fn find(paths: &[PathBuf]) -> Found {
 
 fn find_in_folder(folder: &Path, found: &mut Found) {
     let (mut files, before) = (Vec::new(), found.problems.len());
-    walk(folder, &mut files, &mut found.problems);
+    walk(folder, 0, &mut files, &mut found.problems);
     if files.is_empty() && found.problems.len() == before {
         found.problems.push(SourceError::NoJson { path: folder.display().to_string() });
     }
@@ -68,7 +71,12 @@ fn source(path: PathBuf) -> Source {
     Source { path, name }
 }
 
-fn walk(folder: &Path, files: &mut Vec<PathBuf>, problems: &mut Vec<SourceError>) {
+fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>, problems: &mut Vec<SourceError>) {
+    if depth > FOLDER_LEVELS_MAX {
+        let error = io::Error::other("folders too deep in one another: a link to one above?");
+        problems.push(unreadable(folder, error));
+        return;
+    }
     let paths = fs::read_dir(folder)
         .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
     for path in paths.unwrap_or_else(|error| {
@@ -80,7 +88,7 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>, problems: &mut Vec<SourceError>
         if hidden {
             continue;
         } else if path.is_dir() {
-            walk(&path, files, problems);
+            walk(&path, depth + 1, files, problems);
         } else if is_json {
             files.push(path);
         }
@@ -106,12 +114,12 @@ impl Source {
         let read = || -> io::Result<Content> {
             let mut bytes = Vec::new();
             if is_standard_input(&self.path) {
-                io::stdin().lock().take(bytes_max + 1).read_to_end(&mut bytes)?;
+                io::stdin().lock().take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
                 return Ok(Content { bytes, modified: None });
             }
             let file = fs::File::open(&self.path)?;
             let modified = file.metadata()?.modified()?.into();
-            file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+            file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
             Ok(Content { bytes, modified: Some(modified) })
         };
         read().map_err(|source| unreadable(&self.path, source))

@@ -12,7 +12,7 @@ use crate::{
     layout::{self, Key, Stage},
     pipeline::{
         PipelineError,
-        active::{PluginPlace, active_keys, choose},
+        active::{PluginPlace, active_plugins, choose},
         report::{PluginReport, RunReport},
     },
     plugin::Engine,
@@ -106,7 +106,7 @@ pub async fn status(
     now: OffsetDateTime,
 ) -> Result<Status, PipelineError> {
     let runs = newest_runs(store, RUNS_READ_MAX).await?;
-    let plugins = if active_keys(place).await?.is_empty() {
+    let plugins = if active_plugins(place).await?.is_empty() {
         Vec::new()
     } else {
         choose(store, place, &Arc::new(Engine::new(limits, cache)?)).await?.reports

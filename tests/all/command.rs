@@ -360,7 +360,7 @@ fn a_document_is_named_by_key_by_path_or_by_name_wherever_it_is() {
     let table = stored.keys().find(|key| key.contains("/song_data/")).unwrap();
     let name = Path::new(table).file_stem().unwrap().to_str().unwrap().to_owned();
     fs::remove_file(desk.path("data").join(table)).unwrap();
-    for typed in [key.clone(), format!("./data/{key}"), name] {
+    for typed in [key.clone(), format!("./data/{key}"), format!("data/{key}"), name] {
         desk.say(&["transform", &typed]).ends(0, &["all done"]);
         assert_eq!(files_below(&desk.path("data")), stored, "{typed}");
     }
@@ -555,4 +555,97 @@ fn names_do_not_steer_the_terminal() {
     let said = desk.say(&["run", "--from", "name.json"]);
     said.ends(0, &["\u{fffd}[2Jred\u{fffd}"]);
     assert!(!said.out.contains(['\u{1b}', '\u{202e}']));
+}
+
+#[test]
+fn a_document_stays_if_something_else_is_in_the_place_that_it_should_move_to() {
+    let desk = Desk::new();
+    let demo = fixture("playlists/demo_2026-07-06_06-00-00.json");
+    desk.say(&["import", text(&demo)]).ends(0, &[]);
+    let waiting = desk.keys().into_iter().find(|key| key.starts_with("raw_data/")).unwrap();
+    let place = format!("data/{}", waiting.replace("to_process", "processed"));
+    fs::create_dir_all(desk.path(&place)).unwrap();
+    let said = desk.say(&["transform"]);
+    said.ends(1, &["something that is no document is in its place", "take it away"]);
+    assert!(desk.path("data").join(&waiting).exists());
+    fs::remove_dir(desk.path(&place)).unwrap();
+    // Another document, which somebody renamed.
+    let other = Desk::new();
+    let both = fixture("playlists/both_keys.json");
+    other.say(&["import", text(&both)]).ends(0, &[]);
+    let landed = other.keys().into_iter().find(|key| key.starts_with("raw_data/")).unwrap();
+    fs::copy(other.path("data").join(landed), desk.path(&place)).unwrap();
+    desk.say(&["transform"]).ends(1, &["another document is in its place"]);
+    assert!(desk.path("data").join(&waiting).exists());
+    fs::remove_file(desk.path(&place)).unwrap();
+    desk.say(&["transform"]).ends(0, &["all done"]);
+}
+
+#[test]
+fn a_file_named_like_a_reason_is_neither_taken_for_one_nor_overwritten() {
+    let desk = Desk::new();
+    desk.write("data/raw_data/to_process/a.error.json", b"first");
+    desk.write("data/raw_data/to_process/a.json", b"second");
+    desk.say(&["transform"]).ends(1, &[]);
+    let read = |name: &str| fs::read(desk.path("data/raw_data/failed").join(name)).unwrap();
+    assert_eq!((read("a.error.json.json"), read("a.json")), (b"first".into(), b"second".into()));
+    assert!(read("a.error.json").starts_with(b"{"));
+    desk.say(&["status"]).ends(0, &["2 failed"]);
+}
+
+#[test]
+fn of_equal_files_without_a_time_the_first_is_kept() {
+    let desk = Desk::new();
+    for (name, seconds) in [("c", 1_700_000_000), ("a", 1_710_000_000), ("b", 1_720_000_000)] {
+        let key = format!("data/raw_data/to_process/{name}.json");
+        let path = desk.write(&key, &fs::read(fixture("playlists/bom.json")).unwrap());
+        let file = fs::File::options().append(true).open(path).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds)).unwrap();
+    }
+    desk.say(&["transform", "--jobs", "4"]).ends(0, &["there already under another time"]);
+    let kept: Vec<_> = desk.keys().into_iter().filter(|key| key.starts_with("raw_data/")).collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert!(kept[0].contains("/20240309T160000Z-"), "{kept:?}");
+}
+
+#[test]
+fn what_was_brought_in_is_reported_even_if_nothing_can_be_made_of_it() {
+    let desk = Desk::new();
+    desk.write("file", b"");
+    let demo = fixture("playlists/demo_2026-07-06_06-00-00.json");
+    let said = desk.say(&["run", "--from", text(&demo), "--cache-dir", "file/cache"]);
+    said.ends(
+        1,
+        &[
+            "1 file: 1 brought in",
+            "to keep compiled plugins (name another with --cache-dir, or `none`)",
+        ],
+    );
+    desk.say(&["runs", "last"]).ends(0, &["1 brought in", "to keep compiled plugins"]);
+    // A folder that nobody asked for may be missed.
+    let mut command = desk.command(&["transform"]);
+    command.env_remove("SPOTIFY_ETL_CACHE_DIR").env("HOME", "/proc/nowhere");
+    said_by(command).ends(0, &["compiled plugins are not kept", "50 rows"]);
+}
+
+fn said_by(mut command: Command) -> Said {
+    said(command.output().unwrap())
+}
+
+#[test]
+fn a_damaged_table_record_is_its_plugin_s_problem_alone() {
+    let desk = Desk::new();
+    let demo = fixture("playlists/demo_2026-07-06_06-00-00.json");
+    desk.write("data/tables/album.json", b"{}");
+    let said = desk.say(&["run", "--from", text(&demo)]);
+    said.ends(
+        1,
+        &[
+            "plugin `album` is refused: ./data/tables/album.json is not a table's record",
+            "song         50 rows",
+            "until `album` can be used",
+        ],
+    );
+    fs::remove_file(desk.path("data/tables/album.json")).unwrap();
+    desk.say(&["transform"]).ends(0, &["all done"]);
 }

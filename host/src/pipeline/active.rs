@@ -15,7 +15,7 @@ use crate::{
     layout::{self, Format, Key},
     plugin::{Engine, Plugin},
     schema::{Column, Fit, TableSchema, fit},
-    store::{Store, StoreError, list_all, update},
+    store::{Listed, Store, StoreError, list_all, update},
 };
 
 /// The format of records.
@@ -91,6 +91,13 @@ pub struct ActiveSet {
 }
 
 impl ActiveSet {
+    fn refuse(&mut self, name: &str, problem: &Problem) {
+        for report in self.reports.iter_mut().filter(|report| report.name == name) {
+            report.status = PluginStatus::Refused;
+            report.problem = Some(problem.clone());
+        }
+    }
+
     /// The names of those that don't take part, in whichever version.
     pub fn refused(&self) -> Vec<String> {
         let refused = self.reports.iter().filter(|report| report.status == PluginStatus::Refused);
@@ -110,17 +117,19 @@ pub async fn activate(
     now: OffsetDateTime,
 ) -> Result<ActiveSet, PipelineError> {
     let mut set = choose(store, place, engine).await?;
-    let taking_part = set.plugins.iter().map(|active| active.plugin.clone());
-    for plugin in taking_part.collect::<Vec<_>>() {
-        let extended = extend_records(store, &plugin).await?;
-        if let Err(problem) = extended {
-            set.plugins.retain(|active| active.plugin.name() != plugin.name());
-            for report in set.reports.iter_mut().filter(|report| report.name == plugin.name()) {
-                report.status = PluginStatus::Refused;
-                report.problem = Some(problem.clone());
-            }
+    let mut active = Vec::new();
+    for ActivePlugin { plugin, .. } in std::mem::take(&mut set.plugins) {
+        // Another run may have changed a record since the choice.
+        let targets = match extend_records(store, &plugin).await? {
+            Ok(()) => targets(store, &plugin).await?,
+            Err(problem) => Err(problem),
+        };
+        match targets {
+            Ok(targets) => active.push(ActivePlugin { plugin, targets }),
+            Err(problem) => set.refuse(plugin.name(), &problem),
         }
     }
+    set.plugins = active;
     let history = list_all(store, layout::HISTORY).await?;
     for plugin in &set.seen {
         let (name, sha256) = (plugin.name().to_owned(), plugin.sha256().to_owned());
@@ -142,36 +151,27 @@ pub async fn choose(
     place: PluginPlace<'_>,
     engine: &Arc<Engine>,
 ) -> Result<ActiveSet, PipelineError> {
-    let mut found = Vec::new();
-    for (name, key) in active_keys(place).await? {
-        let Some(object) = place.store.get(&key).await? else { continue };
-        let loaded = load(engine, &name, object.bytes.clone()).await;
-        let problem = match &loaded {
-            Ok(plugin) => misfit(store, plugin).await?,
-            Err(problem) => Some(problem.clone()),
-        };
-        let sha256 = match &loaded {
-            Ok(plugin) => plugin.sha256().to_owned(),
-            Err(_) => sha256(&object.bytes),
-        };
-        found.push((name, sha256, loaded.ok(), problem));
+    let mut candidates = Vec::new();
+    for (name, listed) in active_plugins(place).await? {
+        candidates.extend(candidate(store, place, engine, name, &listed).await?);
     }
-    if found.is_empty() {
+    if candidates.is_empty() {
         return Err(PipelineError::NoPlugins { location: place.store.location(place.prefix) });
     }
-    refuse_shared_tables(&mut found);
+    refuse_shared_tables(&mut candidates);
     let mut set = ActiveSet { plugins: Vec::new(), reports: Vec::new(), seen: Vec::new() };
-    for (name, sha256, loaded, problem) in found {
-        set.seen.extend(loaded.clone());
-        let (status, plugin) = match (problem.as_ref(), loaded) {
-            (None, Some(plugin)) => (PluginStatus::Active, Some(plugin)),
-            (Some(problem), _) if problem.message.contains(SHARED) => (PluginStatus::Refused, None),
+    for candidate in candidates {
+        set.seen.extend(candidate.plugin.clone());
+        let Candidate { name, sha256, plugin, targets, problem, shares_table } = candidate;
+        let (status, active) = match (&problem, plugin) {
+            (None, Some(plugin)) => (PluginStatus::Active, Some(ActivePlugin { plugin, targets })),
+            _ if shares_table => (PluginStatus::Refused, None),
             _ => match fallback(store, engine, &name, &sha256, &set).await? {
-                Some(plugin) => (PluginStatus::Fallback, Some(plugin)),
+                Some(active) => (PluginStatus::Fallback, Some(active)),
                 None => (PluginStatus::Refused, None),
             },
         };
-        let ran = plugin.as_ref();
+        let ran = active.as_ref().map(|active| &active.plugin);
         set.reports.push(PluginReport {
             name,
             status,
@@ -180,29 +180,71 @@ pub async fn choose(
             tables: ran.map_or(Vec::new(), |plugin| table_names(plugin)),
             problem,
         });
-        if let Some(plugin) = plugin {
-            let targets = targets(store, &plugin).await?;
-            set.plugins.push(ActivePlugin { plugin, targets });
-        }
+        set.plugins.extend(active);
     }
     Ok(set)
 }
 
-/// The names and keys of what lies among the plugins.
+/// A file among the plugins, looked at.
+struct Candidate {
+    name: String,
+    sha256: String,
+    plugin: Option<Arc<Plugin>>,
+    targets: Vec<Target>,
+    problem: Option<Problem>,
+    shares_table: bool,
+}
+
+async fn candidate(
+    store: &dyn Store,
+    place: PluginPlace<'_>,
+    engine: &Arc<Engine>,
+    name: String,
+    listed: &Listed,
+) -> Result<Option<Candidate>, PipelineError> {
+    let mut candidate = Candidate {
+        name,
+        sha256: String::new(),
+        plugin: None,
+        targets: Vec::new(),
+        problem: None,
+        shares_table: false,
+    };
+    if let Err(refusal) = engine.check_size(listed.size) {
+        let message = format!("is refused: {refusal}");
+        candidate.problem = Some(Problem::of_plugin(&candidate.name, message));
+        return Ok(Some(candidate));
+    }
+    let Some(object) = place.store.get(&listed.key).await? else { return Ok(None) };
+    candidate.sha256 = sha256(&object.bytes);
+    match load(engine, &candidate.name, object.bytes).await {
+        Ok(plugin) => {
+            match targets(store, &plugin).await? {
+                Ok(targets) => candidate.targets = targets,
+                Err(problem) => candidate.problem = Some(problem),
+            }
+            candidate.plugin = Some(plugin);
+        }
+        Err(problem) => candidate.problem = Some(problem),
+    }
+    Ok(Some(candidate))
+}
+
+/// What lies among the plugins, by name.
 ///
 /// # Errors
 ///
 /// If the store fails.
-pub async fn active_keys(place: PluginPlace<'_>) -> Result<Vec<(String, String)>, StoreError> {
-    let listed = list_all(place.store, place.prefix).await?;
+pub async fn active_plugins(place: PluginPlace<'_>) -> Result<Vec<(String, Listed)>, StoreError> {
     let name = |key: &str| {
         let rest = key.strip_prefix(place.prefix)?;
         match format!("{}{rest}", layout::PLUGINS).parse() {
-            Ok(Key::Plugin { name }) => Some((name, key.to_owned())),
+            Ok(Key::Plugin { name }) => Some(name),
             _ => None,
         }
     };
-    Ok(listed.iter().filter_map(|listed| name(&listed.key)).collect())
+    let listed = list_all(place.store, place.prefix).await?;
+    Ok(listed.into_iter().filter_map(|listed| Some((name(&listed.key)?, listed))).collect())
 }
 
 /// Keeps a version in history, with when it was seen and who brought it.
@@ -247,29 +289,32 @@ pub(super) async fn load(
     match tokio::task::spawn_blocking(move || engine.load(&owned, &bytes)).await {
         Ok(Ok(plugin)) => Ok(Arc::new(plugin)),
         Ok(Err(refusal)) => Err(Problem::of_plugin(name, format!("is refused: {refusal}"))),
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        Err(panic) => {
+            let message = format!(
+                "is refused: looking at it failed inside the host: {panic} (have its author build it again)"
+            );
+            Err(Problem::of_plugin(name, message))
+        }
     }
 }
 
-type Found = (String, String, Option<Arc<Plugin>>, Option<Problem>);
-
-const SHARED: &str = "one table has one plugin";
-
 /// Nobody can say which of two plugins a table should be filled by, so neither does.
-fn refuse_shared_tables(found: &mut [Found]) {
+fn refuse_shared_tables(candidates: &mut [Candidate]) {
     let mut owners: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (name, _, plugin, _) in found.iter() {
+    for Candidate { name, plugin, .. } in candidates.iter() {
         for table in plugin.iter().flat_map(|plugin| plugin.tables()) {
             owners.entry(table.name.clone()).or_default().push(name.clone());
         }
     }
     for (table, names) in owners.iter().filter(|(_, names)| names.len() > 1) {
-        let both = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ");
-        for (name, _, _, problem) in found.iter_mut().filter(|found| names.contains(&found.0)) {
+        let all = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ");
+        for candidate in candidates.iter_mut().filter(|found| names.contains(&found.name)) {
             let message = format!(
-                "is refused: table `{table}` is declared by {both}, and {SHARED} (take all but one of them away)"
+                "is refused: table `{table}` is declared by {all}, and one table has one plugin \
+                 (take all but one of them away)"
             );
-            *problem = Some(Problem::of_plugin(name, message));
+            candidate.problem = Some(Problem::of_plugin(&candidate.name, message));
+            candidate.shares_table = true;
         }
     }
 }
@@ -281,7 +326,7 @@ async fn fallback(
     name: &str,
     refused: &str,
     set: &ActiveSet,
-) -> Result<Option<Arc<Plugin>>, PipelineError> {
+) -> Result<Option<ActivePlugin>, PipelineError> {
     let prefix = format!("{}{name}/", layout::HISTORY);
     let mut records: Vec<HistoryRecord> = Vec::new();
     for listed in list_all(store, &prefix).await? {
@@ -303,8 +348,8 @@ async fn fallback(
         }
         let Ok(plugin) = load(engine, name, object.bytes).await else { continue };
         let free = table_names(&plugin).iter().all(|table| !taken.contains(table));
-        if free && misfit(store, &plugin).await?.is_none() {
-            return Ok(Some(plugin));
+        if free && let Ok(targets) = targets(store, &plugin).await? {
+            return Ok(Some(ActivePlugin { plugin, targets }));
         }
     }
     Ok(None)
@@ -314,27 +359,27 @@ fn table_names(plugin: &Plugin) -> Vec<String> {
     plugin.tables().iter().map(|table| table.name.clone()).collect()
 }
 
-/// Why a plugin can't fill its tables as they are, if it can't.
-async fn misfit(store: &dyn Store, plugin: &Plugin) -> Result<Option<Problem>, PipelineError> {
-    for table in plugin.tables() {
-        let key = Key::TableRecord { table: table.name.clone() }.to_string();
-        if let Some(object) = store.get(&key).await?
-            && let Err(problem) = compare(&parse_record(store, &key, &object.bytes)?, table, plugin)
-        {
-            return Ok(Some(problem));
-        }
+fn parse_record(
+    store: &dyn Store,
+    key: &str,
+    bytes: &[u8],
+    plugin: &Plugin,
+) -> Result<TableRecord, Problem> {
+    let location = store.location(key);
+    let refused = |message: String| Problem::of_plugin(plugin.name(), message);
+    let record: TableRecord = serde_json::from_slice(bytes).map_err(|error| {
+        refused(format!(
+            "is refused: {location} is not a table's record: {error} (restore it; to start the \
+             table anew, take it away together with the table's files)"
+        ))
+    })?;
+    match record.format {
+        FORMAT => Ok(record),
+        found => Err(refused(format!(
+            "is refused: {location} is a table's record of format {found}, and this host reads \
+             format {FORMAT} (use a newer spotify-etl)"
+        ))),
     }
-    Ok(None)
-}
-
-fn parse_record(store: &dyn Store, key: &str, bytes: &[u8]) -> Result<TableRecord, PipelineError> {
-    let location = || store.location(key);
-    let record: TableRecord = serde_json::from_slice(bytes)
-        .map_err(|source| PipelineError::Record { location: location(), source })?;
-    if record.format != FORMAT {
-        return Err(PipelineError::RecordFormat { location: location(), found: record.format });
-    }
-    Ok(record)
 }
 
 fn compare(record: &TableRecord, table: &TableSchema, plugin: &Plugin) -> Result<Fit, Problem> {
@@ -371,11 +416,11 @@ async fn extend_records(
         let mut problem = None;
         update(store, &key, |current| {
             let Some(bytes) = current else { return Ok(Some(pretty(&new_record(plugin, table)))) };
-            let mut record = parse_record(store, &key, bytes)?;
-            match compare(&record, table, plugin) {
-                Ok(Fit::Appends | Fit::Equal) if record.schema != *table => {
-                    record.schema = table.clone();
-                    Ok(Some(pretty(&record)))
+            let extended = parse_record(store, &key, bytes, plugin)
+                .and_then(|record| Ok((compare(&record, table, plugin)?, record)));
+            match extended {
+                Ok((Fit::Appends | Fit::Equal, record)) if record.schema != *table => {
+                    Ok(Some(pretty(&TableRecord { schema: table.clone(), ..record })))
                 }
                 Ok(_) => Ok(None),
                 Err(found) => {
@@ -402,14 +447,22 @@ fn new_record(plugin: &Plugin, table: &TableSchema) -> TableRecord {
     }
 }
 
-/// Where a plugin's rows go, as the records have it now.
-async fn targets(store: &dyn Store, plugin: &Plugin) -> Result<Vec<Target>, PipelineError> {
+/// Where a plugin's rows go, as the records have it now; or why it can't fill its tables.
+async fn targets(
+    store: &dyn Store,
+    plugin: &Plugin,
+) -> Result<Result<Vec<Target>, Problem>, StoreError> {
     let mut targets = Vec::new();
     for table in plugin.tables() {
         let key = Key::TableRecord { table: table.name.clone() }.to_string();
         let record = match store.get(&key).await? {
-            Some(object) => parse_record(store, &key, &object.bytes)?,
-            None => new_record(plugin, table),
+            Some(object) => parse_record(store, &key, &object.bytes, plugin)
+                .and_then(|record| compare(&record, table, plugin).map(|_| record)),
+            None => Ok(new_record(plugin, table)),
+        };
+        let record = match record {
+            Ok(record) => record,
+            Err(problem) => return Ok(Err(problem)),
         };
         let known = table.columns.len().min(record.schema.columns.len());
         targets.push(Target {
@@ -418,7 +471,7 @@ async fn targets(store: &dyn Store, plugin: &Plugin) -> Result<Vec<Target>, Pipe
             missing: record.schema.columns[known..].to_vec(),
         });
     }
-    Ok(targets)
+    Ok(Ok(targets))
 }
 
 fn pretty<T: Serialize>(value: &T) -> Vec<u8> {

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::{
     PipelineError,
-    active::{PluginPlace, active_keys, load, remember},
+    active::{PluginPlace, active_plugins, load, remember},
     report::Problem,
 };
 use crate::{
@@ -59,17 +59,27 @@ pub async fn install(
     engine: &Arc<Engine>,
     now: OffsetDateTime,
 ) -> Result<Vec<InstallReport>, PipelineError> {
-    let keys = active_keys(from).await?;
-    if keys.is_empty() {
+    let found = active_plugins(from).await?;
+    if found.is_empty() {
         let location = from.store.location(from.prefix);
         return Err(PipelineError::NoPlugins { location });
     }
     let mut reports = Vec::new();
-    for (name, key) in keys {
-        let Some(object) = from.store.get(&key).await? else { continue };
+    for (name, listed) in found {
+        if let Err(refusal) = engine.check_size(listed.size) {
+            let problem = Problem::of_plugin(&name, format!("is refused: {refusal}"));
+            reports.push(refused(name, problem));
+            continue;
+        }
+        let Some(object) = from.store.get(&listed.key).await? else { continue };
         reports.push(install_one(store, engine, name, &object.bytes, now).await?);
     }
     Ok(reports)
+}
+
+fn refused(name: String, problem: Problem) -> InstallReport {
+    let (status, problem) = (InstallStatus::Refused, Some(problem));
+    InstallReport { name, status, version: None, tables: Vec::new(), problem }
 }
 
 async fn install_one(
@@ -81,10 +91,7 @@ async fn install_one(
 ) -> Result<InstallReport, PipelineError> {
     let plugin = match load(engine, &name, bytes.to_vec()).await {
         Ok(plugin) => plugin,
-        Err(problem) => {
-            let (status, problem) = (InstallStatus::Refused, Some(problem));
-            return Ok(InstallReport { name, status, version: None, tables: Vec::new(), problem });
-        }
+        Err(problem) => return Ok(refused(name, problem)),
     };
     let key = Key::Plugin { name: name.clone() }.to_string();
     let status = match store.get(&key).await? {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::Limits,
-    document::{Document, DocumentId, ExtractedAt, Origin, PlaylistId, Refused, TimeSource},
+    document::{Document, DocumentId, ExtractedAt, Origin, PlaylistId, TimeSource},
     layout::{Key, Stage},
     source::{Found, Source},
     store::{Created, Store, StoreError, list_all},
@@ -69,8 +69,10 @@ pub async fn import(
         progress.advance();
     }
     progress.end();
-    let any_taken = reports.iter().any(|report| report.status != ImportStatus::Refused);
-    store_error.filter(|_| !any_taken).map_or(Ok(reports), Err)
+    let is_store_s = |problem: &Problem| problem.action == Action::Retry;
+    let only_the_store =
+        reports.iter().all(|report| report.problem.as_ref().is_some_and(is_store_s));
+    store_error.filter(|_| only_the_store).map_or(Ok(reports), Err)
 }
 
 async fn import_one(
@@ -103,17 +105,14 @@ async fn import_one(
         }
     };
     describe(report, &document);
-    let message = match land(store, &document, time, options.mode, known).await {
+    match land(store, &document, time, options.mode, known).await? {
         Ok((status, id, key)) => {
             report.status = status;
             report.document = Some(id.to_string());
             report.key = Some(key.to_string());
-            return Ok(());
         }
-        Err(LandError::Store(error)) => return Err(error),
-        Err(other) => other.in_the_way(store),
-    };
-    report.problem = Some(Problem::new(Action::Document, message));
+        Err(in_the_way) => report.problem = Some(Problem::new(Action::Document, in_the_way)),
+    }
     Ok(())
 }
 
@@ -157,7 +156,8 @@ impl Known {
     ) -> Result<&mut Vec<(Stage, DocumentId)>, StoreError> {
         if !self.documents.contains_key(playlist) {
             let mut found = Vec::new();
-            for stage in [Stage::Processed, Stage::ToProcess] {
+            // In the order in which documents move, so that none is missed between the two.
+            for stage in [Stage::ToProcess, Stage::Processed] {
                 let prefix = format!("{}{playlist}/", stage.prefix());
                 for listed in list_all(store, &prefix).await? {
                     if let Ok(Key::Raw { document, .. }) = listed.key.parse() {
@@ -171,100 +171,113 @@ impl Known {
     }
 }
 
-/// Why a document does not land.
-pub enum LandError {
-    /// The store fails.
-    Store(StoreError),
-    /// Another document has its key.
-    Other {
-        /// The key.
-        key: String,
-    },
-    /// What has its key is no document.
-    Unreadable {
-        /// The key.
-        key: String,
-        /// Why not.
-        error: Refused,
-    },
-}
-
-impl LandError {
-    /// What is in a document's place, in words.
-    pub fn in_the_way(&self, store: &dyn Store) -> String {
-        match self {
-            LandError::Store(error) => error.to_string(),
-            LandError::Other { key } => format!(
-                "another document has its name already: {} (compare the two; take one away, or \
-                 bring it in with another --extracted-at)",
-                store.location(key)
-            ),
-            LandError::Unreadable { key, error } => {
-                format!("{} is in its place and can't be read: {error}", store.location(key))
-            }
-        }
-    }
-}
-
-impl From<StoreError> for LandError {
-    fn from(error: StoreError) -> Self {
-        LandError::Store(error)
-    }
-}
-
 /// Lands a document unless it is there already. The first stays, whatever a later header says.
+///
+/// # Errors
+///
+/// The store's; inside, what is in its place.
 async fn land(
     store: &dyn Store,
     document: &Document,
     time: TimeSource,
     mode: ImportMode,
     known: &mut Known,
-) -> Result<(ImportStatus, DocumentId, Key), LandError> {
+) -> Result<Result<(ImportStatus, DocumentId, Key), String>, StoreError> {
     let id = document.id();
     let found = known.of(store, &id.playlist_id).await?;
-    let same = |(_, other): &&(Stage, DocumentId)| {
-        other.hash8 == id.hash8 && (time == TimeSource::Assumed || other == id)
-    };
-    let matching: Vec<_> = found.iter().filter(same).cloned().collect();
-    for (stage, other) in matching {
-        let key = Key::Raw { stage, document: other.clone() };
-        if is_same(store, &key, document).await? {
-            let status = match stage {
-                Stage::Processed => ImportStatus::Processed,
-                _ => ImportStatus::Waiting,
-            };
-            return Ok((status, other, key));
-        }
+    if let Some((stage, there)) = equal_among(store, found, document, time).await? {
+        let status = match stage {
+            Stage::Processed => ImportStatus::Processed,
+            _ => ImportStatus::Waiting,
+        };
+        let key = Key::Raw { stage, document: there.clone() };
+        return Ok(Ok((status, there, key)));
     }
     let key = Key::Raw { stage: Stage::ToProcess, document: id.clone() };
     if mode == ImportMode::DryRun {
-        found.push((Stage::ToProcess, id.clone()));
-        return Ok((ImportStatus::WouldLand, id.clone(), key));
+        return Ok(Ok((ImportStatus::WouldLand, id.clone(), key)));
     }
+    let mut status = ImportStatus::Landed;
     if store.put_new(&key.to_string(), &document.to_bytes()).await? == Created::Exists {
-        is_same(store, &key, document).await?;
-        return Ok((ImportStatus::Waiting, id.clone(), key));
+        status = ImportStatus::Waiting;
+        if let Standing::Other(why) = compare(store, &key, document).await? {
+            return Ok(Err(why));
+        }
     }
     found.push((Stage::ToProcess, id.clone()));
-    Ok((ImportStatus::Landed, id.clone(), key))
+    Ok(Ok((status, id.clone(), key)))
 }
 
-/// Whether the document under a key has the same pages. None under it: moved meanwhile, not same.
+/// The document among these that is the same: the same pages at the same time, or at any time if
+/// this one's is only assumed.
+async fn equal_among(
+    store: &dyn Store,
+    among: &[(Stage, DocumentId)],
+    document: &Document,
+    time: TimeSource,
+) -> Result<Option<(Stage, DocumentId)>, StoreError> {
+    let id = document.id();
+    for (stage, other) in among {
+        let may_be = other.hash8 == id.hash8 && (time == TimeSource::Assumed || other == id);
+        let key = || Key::Raw { stage: *stage, document: other.clone() };
+        if may_be && matches!(compare(store, &key(), document).await?, Standing::Same) {
+            return Ok(Some((*stage, other.clone())));
+        }
+    }
+    Ok(None)
+}
+
+/// The document that is the same as one whose time is only assumed, if it came before.
 ///
 /// # Errors
 ///
-/// If it has the same id and other pages.
-pub async fn is_same(store: &dyn Store, key: &Key, document: &Document) -> Result<bool, LandError> {
+/// The store's.
+pub async fn came_before(
+    store: &dyn Store,
+    document: &Document,
+) -> Result<Option<Key>, StoreError> {
+    let mut known = Known::default();
+    let among = known.of(store, &document.id().playlist_id).await?;
+    let found = equal_among(store, among, document, TimeSource::Assumed).await?;
+    Ok(found.map(|(stage, document)| Key::Raw { stage, document }))
+}
+
+/// What is under a key, compared with a document.
+pub enum Standing {
+    /// The same pages.
+    Same,
+    /// Something else, or nothing that could be read, in words.
+    Other(String),
+}
+
+/// Compares what is under a key with a document.
+///
+/// # Errors
+///
+/// The store's.
+pub async fn compare(
+    store: &dyn Store,
+    key: &Key,
+    document: &Document,
+) -> Result<Standing, StoreError> {
     let key = key.to_string();
-    let Some(object) = store.get(&key).await? else { return Ok(false) };
+    let location = store.location(&key);
+    let Some(object) = store.get(&key).await? else {
+        let why =
+            format!("something that is no document is in its place: {location} (take it away)");
+        return Ok(Standing::Other(why));
+    };
     let origin =
         Origin { name: &key, modified: object.modified, playlist: None, extracted_at: None };
     // What is in the store was once within the limits.
     let limits = Limits { document_bytes: u64::MAX, json_levels: u64::MAX, ..Limits::default() };
-    let other = Document::read(&object.bytes, &origin, &limits);
-    let (other, _) = other.map_err(|error| LandError::Unreadable { key: key.clone(), error })?;
-    if other.sha256() == document.sha256() {
-        return Ok(true);
-    }
-    if other.id() == document.id() { Err(LandError::Other { key }) } else { Ok(false) }
+    Ok(match Document::read(&object.bytes, &origin, &limits) {
+        Ok((other, _)) if other.sha256() == document.sha256() => Standing::Same,
+        Ok(_) => Standing::Other(format!(
+            "another document is in its place: {location} (compare the two, and take one away)"
+        )),
+        Err(error) => {
+            Standing::Other(format!("what is in its place can't be read: {location}: {error}"))
+        }
+    })
 }

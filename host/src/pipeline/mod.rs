@@ -18,13 +18,13 @@ use time::OffsetDateTime;
 
 use crate::{
     config::Limits,
-    document::DocumentId,
+    document::{DocumentId, PlaylistId},
     layout::{self, Key, Stage},
     plugin::{Engine, EngineError},
     source::SourceError,
     store::{Listed, Store, StoreError, list_all},
 };
-use active::{ActiveSet, PluginPlace, activate, active_keys};
+use active::{ActiveSet, PluginPlace, activate, active_plugins};
 use lineage::{Lineage, jumps};
 use report::{Action, DocumentReport, DocumentStatus, PluginReport, Problem};
 use transform::{Outcome, Workshop, transform};
@@ -73,8 +73,10 @@ pub trait Progress: Sync {
 pub struct Transformed {
     /// The plugins.
     pub plugins: Vec<PluginReport>,
-    /// The documents, in the order of their keys.
+    /// The documents: those of others first, then by key.
     pub documents: Vec<DocumentReport>,
+    /// Why none could be worked on.
+    pub problems: Vec<Problem>,
 }
 
 impl Transform<'_> {
@@ -100,19 +102,22 @@ impl Transform<'_> {
             limits: self.limits.clone(),
         };
         self.progress.begin("transform", documents.len());
-        let outcomes: Vec<Outcome> = stream::iter(&documents)
-            .map(|listed| async {
+        // Of equal files whose time is only assumed the first is kept, so they go one by one.
+        let is_ours = |listed: &Listed| matches!(listed.key.parse(), Ok(Key::Raw { .. }));
+        let (ours, foreign): (Vec<_>, Vec<_>) = documents.into_iter().partition(is_ours);
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        for (documents, jobs) in [(&foreign, 1), (&ours, self.jobs.max(1))] {
+            let done = stream::iter(documents).map(|listed| async {
                 let outcome = transform(&workshop, listed).await;
                 self.progress.advance();
                 outcome
-            })
-            .buffered(self.jobs.max(1))
-            .collect()
-            .await;
+            });
+            outcomes.extend(done.buffered(jobs).collect::<Vec<_>>().await);
+        }
         self.progress.end();
-        let mut documents = compare_with_last(self.store, outcomes).await?;
+        let mut documents = compare_with_last(self.store, outcomes).await;
         documents.extend(missing);
-        Ok(Transformed { plugins: reports, documents })
+        Ok(Transformed { plugins: reports, documents, problems: Vec::new() })
     }
 
     /// Fails if there are no plugins, before anything is done for them.
@@ -121,7 +126,7 @@ impl Transform<'_> {
     ///
     /// If there are none, or the store fails.
     pub async fn require_plugins(&self) -> Result<(), PipelineError> {
-        if active_keys(self.plugins).await?.is_empty() {
+        if active_plugins(self.plugins).await?.is_empty() {
             let location = self.plugins.store.location(self.plugins.prefix);
             return Err(PipelineError::NoPlugins { location });
         }
@@ -195,38 +200,55 @@ async fn find(store: &dyn Store, name: &str) -> Result<Option<Listed>, StoreErro
 }
 
 /// Warns of tables that differ much from those of the playlist's last snapshot.
-async fn compare_with_last(
-    store: &dyn Store,
-    outcomes: Vec<Outcome>,
-) -> Result<Vec<DocumentReport>, PipelineError> {
-    let mut known: HashMap<DocumentId, Lineage> = HashMap::new();
-    let mut histories: HashMap<String, Vec<DocumentId>> = HashMap::new();
+async fn compare_with_last(store: &dyn Store, outcomes: Vec<Outcome>) -> Vec<DocumentReport> {
+    let mut memory = Memory::default();
     for (id, lineage) in outcomes.iter().filter_map(|outcome| outcome.lineage.as_ref()) {
-        known.insert(id.clone(), lineage.clone());
-        let playlist = id.playlist_id.as_str();
-        if !histories.contains_key(playlist) {
-            histories.insert(playlist.to_owned(), snapshots(store, playlist).await?);
-        }
+        memory.lineages.insert(id.clone(), lineage.clone());
     }
     let mut reports = Vec::new();
     for Outcome { mut report, lineage } in outcomes {
-        if let Some((id, lineage)) = lineage
-            && let Some(history) = histories.get(id.playlist_id.as_str())
-            && let Some(last) =
-                history.iter().rev().find(|other| other.extracted_at < id.extracted_at)
-        {
-            if !known.contains_key(last)
-                && let Some(object) =
-                    store.get(&Key::Lineage { document: last.clone() }.to_string()).await?
-                && let Ok(read) = serde_json::from_slice(&object.bytes)
-            {
-                known.insert(last.clone(), read);
+        if let Some((id, lineage)) = lineage {
+            match memory.last_before(store, &id).await {
+                Ok(Some(last)) => report.warnings = jumps(last, &lineage),
+                Ok(None) => {}
+                Err(error) => {
+                    report.warnings.push(format!("not compared with the last snapshot: {error}"));
+                }
             }
-            report.warnings = known.get(last).map(|last| jumps(last, &lineage)).unwrap_or_default();
         }
         reports.push(report);
     }
-    Ok(reports)
+    reports
+}
+
+/// What is known of earlier snapshots: those of this run, and those that were looked up.
+#[derive(Default)]
+struct Memory {
+    lineages: HashMap<DocumentId, Lineage>,
+    histories: HashMap<PlaylistId, Vec<DocumentId>>,
+}
+
+impl Memory {
+    async fn last_before(
+        &mut self,
+        store: &dyn Store,
+        id: &DocumentId,
+    ) -> Result<Option<&Lineage>, StoreError> {
+        if !self.histories.contains_key(&id.playlist_id) {
+            let history = snapshots(store, id.playlist_id.as_str()).await?;
+            self.histories.insert(id.playlist_id.clone(), history);
+        }
+        let history = self.histories.get(&id.playlist_id).map_or(&[][..], Vec::as_slice);
+        let earlier = |other: &&DocumentId| other.extracted_at < id.extracted_at;
+        let Some(last) = history.iter().rev().find(earlier).cloned() else { return Ok(None) };
+        if !self.lineages.contains_key(&last) {
+            let key = Key::Lineage { document: last.clone() }.to_string();
+            let object = store.get(&key).await?;
+            let read = object.and_then(|object| serde_json::from_slice(&object.bytes).ok());
+            self.lineages.extend(read.map(|lineage| (last.clone(), lineage)));
+        }
+        Ok(self.lineages.get(&last))
+    }
 }
 
 /// A playlist's snapshots that have tables, oldest first.
@@ -272,25 +294,5 @@ pub enum PipelineError {
         name: String,
         /// The store.
         store: String,
-    },
-    /// A table's record can't be read.
-    #[error(
-        "{location} is not a table's record: {source} (restore it; to start the table anew, take it away together with the table's files)"
-    )]
-    Record {
-        /// Where.
-        location: String,
-        /// Why not.
-        source: serde_json::Error,
-    },
-    /// A table's record of another format.
-    #[error(
-        "{location} is a table's record of format {found}, and this host reads format 1 (use a newer spotify-etl)"
-    )]
-    RecordFormat {
-        /// Where.
-        location: String,
-        /// Its format.
-        found: u32,
     },
 }

@@ -76,6 +76,9 @@ pub struct RunReport {
     pub plugins: Vec<PluginReport>,
     /// What became of each document.
     pub documents: Vec<DocumentReport>,
+    /// Why none could be worked on.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
 }
 
 /// What became of something to import.
@@ -257,7 +260,7 @@ impl RunReport {
         let document_failed = self.documents.iter().any(|document| {
             !document.problems.is_empty() || (empty == Empty::Fails && document.is_empty())
         });
-        u8::from(import_failed || plugin_failed || document_failed)
+        u8::from(import_failed || plugin_failed || document_failed || !self.problems.is_empty())
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     active::{ActivePlugin, Target},
-    landing::{LandError, is_same},
+    landing::{Standing, came_before, compare},
     lineage::{Lineage, Maker, TableFile},
     report::{Action, DocumentReport, DocumentStatus, Problem, SkipReport, TableReport},
 };
@@ -17,7 +17,7 @@ use crate::{
     document::{Document, DocumentId, Origin, Refused, TimeSource, sha256},
     layout::{Format, Key, Stage},
     plugin::CallError,
-    store::{Created, Listed, Object, Store, StoreError, list_all, update},
+    store::{Created, Listed, Object, Store, StoreError, update},
     table::{Table, Written, validate, write_csv},
 };
 
@@ -72,11 +72,11 @@ async fn steps(
         Err(refused) => return put_aside(store, &key, &object, refused, report).await,
     };
     describe(report, &document);
-    if let Some(there) = imported_before(store, &key, &document, time).await? {
-        store.delete_if(&listed.key, &object.tag).await?;
-        report.status = DocumentStatus::Known;
-        report.now_at = Some(there);
-        return Ok(());
+    if time == TimeSource::Assumed
+        && matches!(key, Key::Foreign { .. })
+        && let Some(there) = came_before(store, &document).await?
+    {
+        return leave(store, &key, &object, DocumentStatus::Known, &there, report).await;
     }
     let files = store_tables(store, document.id(), results, limits, report).await;
     if !files.is_empty() {
@@ -107,32 +107,6 @@ fn why_not_whole(workshop: &Workshop<'_>, report: &DocumentReport) -> Option<Pro
     Some(Problem::new(Action::Plugin, message))
 }
 
-/// The document that somebody else's file is, if it came before at another time: its own time is
-/// only assumed.
-async fn imported_before(
-    store: &dyn Store,
-    key: &Key,
-    document: &Document,
-    time: TimeSource,
-) -> Result<Option<String>, StoreError> {
-    let id = document.id();
-    if !matches!(key, Key::Foreign { stage: Stage::ToProcess, .. }) || time == TimeSource::Stated {
-        return Ok(None);
-    }
-    for stage in [Stage::Processed, Stage::ToProcess] {
-        let prefix = format!("{}{}/", stage.prefix(), id.playlist_id);
-        for listed in list_all(store, &prefix).await? {
-            if let Ok(other @ Key::Raw { .. }) = listed.key.parse::<Key>()
-                && matches!(&other, Key::Raw { document, .. } if document.hash8 == id.hash8)
-                && matches!(is_same(store, &other, document).await, Ok(true))
-            {
-                return Ok(Some(listed.key));
-            }
-        }
-    }
-    Ok(None)
-}
-
 /// What one plugin made of a document.
 type ByPlugin = (ActivePlugin, Result<Made, Problem>);
 
@@ -159,10 +133,7 @@ async fn work(
             .collect();
         Ok((document, time, results))
     });
-    match worked.await {
-        Ok(worked) => worked,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
+    worked.await.unwrap_or_else(|panic| Err(Refused::Panic { what: panic.to_string() }))
 }
 
 fn run_plugin(
@@ -173,8 +144,8 @@ fn run_plugin(
     let plugin = &active.plugin;
     let extraction = match plugin.extract(document) {
         Ok(extraction) => extraction,
-        Err(CallError::Unsupported { reason }) => {
-            tracing::info!(plugin = plugin.name(), "passes the document over: {reason}");
+        Err(error @ CallError::Unsupported { .. }) => {
+            tracing::info!(plugin = plugin.name(), "{error}");
             return Ok(Made::Unsupported);
         }
         Err(error) => return Err(Problem::of_plugin(plugin.name(), error)),
@@ -187,12 +158,15 @@ fn run_plugin(
     let skips = skips.iter().map(skip).collect();
     let tables = validate(plugin.tables(), extraction, limits)
         .map_err(|invalid| Problem::of_plugin(plugin.name(), invalid))?;
-    let files = active.targets.iter().zip(tables).map(|(target, table)| {
+    let (mut files, mut bytes_left) = (Vec::new(), limits.output_bytes);
+    for (target, table) in active.targets.iter().zip(tables) {
         let table = table.with_missing(&target.missing);
-        let written = write_csv(&table, document.id());
-        (target.clone(), table, written)
-    });
-    Ok(Made::Files { files: files.collect(), skips })
+        let written = write_csv(&table, document.id(), bytes_left)
+            .map_err(|error| Problem::of_plugin(plugin.name(), error))?;
+        bytes_left = bytes_left.saturating_sub(written.bytes.len() as u64);
+        files.push((target.clone(), table, written));
+    }
+    Ok(Made::Files { files, skips })
 }
 
 /// Stores what the plugins made, plugin by plugin. One whose tables can't all be stored has stored
@@ -304,48 +278,48 @@ async fn commit(
     report: &mut DocumentReport,
 ) -> Result<(), StoreError> {
     let processed = Key::Raw { stage: Stage::Processed, document: document.id().clone() };
-    if *key != processed {
-        let in_place = match key {
-            Key::Raw { document: id, .. } if id == document.id() => object.bytes.clone(),
-            _ => document.to_bytes(),
-        };
-        let created = store.put_new(&processed.to_string(), &in_place).await?;
-        if created == Created::Exists
-            && let Some(problem) = conflict(store, &processed, document).await?
-        {
-            report.problems.push(problem);
-            return Ok(());
-        }
-        store.delete_if(&key.to_string(), &object.tag).await?;
-        if let Key::Raw { stage: Stage::Failed, .. } | Key::Foreign { stage: Stage::Failed, .. } =
-            key
-        {
-            forget_reason(store, key).await?;
-        }
+    if *key == processed {
+        report.status = DocumentStatus::Stored;
+        return Ok(());
     }
-    report.status = DocumentStatus::Stored;
-    report.now_at = Some(processed.to_string());
-    Ok(())
+    let bytes = match key {
+        Key::Raw { document: id, .. } if id == document.id() => object.bytes.clone(),
+        _ => document.to_bytes(),
+    };
+    let created = store.put_new(&processed.to_string(), &bytes).await?;
+    if created == Created::Exists
+        && let Standing::Other(why) = compare(store, &processed, document).await?
+    {
+        report.problems.push(Problem::new(Action::Document, why));
+        return Ok(());
+    }
+    leave(store, key, object, DocumentStatus::Stored, &processed, report).await
 }
 
-/// What is wrong with the document that has this one's place; nothing if it is the same.
-async fn conflict(
+/// Takes an object away from where it was, now that it is elsewhere.
+async fn leave(
     store: &dyn Store,
     key: &Key,
-    document: &Document,
-) -> Result<Option<Problem>, StoreError> {
-    match is_same(store, key, document).await {
-        Ok(_) => Ok(None),
-        Err(LandError::Store(error)) => Err(error),
-        Err(other) => Ok(Some(Problem::new(Action::Document, other.in_the_way(store)))),
+    object: &Object,
+    status: DocumentStatus,
+    now_at: &Key,
+    report: &mut DocumentReport,
+) -> Result<(), StoreError> {
+    let gone = store.delete_if(&key.to_string(), &object.tag).await?;
+    if !gone && store.get(&key.to_string()).await?.is_some() {
+        let message = "changed while it was read (transform it again)";
+        report.problems.push(Problem::new(Action::Retry, message));
+        return Ok(());
     }
-}
-
-async fn forget_reason(store: &dyn Store, key: &Key) -> Result<(), StoreError> {
-    let reason = key.failed_reason().to_string();
-    if let Some(object) = store.get(&reason).await? {
-        store.delete_if(&reason, &object.tag).await?;
+    let was_failed = key.to_string().starts_with(Stage::Failed.prefix());
+    if was_failed && status != DocumentStatus::Failed {
+        let reason = key.failed_reason().to_string();
+        if let Some(object) = store.get(&reason).await? {
+            store.delete_if(&reason, &object.tag).await?;
+        }
     }
+    report.status = status;
+    report.now_at = Some(now_at.to_string());
     Ok(())
 }
 
@@ -359,38 +333,31 @@ async fn put_aside(
     report: &mut DocumentReport,
 ) -> Result<(), StoreError> {
     let problem = Problem::new(Action::Document, &refused);
+    report.problems.push(problem.clone());
     let waits = key.to_string().starts_with(Stage::ToProcess.prefix());
-    if waits && refused.is_final() {
-        let failed = key.failed().to_string();
-        let reason = serde_json::json!({
-            "key": key.to_string(),
-            "problem": problem.message,
-            "host_version": HOST_VERSION,
-        });
-        let mut reason = serde_json::to_vec_pretty(&reason).unwrap_or_default();
-        reason.push(b'\n');
-        store.put(&key.failed_reason().to_string(), &reason).await?;
-        let created = store.put_new(&failed, &object.bytes).await?;
-        let other = match created {
-            Created::New => false,
-            Created::Exists => {
-                store.get(&failed).await?.is_none_or(|there| there.bytes != object.bytes)
-            }
-        };
-        if other {
-            let location = store.location(&failed);
-            let message = format!(
-                "it can't be put aside, since something else is at {location} (take that away)"
-            );
-            report.problems.push(Problem::new(Action::Document, message));
-        } else {
-            store.delete_if(&key.to_string(), &object.tag).await?;
-            report.status = DocumentStatus::Failed;
-            report.now_at = Some(failed);
-        }
+    if !waits || !refused.is_final() {
+        return Ok(());
     }
-    report.problems.push(problem);
-    Ok(())
+    let failed = key.failed();
+    let created = store.put_new(&failed.to_string(), &object.bytes).await?;
+    let there = store.get(&failed.to_string()).await?;
+    if created == Created::Exists && there.is_none_or(|there| there.bytes != object.bytes) {
+        let location = store.location(&failed.to_string());
+        let message = format!(
+            "it can't be put aside, since something else is at {location} (take that away)"
+        );
+        report.problems.push(Problem::new(Action::Document, message));
+        return Ok(());
+    }
+    let reason = serde_json::json!({
+        "key": key.to_string(),
+        "problem": problem.message,
+        "host_version": HOST_VERSION,
+    });
+    let mut reason = serde_json::to_vec_pretty(&reason).unwrap_or_default();
+    reason.push(b'\n');
+    store.put(&key.failed_reason().to_string(), &reason).await?;
+    leave(store, key, object, DocumentStatus::Failed, &failed, report).await
 }
 
 fn describe(report: &mut DocumentReport, document: &Document) {

@@ -20,6 +20,8 @@ use crate::{
 
 /// How many of a plugin's functions an error names.
 const FRAMES_MAX: usize = 6;
+/// How much of a function's name an error quotes, in characters.
+const FRAME_CHARACTERS_MAX: usize = 120;
 /// How much of what a plugin wrote before it ended an error quotes, in characters.
 const QUOTE_CHARACTERS_MAX: usize = 600;
 
@@ -85,10 +87,6 @@ impl Plugin {
     /// Gives a name to the end of a call.
     fn ending(&self, error: wasmtime::Error, store: &Store<Guest>, written: &str) -> CallError {
         let at = frames(&error);
-        let memory_max = self.limits.guest_memory_bytes;
-        if let Some(bytes) = store.data().memory.refused_bytes {
-            return CallError::Memory { bytes, max: memory_max, at };
-        }
         if error.downcast_ref::<I32Exit>().is_some() {
             return CallError::Exit { at, written: quote(written) };
         }
@@ -101,6 +99,9 @@ impl Plugin {
                 return CallError::Stack { at };
             }
             _ => {}
+        }
+        if let Some(bytes) = store.data().memory.refused_bytes {
+            return CallError::Memory { bytes, max: self.limits.guest_memory_bytes, at };
         }
         // The type of this error is not public.
         if error.root_cause().to_string().contains("fuel allocated for hostcalls") {
@@ -138,7 +139,8 @@ fn frames(error: &wasmtime::Error) -> Vec<String> {
     let name = |frame: &wasmtime::FrameInfo| {
         // Without the hash that compilers add.
         let name = frame.func_name().map(|name| format!("{:#}", rustc_demangle::demangle(name)));
-        name.unwrap_or_else(|| format!("function {}", frame.func_index()))
+        let name = name.unwrap_or_else(|| format!("function {}", frame.func_index()));
+        name.chars().filter(|c| !c.is_control()).take(FRAME_CHARACTERS_MAX).collect::<String>()
     };
     let of_runtime = |name: &String| {
         ["std::", "core::", "alloc::", "__rust", "rust_", "abort", "<alloc::", "<std::", "<core::"]

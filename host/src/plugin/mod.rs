@@ -141,13 +141,20 @@ impl Engine {
         if faults.is_empty() { Ok(plugin) } else { Err(Refusal::Schema { faults }) }
     }
 
+    /// Refuses a file for its size, before it is read.
+    ///
+    /// # Errors
+    ///
+    /// If it is over the limit.
+    pub fn check_size(&self, bytes: u64) -> Result<(), Refusal> {
+        let max = self.limits.plugin_bytes;
+        if bytes > max { Err(Refusal::TooLarge { max }) } else { Ok(()) }
+    }
+
     /// What can be told without compiling.
     fn check_bytes(&self, bytes: &[u8]) -> Result<(), Refusal> {
-        let (size, max) = (bytes.len() as u64, self.limits.plugin_bytes);
-        if size > max {
-            return Err(Refusal::TooLarge { max });
-        }
-        if size == 0 {
+        self.check_size(bytes.len() as u64)?;
+        if bytes.is_empty() {
             return Err(Refusal::Empty);
         }
         if wasmtime::Engine::detect_precompiled(bytes).is_some() {

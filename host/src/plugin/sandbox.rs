@@ -19,10 +19,14 @@ use wasmtime_wasi::{
 use super::bindings::spotify_etl::plugin::log;
 use crate::{config::Limits, document::sha256};
 
+/// How many ticks a call may take: more than a machine stays up.
+const TICKS_MAX: u64 = u32::MAX as u64 * 100;
 /// How many things (streams, timers) a plugin may hold open.
 const RESOURCES_MAX: usize = 1_000;
-/// How many entries a plugin's function tables may have.
-const TABLE_ELEMENTS_MAX: usize = 1_000_000;
+/// What an element of a function table takes of the memory, at least.
+const TABLE_ELEMENT_BYTES: u64 = 8;
+/// How many memories, tables and instances a plugin may be made of.
+const PARTS_MAX: usize = 1_000;
 /// How many random bytes a plugin gets at once.
 const RANDOM_BYTES_MAX: u64 = 64 * 1024;
 
@@ -89,7 +93,7 @@ pub fn store(
     store.limiter(|guest| &mut guest.memory);
     store.set_hostcall_fuel(usize::try_from(limits.output_bytes).unwrap_or(usize::MAX));
     let ticks = limits.call_duration().as_millis() / super::TICK.as_millis();
-    store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX).max(1));
+    store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX).clamp(1, TICKS_MAX));
     store
 }
 
@@ -111,6 +115,20 @@ impl WasiView for Guest {
     }
 }
 
+impl Memory {
+    /// Adds to what the plugin has, if it may have it.
+    fn grow(&mut self, by_bytes: u64) -> bool {
+        let bytes = self.bytes.saturating_add(by_bytes);
+        let granted = bytes <= self.bytes_max;
+        if granted {
+            self.bytes = bytes;
+        } else {
+            self.refused_bytes = Some(bytes);
+        }
+        granted
+    }
+}
+
 impl ResourceLimiter for Memory {
     fn memory_growing(
         &mut self,
@@ -118,22 +136,28 @@ impl ResourceLimiter for Memory {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let bytes = self.bytes + (desired - current) as u64;
-        if bytes > self.bytes_max {
-            self.refused_bytes = Some(bytes);
-            return Ok(false);
-        }
-        self.bytes = bytes;
-        Ok(true)
+        Ok(self.grow((desired - current) as u64))
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS_MAX)
+        Ok(self.grow((desired - current) as u64 * TABLE_ELEMENT_BYTES))
+    }
+
+    fn tables(&self) -> usize {
+        PARTS_MAX
+    }
+
+    fn memories(&self) -> usize {
+        PARTS_MAX
+    }
+
+    fn instances(&self) -> usize {
+        PARTS_MAX
     }
 }
 
@@ -149,9 +173,10 @@ impl log::Host for Guest {
         if *bytes_left == 0 {
             return;
         }
-        let whole = message.len() <= *bytes_left;
+        // A line costs something even if it is empty.
+        let whole = message.len() < *bytes_left;
         let shown = message.get(..message.floor_char_boundary(*bytes_left)).unwrap_or_default();
-        *bytes_left -= shown.len();
+        *bytes_left = bytes_left.saturating_sub(shown.len() + 1);
         // A plugin has one line for each call, and no way to steer a terminal.
         let shown: String = shown.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         match level {

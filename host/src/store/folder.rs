@@ -23,6 +23,9 @@ use crate::document::sha256;
 /// The folder inside the store that is the store's own. Hidden, so that nothing lists it.
 const OWN: &str = ".store";
 
+/// How deep folders may lie in one another.
+const FOLDER_LEVELS_MAX: usize = 16;
+
 /// A folder as the store.
 #[derive(Debug)]
 pub struct Folder {
@@ -78,13 +81,18 @@ impl Folder {
     /// Writes bytes to a file that is not yet under its key.
     fn write_unfinished(&self, bytes: &[u8]) -> io::Result<PathBuf> {
         self.prepare()?;
-        let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}-{:x}-{number}", std::process::id(), std::ptr::from_ref(self).addr());
-        let path = self.unfinished_folder().join(name);
-        let written = File::create_new(&path).and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        });
+        let (path, mut file) = loop {
+            let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
+            let name = format!("{}-{number}", std::process::id());
+            let path = self.unfinished_folder().join(name);
+            match File::create_new(&path) {
+                Ok(file) => break (path, file),
+                // Another store of this process, or a process elsewhere with the same id.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        };
+        let written = file.write_all(bytes).and_then(|()| file.sync_all());
         if let Err(error) = written {
             let _ = fs::remove_file(&path);
             return Err(error);
@@ -124,12 +132,23 @@ impl Folder {
         }
     }
 
+    /// Somebody else's object is there to stay, even if they didn't live to make sure of it.
+    fn exists(&self, path: &Path, key: &str) -> Result<Created, StoreError> {
+        let folder = path.parent().unwrap_or(&self.root);
+        sync_folder(folder).map_err(self.error("write", key))?;
+        Ok(Created::Exists)
+    }
+
     /// Whether the store is a folder, or not there yet.
     fn root_is_sound(&self) -> bool {
         !self.root.is_file()
     }
 
     fn walk(&self, folder: &Path, prefix: &str, found: &mut Vec<Listed>) -> io::Result<()> {
+        let depth = folder.strip_prefix(&self.root).map_or(0, |path| path.iter().count());
+        if depth > FOLDER_LEVELS_MAX {
+            return Err(io::Error::other("folders too deep in one another: a link to one above?"));
+        }
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
             // A file may lie where a folder would: then nothing is below it.
@@ -194,12 +213,12 @@ impl Store for Folder {
     async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError> {
         let path = self.path(key)?;
         if path.exists() {
-            return Ok(Created::Exists);
+            return self.exists(&path, key);
         }
         // Unlike a rename, a link fails if there is something.
         match self.place(bytes, &path, |from, to| fs::hard_link(from, to)) {
             Ok(()) => Ok(Created::New),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Created::Exists),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => self.exists(&path, key),
             Err(error) => Err(self.error("write", key)(error)),
         }
     }

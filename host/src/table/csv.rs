@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use time::{Date, OffsetDateTime};
 
 use super::{Table, Values};
-use crate::{document::DocumentId, schema::LINEAGE_COLUMNS};
+use crate::{config::Bytes, document::DocumentId, schema::LINEAGE_COLUMNS};
 
 /// A table file, before it is stored.
 #[derive(Debug)]
@@ -17,7 +17,15 @@ pub struct Written {
 }
 
 /// Writes the rows of a document. The same table gives the same bytes.
-pub fn write_csv(table: &Table, document: &DocumentId) -> Written {
+///
+/// # Errors
+///
+/// If the file gets larger than so many bytes.
+pub fn write_csv(
+    table: &Table,
+    document: &DocumentId,
+    bytes_max: u64,
+) -> Result<Written, TooLarge> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let mut line_breaks_replaced = 0;
     let names = table.schema.columns.iter().map(|column| column.name.as_str());
@@ -45,8 +53,19 @@ pub fn write_csv(table: &Table, document: &DocumentId) -> Written {
             let _ = writer.write_field("");
         }
         let _ = writer.write_record(None::<&[u8]>);
+        if writer.get_ref().len() as u64 > bytes_max {
+            return Err(TooLarge { table: table.schema.name.clone(), bytes_max });
+        }
     }
-    Written { bytes: writer.into_inner().unwrap_or_default(), line_breaks_replaced }
+    Ok(Written { bytes: writer.into_inner().unwrap_or_default(), line_breaks_replaced })
+}
+
+/// Rows that would make too large a file.
+#[derive(Debug, thiserror::Error)]
+#[error("table `{table}`: its file would be larger than {}, the limit for output (raise it with --limit output_bytes=...)", Bytes(*.bytes_max))]
+pub struct TooLarge {
+    table: String,
+    bytes_max: u64,
 }
 
 impl Values {

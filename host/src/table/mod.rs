@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use crate::schema::{Column, TableSchema};
 
-pub use csv::{Written, write_csv};
+pub use csv::{TooLarge, Written, write_csv};
 pub use validate::{Invalid, validate};
 
 /// The rows of one table from one document, each as its schema says.

@@ -207,7 +207,7 @@ impl<'a> Playlist<'a> {
             let contents = containers::read(json)
                 .map_err(|error| Failure::Malformed(format!("page {}: {error}", index + 1)))?;
             for page in contents.pages {
-                let offset = page.offset.and_then(|offset| u32::try_from(offset).ok()).unwrap_or(0);
+                let offset = page.offset.and_then(place).unwrap_or(0);
                 for entry in page.entries {
                     position = position.max(offset) + 1;
                     match judge(position, entry) {
@@ -270,6 +270,11 @@ impl SkipReason {
             SkipReason::Unreadable => "unreadable",
         }
     }
+}
+
+/// An offset that positions can follow, which a playlist of any size has.
+fn place(offset: u64) -> Option<u32> {
+    u32::try_from(offset).ok().filter(|offset| *offset < u32::MAX / 2)
 }
 
 /// An entry in which everything has the type that it should have: nearly all of them.

@@ -200,3 +200,25 @@ fn playlist(text: &str) -> Result<PlaylistId, String> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use spotify_etl::config::{LimitSetting, Limits};
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_limits_that_are_listed_are_the_defaults() {
+        let settings =
+            EXAMPLES.split_whitespace().filter_map(|word| word.parse::<LimitSetting>().ok());
+        let mut limits = Limits::default();
+        assert_eq!(settings.map(|setting| limits.set(&setting)).count(), 10);
+        assert_eq!(limits, Limits::default());
+    }
+}

@@ -11,14 +11,14 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use spotify_etl::{
-    config::{HOST_VERSION, Limits, cache_folder},
+    config::{Bytes, HOST_VERSION, Limits, cache_folder},
     layout::{self, Key},
     pipeline::{
         Progress, Selection, Transform, Transformed,
         active::PluginPlace,
         install::install,
         landing::{ImportMode, ImportOptions, import},
-        report::{Empty, ImportReport, ImportStatus, RunReport},
+        report::{Action, Empty, ImportReport, ImportStatus, Problem, RunReport},
     },
     plugin::Engine,
     source,
@@ -97,7 +97,15 @@ impl Session {
         match &self.common.cache_dir {
             Some(folder) if folder.as_os_str() == "none" => None,
             Some(folder) => std::path::absolute(folder).ok(),
-            None => cache_folder(),
+            None => cache_folder().filter(|folder| {
+                // Nobody asked for this one, so it may be missed.
+                let made = fs::create_dir_all(folder);
+                if let Err(error) = &made {
+                    let folder = folder.display();
+                    tracing::warn!("compiled plugins are not kept: {folder}: {error} (name another folder with --cache-dir)");
+                }
+                made.is_ok()
+            }),
         }
     }
 
@@ -134,8 +142,15 @@ impl Session {
             .iter()
             .filter(|import| matches!(import.status, ImportStatus::Landed | ImportStatus::Waiting));
         let keys = waiting.filter_map(|import| import.key.clone()).collect();
-        let transformed = transform.run(&Selection::Landed(keys)).await?;
-        self.finish("run", imports, transformed, empty(options)).await
+        match transform.run(&Selection::Landed(keys)).await {
+            Ok(transformed) => self.finish("run", imports, transformed, empty(options)).await,
+            Err(error) => {
+                // What was brought in stays, and so does what is known of it.
+                let problems = vec![Problem::new(Action::Setup, &error)];
+                let transformed = Transformed { problems, ..Transformed::default() };
+                self.finish("run", imports, transformed, empty(options)).await
+            }
+        }
     }
 
     async fn import(&self, paths: &[PathBuf], args: &ImportArgs, mode: ImportMode) -> Result<u8> {
@@ -177,9 +192,12 @@ impl Session {
 
     /// Keys may be typed as paths in the store's folder.
     fn keys(&self, typed: Vec<String>) -> Vec<String> {
-        let root = &self.common.store;
-        let key =
-            |text: &String| Some(Path::new(text).strip_prefix(root).ok()?.to_str()?.to_owned());
+        let plain = |path: &Path| path.strip_prefix(".").unwrap_or(path).to_owned();
+        let root = plain(&self.common.store);
+        let key = |text: &String| {
+            let path = plain(Path::new(text));
+            Some(path.strip_prefix(&root).ok()?.to_str()?.to_owned())
+        };
         typed.iter().map(|text| key(text).unwrap_or_else(|| text.clone())).collect()
     }
 
@@ -224,6 +242,7 @@ impl Session {
             imports,
             plugins: transformed.plugins,
             documents: transformed.documents,
+            problems: transformed.problems,
         };
         report.exit_status = report.judge(empty);
         let key = Key::Run { run_id: report.run_id.clone() }.to_string();
@@ -272,6 +291,14 @@ impl Session {
     }
 
     async fn inspect(&self, file: &Path) -> Result<u8> {
+        let size = fs::metadata(file).map_or(0, |metadata| metadata.len());
+        if size > self.limits.plugin_bytes {
+            let max = Bytes(self.limits.plugin_bytes);
+            bail!(
+                "`{}` is larger than the limit of {max} for a plugin (raise it with --limit plugin_bytes=...)",
+                file.display()
+            );
+        }
         let bytes =
             fs::read(file).with_context(|| format!("could not read `{}`", file.display()))?;
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -283,8 +310,14 @@ impl Session {
                 Ok(0)
             }
             Err(refusal) => {
-                let file = file.display();
-                render::error(&anyhow::anyhow!("`{file}` is refused as a plugin: {refusal}"));
+                let error = format!("`{}` is refused as a plugin: {refusal}", file.display());
+                if self.common.json {
+                    self.print(
+                        &serde_json::json!({ "exit_status": 1, "error": error }),
+                        String::new,
+                    )?;
+                }
+                render::error(&anyhow::anyhow!(error));
                 Ok(1)
             }
         }
@@ -292,9 +325,12 @@ impl Session {
 
     /// Prints a report: as JSON for scripts, else as text.
     fn print<T: Serialize>(&self, report: &T, text: impl FnOnce() -> String) -> Result<()> {
-        let text = if self.common.json { serde_json::to_string_pretty(report)? } else { text() };
-        render::data(&text);
-        Ok(())
+        let printed = if self.common.json {
+            render::json(&serde_json::to_string_pretty(report)?)
+        } else {
+            render::data(&text())
+        };
+        printed.context("could not write to standard output")
     }
 }
 

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Err(error) => {
             if json {
                 let error = serde_json::json!({ "exit_status": 2, "error": format!("{error:#}") });
-                render::data(&error.to_string());
+                let _ = render::json(&error.to_string());
             }
             render::error(&error);
             ExitCode::from(2)

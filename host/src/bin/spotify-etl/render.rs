@@ -10,7 +10,7 @@ use std::{
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use spotify_etl::{
-    config::Bytes,
+    config::{Bytes, LimitSetting},
     pipeline::{
         install::{InstallReport, InstallStatus},
         report::{
@@ -29,9 +29,26 @@ const SHOWN_WHOLE_MAX: usize = 5;
 /// So many lines of a kind.
 const LINES_MAX: usize = 20;
 
-/// Writes data to standard output. Whoever reads it may stop.
-pub fn data(text: &str) {
-    let _ = writeln!(io::stdout().lock(), "{}", tame(text.trim_end()));
+/// Writes text for people to standard output.
+///
+/// # Errors
+///
+/// The system's. Whoever reads it may stop, which is none.
+pub fn data(text: &str) -> io::Result<()> {
+    json(&tame(text.trim_end()))
+}
+
+/// Writes data for scripts to standard output, as it is.
+///
+/// # Errors
+///
+/// The system's. Whoever reads it may stop, which is none.
+pub fn json(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// Names come from anywhere: none of them steers a terminal or turns a line around.
@@ -64,6 +81,9 @@ pub fn run(report: &RunReport, kept_at: Option<&str>) -> String {
     let accepted = if report.exit_status == 0 { Empty::Allowed } else { Empty::Fails };
     imports(&mut text, &report.imports);
     plugins(&mut text, &report.plugins);
+    for problem in &report.problems {
+        let _ = writeln!(text, "✗ {problem}\n");
+    }
     if report.documents.len() <= SHOWN_WHOLE_MAX {
         for document in &report.documents {
             document_whole(&mut text, document, &report.store, accepted);
@@ -327,7 +347,7 @@ pub fn status(status: &Status, store: &Path) -> String {
     playlists(&mut text, status, &store);
     stuck(&mut text, "waiting", &status.waiting, &|document| {
         let why = document.why.as_deref().unwrap_or_default();
-        vec![mend(why, document, &store)]
+        mend(why, document, &status.store, &store)
     });
     stuck(
         &mut text,
@@ -391,22 +411,22 @@ fn playlists(text: &mut String, status: &Status, store: &str) {
     let _ = writeln!(text, "{}\n", trimmed(&table));
 }
 
-/// The command that helps a document on: the one that failed, with what its error asks for.
-fn mend(why: &str, document: &Stuck, store: &str) -> String {
-    let key = quoted(&document.key);
-    if why.contains("--extracted-at") {
-        return format!("spotify-etl import --store {store} --extracted-at TIME {store}/{key}");
-    }
-    if why.contains("--playlist") {
-        return format!("spotify-etl import --store {store} --playlist PLAYLIST {store}/{key}");
+/// The commands that help a document on: what failed, with what its error asks for.
+fn mend(why: &str, document: &Stuck, root: &str, store: &str) -> Vec<String> {
+    let (key, file) = (quoted(&document.key), quoted(&format!("{root}{}", document.key)));
+    if why.contains("spotify-etl import --extracted-at") {
+        let import = format!("spotify-etl import --store {store} --extracted-at TIME {file}");
+        return vec![import, format!("rm {file}")];
     }
     let limit = why.split_once("--limit ").and_then(|(_, rest)| rest.split_once("=..."));
-    match limit {
+    // The name may be a plugin's invention.
+    let known = limit.filter(|(name, _)| format!("{name}=1").parse::<LimitSetting>().is_ok());
+    vec![match known {
         Some((name, _)) => {
             format!("spotify-etl transform --store {store} --limit {name}=MORE {key}")
         }
         None => format!("spotify-etl transform --store {store} {key}"),
-    }
+    }]
 }
 
 /// A word as a shell takes it.
