@@ -170,7 +170,13 @@ fn a_store_without_plugins_is_named_and_nothing_is_brought_in() {
     );
     assert!(!desk.path("data").exists());
     desk.say(&["transform"]).ends(2, &["no plugins in ./data/plugins/"]);
-    desk.say(&["init"]).ends(2, &["no plugins were installed with this program", "--from"]);
+    let alone = desk.path("alone/bin/spotify-etl");
+    fs::create_dir_all(alone.parent().unwrap()).unwrap();
+    fs::copy(command_file(), &alone).unwrap();
+    let mut command = Command::new(alone);
+    command.arg("init").current_dir(desk.folder.path()).env_clear();
+    said_by(command).ends(2, &["no plugins were installed or built with this program", "--from"]);
+    desk.say(&["init", "--store", "other"]).ends(0, &["song_artist", "new"]);
     desk.say(&["init", "--from", "nowhere"]).ends(2, &["no plugins in nowhere/"]);
     desk.say(&["run", "--from", text(&demo), "--plugins", "built"]).ends(0, &["all done"]);
 }
@@ -200,11 +206,14 @@ fn bad_input_is_a_sentence_stops_nothing_else_and_is_left_alone() {
     desk.write("in/latin.json", b"{\"items\":[\"\xe9\"]}");
     desk.write("in/notes.txt", b"not looked at");
     desk.write("in/big.json", format!("[{}null]", "null,".repeat(300_000)).as_bytes());
+    std::os::unix::fs::symlink("nowhere", desk.path("unreadable.json")).unwrap();
     fs::copy(fixture("playlists/bom.json"), desk.path("in/good.json")).unwrap();
     let before = files_below(&desk.path("in"));
-    let said = desk.say(&["run", "--from", "in", "--limit", "document_bytes=1MiB"]);
+    let said =
+        desk.say(&["run", "--from", "in", "unreadable.json", "--limit", "document_bytes=1MiB"]);
     said.ends(1, &[
-        "6 files: 1 brought in, 5 refused",
+        "7 files: 1 brought in, 6 refused",
+            "unreadable.json: could not read `unreadable.json`: No such file or directory (os error 2) (is the path right, and may this user read it?)",
         "in/deep.json: arrays and objects nested more than 128 levels deep, at byte 128",
         "in/empty.json: empty: there is nothing in it",
         "in/cut.json: not JSON: EOF while parsing an object at line 1 column 20",

@@ -98,8 +98,8 @@ pub enum Command {
         after_help = "Example:\n  spotify-etl init --store music --from target/wasm32-wasip2/plugin"
     )]
     Init {
-        /// The folder with the built plugins (*.wasm) [default: those that were installed with
-        /// this program, if there are any]
+        /// The folder with the built plugins (*.wasm) [default: those that were installed or built
+        /// with this program]
         #[arg(long, value_name = "DIR")]
         from: Option<PathBuf>,
     },

@@ -114,10 +114,10 @@ impl Session {
     }
 
     async fn init(&self, from: Option<&Path>) -> Result<u8> {
-        let Some(from) = from.map(Path::to_owned).or_else(installed_plugins) else {
+        let Some(from) = from.map(Path::to_owned).or_else(built_plugins) else {
             bail!(
-                "no plugins were installed with this program: name the folder with the built ones \
-                 (`spotify-etl init --from target/wasm32-wasip2/plugin`)"
+                "no plugins were installed or built with this program: name the folder with the \
+                 built ones (`spotify-etl init --from target/wasm32-wasip2/plugin`)"
             );
         };
         let folder = Folder::new(&from);
@@ -343,11 +343,12 @@ fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }
 
-/// The plugins that `build.sh install` put beside this program.
-fn installed_plugins() -> Option<PathBuf> {
+/// The plugins that were installed, or built, with this program.
+fn built_plugins() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
-    let folder = program.parent()?.parent()?.join("share/spotify-etl/plugins");
-    folder.is_dir().then_some(folder)
+    let above = program.parent()?.parent()?;
+    let places = ["share/spotify-etl/plugins", "wasm32-wasip2/plugin"];
+    places.map(|place| above.join(place)).into_iter().find(|place| place.is_dir())
 }
 
 /// A bar on standard error, if a person watches.
