@@ -89,6 +89,8 @@ heavy() {
     python3 -m venv target/venv
     target/venv/bin/pip install --quiet --disable-pip-version-check -r tests/heavy/requirements.txt
     target/venv/bin/python tests/heavy/read_back.py target/$profile/spotify-etl "$built" tests/fixtures/playlists
+    say "heavy checks: the table rules written a second time, over documents made by chance"
+    target/venv/bin/python tests/heavy/reference.py target/$profile/spotify-etl "$built" tests/fixtures/playlists
     say "heavy checks: the plugin author's guide, followed to the letter"
     tests/heavy/guide.sh target/$profile/spotify-etl
 }
