@@ -347,3 +347,27 @@ fn compiled_plugins_are_found_again() {
     assert!(files > 0 && cache() != folder.path());
     assert_eq!(load(), files);
 }
+
+#[test]
+fn function_tables_count_as_memory() {
+    let core = format!("(module {EXPORTS} (table 20000000 funcref))");
+    let found = refusal(&component("world guest { export transform; }", &core));
+    assert!(found.contains("of memory, and the limit is 128.0 MiB"), "{found}");
+}
+
+#[test]
+fn rows_that_would_make_too_large_files_are_refused_before_they_do() {
+    let place = Place::new();
+    let demo = crate::support::fixture("playlists/demo_2026-07-06_06-00-00.json");
+    let mut found = String::new();
+    // What a call returns is smaller than the files it makes: there is a limit between the two.
+    for kibibytes in 8..24 {
+        let limits = Limits { output_bytes: kibibytes << 10, ..Limits::default() };
+        found += &problems(&place.run_with(std::slice::from_ref(&demo), &limits).1);
+    }
+    assert!(found.contains("its file would be larger than"), "{found}");
+    assert!(
+        found.contains("the limit for output (raise it with --limit output_bytes=...)"),
+        "{found}"
+    );
+}
