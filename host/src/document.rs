@@ -606,6 +606,59 @@ mod tests {
         }
     }
 
+    fn read(text: &str, name: &str) -> Result<Document, Refused> {
+        let modified = OffsetDateTime::UNIX_EPOCH;
+        let origin = Origin { name, modified, playlist: None, extracted_at: None };
+        Document::read(text.as_bytes(), &origin, &Limits::default()).map(|(document, _)| document)
+    }
+
+    #[test]
+    fn what_is_written_reads_back_with_its_pages_byte_for_byte() {
+        let page = "{ \"items\" : [ null,\n 1.50 ] }";
+        let document = read(page, "a 2023-09-27 09:53:34.json").unwrap();
+        let written = String::from_utf8(document.to_bytes()).unwrap();
+        let again = read(&written, "another name").unwrap();
+        assert_eq!((again.id(), again.pages()), (document.id(), &[page.to_owned()][..]));
+        assert_eq!((again.entries(), again.to_bytes()), (2, document.to_bytes()));
+    }
+
+    #[test]
+    fn what_is_refused_says_why_and_what_to_do() {
+        const NAME: &str = "a 2023-09-27 09:53:34.json";
+        let written = read(r#"{"items":[]}"#, NAME).unwrap().to_bytes();
+        let landed = String::from_utf8(written).unwrap();
+        let long = format!("{} 2023-09-27 09:53:34.json", "a".repeat(200));
+        let deep = format!("{}{}", "[{\"pages\":".repeat(9), "[]".to_owned() + &"}]".repeat(9));
+        for (text, name, expected) in [
+            (
+                landed.replace("\"format\":1", "\"format\":2"),
+                NAME,
+                "a document of format 2, and this host reads format 1 (use a newer spotify-etl)",
+            ),
+            (
+                landed.replace("2023-09-27T", "then "),
+                NAME,
+                "a damaged header: `then 09:53:34Z` is not a time",
+            ),
+            (
+                landed.replace("\"a-\"", "\"a/b\""),
+                NAME,
+                "a damaged header: `playlist_id` holds characters outside",
+            ),
+            (landed.replace("[]", "[1]"), NAME, "pages were changed: their SHA-256 is"),
+            (
+                "[]".to_owned(),
+                "a.json",
+                "its time, 1970-01-01, is outside the years 2006 to 2060 (say when it was read: spotify-etl import --extracted-at ...)",
+            ),
+            ("[]".to_owned(), &long, "no playlist id of at most 128 characters can be made of"),
+            (deep, NAME, "more than 8 levels deep (give the pages themselves)"),
+        ] {
+            let error = read(&text, name).unwrap_err().to_string();
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
+    }
+
     #[test]
     fn depth_is_counted_outside_text() {
         assert_eq!(deeper_than(2, br#"{"a":["[[[[\"[[["]}"#), None);

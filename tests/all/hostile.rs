@@ -227,13 +227,19 @@ fn tables_that_can_not_be_are_refused_with_all_their_faults() {
     }
 }
 
-/// A component of a few lines of WebAssembly text, for a world of its own.
+/// A component of a few lines of WebAssembly text, for a world of its own beside the contract's.
 fn component(world: &str, core: &str) -> Vec<u8> {
+    component_of(&(contract() + world), core)
+}
+
+fn contract() -> String {
+    fs::read_to_string(tests().join("../wit/plugin.wit")).unwrap()
+}
+
+/// A component of a few lines of WebAssembly text, for the world `guest` of a contract.
+fn component_of(contract: &str, core: &str) -> Vec<u8> {
     let mut resolve = Resolve::default();
-    let contract = tests().join("../wit/plugin.wit");
-    let text = fs::read_to_string(&contract).unwrap();
-    let text = format!("{text}\n{world}");
-    let package = resolve.push_str(&contract, &text).unwrap();
+    let package = resolve.push_str("plugin.wit", contract).unwrap();
     let world = resolve.select_world(&[package], Some("guest")).unwrap();
     let mut module = wat::parse_str(core).unwrap();
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
@@ -285,17 +291,10 @@ fn a_component_of_another_interface_is_refused_with_every_difference_before_it_r
 
 #[test]
 fn another_version_of_the_interface_is_refused_as_that() {
-    let contract = fs::read_to_string(tests().join("../wit/plugin.wit")).unwrap();
     let (newer, next) = ("@0.1.0", "@0.2.0");
-    let text = contract.replace(newer, next) + "world guest { export transform; }";
-    let mut resolve = Resolve::default();
-    let package = resolve.push_str("plugin.wit", &text).unwrap();
-    let world = resolve.select_world(&[package], Some("guest")).unwrap();
+    let changed = contract().replace(newer, next) + "world guest { export transform; }";
     let core = format!("(module {})", EXPORTS.replace(newer, next));
-    let mut module = wat::parse_str(core).unwrap();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-    let bytes = ComponentEncoder::default().module(&module).unwrap().encode().unwrap();
-    let found = refusal(&bytes);
+    let found = refusal(&component_of(&changed, &core));
     assert!(
         found.contains("it exports `spotify-etl:plugin/transform@0.2.0`, and the host needs `spotify-etl:plugin/transform@0.1.0`"),
         "{found}"
@@ -304,15 +303,9 @@ fn another_version_of_the_interface_is_refused_as_that() {
 
 #[test]
 fn the_same_names_with_other_types_are_refused_as_that() {
-    let contract = fs::read_to_string(tests().join("../wit/plugin.wit")).unwrap();
-    let changed = contract.replace("version: string,", "version: u32,");
-    let mut resolve = Resolve::default();
-    let package =
-        resolve.push_str("plugin.wit", &(changed + "world guest { export transform; }")).unwrap();
-    let world = resolve.select_world(&[package], Some("guest")).unwrap();
-    let mut module = wat::parse_str(format!("(module {EXPORTS})")).unwrap();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-    let bytes = ComponentEncoder::default().module(&module).unwrap().encode().unwrap();
+    let changed = contract().replace("version: string,", "version: u32,");
+    let changed = changed + "world guest { export transform; }";
+    let bytes = component_of(&changed, &format!("(module {EXPORTS})"));
     let engine = Engine::new(&tight(), None).unwrap();
     let Err(refusal) = engine.load("guest", &bytes) else { panic!("it was taken") };
     assert!(matches!(refusal, Refusal::Interface { .. }), "{refusal}");
