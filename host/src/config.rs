@@ -3,11 +3,15 @@
 //! Flags and environment variables are turned into values by the binaries and end here.
 
 use std::{
-    env, fmt,
+    env,
+    ffi::OsString,
+    fmt,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
+
+use secrecy::SecretString;
 
 /// The name of this release, as documents and lineage carry it.
 pub const HOST_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -35,6 +39,21 @@ pub struct Limits {
     pub violations_shown: u64,
     /// What one call may log, in bytes; the rest is cut.
     pub log_bytes: u64,
+    /// Pages of one playlist.
+    pub playlist_pages: u64,
+    /// How long one playlist may take to extract, waits included, in seconds.
+    pub playlist_seconds: u64,
+    /// How long Spotify may take for one answer, in seconds.
+    pub request_seconds: u64,
+    /// How often one request is made before it is given up.
+    pub request_attempts: u64,
+    /// The longest single wait before a request is made again, in seconds. If Spotify asks for a
+    /// longer one, the request fails at once.
+    pub retry_wait_seconds: u64,
+    /// All waits for one playlist, in seconds.
+    pub retry_total_seconds: u64,
+    /// How long a login waits for the person in the browser, in seconds.
+    pub login_seconds: u64,
 }
 
 impl Default for Limits {
@@ -50,6 +69,13 @@ impl Default for Limits {
             skips_kept: 10_000,
             violations_shown: 100,
             log_bytes: 64 * 1024,
+            playlist_pages: 1000,
+            playlist_seconds: 900,
+            request_seconds: 30,
+            request_attempts: 5,
+            retry_wait_seconds: 60,
+            retry_total_seconds: 180,
+            login_seconds: 300,
         }
     }
 }
@@ -75,7 +101,7 @@ pub struct LimitSetting {
     value: u64,
 }
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 17] = [
     "document_bytes",
     "json_levels",
     "plugin_bytes",
@@ -86,6 +112,13 @@ const NAMES: [&str; 10] = [
     "skips_kept",
     "violations_shown",
     "log_bytes",
+    "playlist_pages",
+    "playlist_seconds",
+    "request_seconds",
+    "request_attempts",
+    "retry_wait_seconds",
+    "retry_total_seconds",
+    "login_seconds",
 ];
 
 fn field<'l>(limits: &'l mut Limits, name: &str) -> &'l mut u64 {
@@ -99,7 +132,14 @@ fn field<'l>(limits: &'l mut Limits, name: &str) -> &'l mut u64 {
         "table_rows" => &mut limits.table_rows,
         "skips_kept" => &mut limits.skips_kept,
         "violations_shown" => &mut limits.violations_shown,
-        _ => &mut limits.log_bytes,
+        "log_bytes" => &mut limits.log_bytes,
+        "playlist_pages" => &mut limits.playlist_pages,
+        "playlist_seconds" => &mut limits.playlist_seconds,
+        "request_seconds" => &mut limits.request_seconds,
+        "request_attempts" => &mut limits.request_attempts,
+        "retry_wait_seconds" => &mut limits.retry_wait_seconds,
+        "retry_total_seconds" => &mut limits.retry_total_seconds,
+        _ => &mut limits.login_seconds,
     }
 }
 
@@ -129,13 +169,37 @@ fn amount(text: &str) -> Option<u64> {
 }
 
 /// Where a user's programs keep what can be made again; none if the environment doesn't say.
-#[expect(clippy::disallowed_methods, reason = "the place where the environment is read")]
 pub fn cache_folder() -> Option<PathBuf> {
-    let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
-    let folder = variable("XDG_CACHE_HOME")
+    user_folder("XDG_CACHE_HOME", ".cache")
+}
+
+/// Where a user's programs keep what they were told, the login among it; none if the environment
+/// doesn't say.
+pub fn config_folder() -> Option<PathBuf> {
+    user_folder("XDG_CONFIG_HOME", ".config")
+}
+
+fn user_folder(name: &str, in_home: &str) -> Option<PathBuf> {
+    let folder = variable(name)
         .map(PathBuf::from)
-        .or_else(|| Some(Path::new(&variable("HOME")?).join(".cache")))?;
+        .or_else(|| Some(Path::new(&variable("HOME")?).join(in_home)))?;
     folder.is_absolute().then(|| folder.join("spotify-etl"))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the place where the environment is read")]
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// A secret from the environment. There is no flag for one: arguments are seen by all processes.
+pub fn secret(name: &str) -> Option<SecretString> {
+    Some(SecretString::from(variable(name)?.into_string().ok()?.trim().to_owned()))
+}
+
+/// Whether a page can be opened for somebody to see: there is a desktop, or they named a browser.
+pub fn can_open_pages() -> bool {
+    let names = ["BROWSER", "DISPLAY", "WAYLAND_DISPLAY"];
+    !cfg!(target_os = "linux") || names.into_iter().any(|name| variable(name).is_some())
 }
 
 /// A number of bytes as people read it.

@@ -205,7 +205,61 @@ pub struct Origin<'a> {
     pub extracted_at: Option<ExtractedAt>,
 }
 
+/// What is known of a playlist that was read from Spotify, whole.
+#[derive(Clone, Debug)]
+pub struct Extracted {
+    /// Which.
+    pub playlist_id: PlaylistId,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its owner's display name, else id.
+    pub owner: Option<String>,
+    /// Spotify's mark of its state.
+    pub snapshot_id: Option<String>,
+    /// When it was read.
+    pub extracted_at: ExtractedAt,
+    /// The country whose catalogue was asked for, if one was.
+    pub market: Option<String>,
+}
+
 impl Document {
+    /// Makes a document of all pages of a playlist.
+    ///
+    /// # Errors
+    ///
+    /// If a page holds no entries, or a limit is broken.
+    pub fn extracted(
+        about: Extracted,
+        pages: Vec<String>,
+        limits: &Limits,
+    ) -> Result<Self, Refused> {
+        let mut entries = 0;
+        for page in &pages {
+            let text = json_text(page.as_bytes(), limits)?;
+            entries += containers::read(text).map_err(Refused::NoEntries)?.entries();
+        }
+        let sha256 = hash(pages.iter().map(String::as_str));
+        let Extracted { playlist_id, name, owner, snapshot_id, extracted_at, market } = about;
+        let header = Header {
+            format: FORMAT,
+            playlist_id: playlist_id.to_string(),
+            playlist_name: name,
+            playlist_owner: owner,
+            snapshot_id,
+            extracted_at: extracted_at.moment().format(&Rfc3339).unwrap_or_default(),
+            market,
+            complete: Some(true),
+            sha256: sha256.clone(),
+            host_version: HOST_VERSION.to_owned(),
+        };
+        let id = DocumentId { playlist_id, extracted_at, hash8: sha256[..8].to_owned() };
+        let document = Document { id, header, pages, entries };
+        if document.to_bytes().len() as u64 > limits.document_bytes {
+            return Err(Refused::TooLarge { max: limits.document_bytes });
+        }
+        Ok(document)
+    }
+
     /// Reads a document: one that the host landed, or any JSON that holds a playlist's entries.
     ///
     /// # Errors

@@ -21,6 +21,8 @@ pub const HISTORY: &str = "plugins/history/";
 pub const LINEAGE: &str = "lineage/";
 /// Where runs report.
 pub const RUNS: &str = "runs/";
+/// Where the playlists to extract are listed.
+const PLAYLISTS: &str = "playlists.json";
 
 /// What a raw document's place says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +135,13 @@ pub enum Key {
         /// The run.
         run_id: String,
     },
+    /// The playlists to extract.
+    Playlists,
+    /// Written and deleted at once, to see whether that is allowed.
+    Probe {
+        /// Told apart by this.
+        run_id: String,
+    },
 }
 
 impl Key {
@@ -192,6 +201,8 @@ impl fmt::Display for Key {
             }
             Key::Lineage { document } => write!(f, "{LINEAGE}{document}.json"),
             Key::Run { run_id } => write!(f, "{RUNS}{run_id}.json"),
+            Key::Playlists => f.write_str(PLAYLISTS),
+            Key::Probe { run_id } => write!(f, "probe-{run_id}.json"),
         }
     }
 }
@@ -222,8 +233,10 @@ impl FromStr for Key {
             document.map(|document| Key::Lineage { document })
         } else if let Some(rest) = text.strip_prefix(RUNS) {
             rest.strip_suffix(".json").map(|run_id| Key::Run { run_id: run_id.to_owned() })
+        } else if let Some(rest) = text.strip_prefix("probe-") {
+            rest.strip_suffix(".json").map(|run_id| Key::Probe { run_id: run_id.to_owned() })
         } else {
-            None
+            (text == PLAYLISTS).then_some(Key::Playlists)
         };
         key.filter(|key| key.is_sound() && key.to_string() == text).ok_or(())
     }
@@ -239,9 +252,11 @@ impl Key {
                 segment(name) && segment(sha256)
             }
             Key::Foreign { path, .. } | Key::FailedReason { path } => path.split('/').all(segment),
-            Key::TableRecord { table: name } | Key::Run { run_id: name } => segment(name),
+            Key::TableRecord { table: name }
+            | Key::Run { run_id: name }
+            | Key::Probe { run_id: name } => segment(name),
             Key::TableFile { table, generation, .. } => segment(table) && *generation > 0,
-            Key::Raw { .. } | Key::Lineage { .. } => true,
+            Key::Raw { .. } | Key::Lineage { .. } | Key::Playlists => true,
         }
     }
 }

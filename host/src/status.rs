@@ -16,6 +16,9 @@ use crate::{
         report::{PluginReport, RunReport},
     },
     plugin::Engine,
+    spotify::{
+        Account, CredentialError, CredentialSource, Login, LoginFile, login_days_left, login_ends,
+    },
     store::{Listed, Store, StoreError, list_all},
 };
 
@@ -35,8 +38,53 @@ pub struct Status {
     pub failed: Vec<Stuck>,
     /// The plugins.
     pub plugins: Vec<PluginReport>,
+    /// Who is logged in to Spotify, if anybody.
+    pub login: Option<LoginStatus>,
     /// The newest run.
     pub last_run: Option<RunSummary>,
+}
+
+/// Who is logged in to Spotify, and for how long.
+#[derive(Debug, Serialize)]
+pub struct LoginStatus {
+    /// Where the login is kept.
+    pub location: String,
+    /// Whose account.
+    pub account: Account,
+    /// The app.
+    pub client_id: String,
+    /// What was consented to.
+    pub scopes: Vec<String>,
+    /// When, RFC 3339.
+    pub consented_at: String,
+    /// When the consent ends, RFC 3339.
+    pub ends_at: String,
+    /// How many whole days that is from now; below 0 if it has ended.
+    pub days_left: i64,
+    /// Whether others may read the file.
+    pub open_to_others: bool,
+}
+
+impl LoginStatus {
+    /// Looks at a login.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be read.
+    pub fn of(file: &LoginFile, now: OffsetDateTime) -> Result<Self, CredentialError> {
+        let Login { client_id, scopes, consented_at, account, .. } = file.login()?;
+        let text = |moment: OffsetDateTime| moment.format(&Rfc3339).unwrap_or_default();
+        Ok(LoginStatus {
+            location: file.name(),
+            account,
+            client_id,
+            scopes,
+            consented_at: text(consented_at),
+            ends_at: text(login_ends(consented_at)),
+            days_left: login_days_left(consented_at, now),
+            open_to_others: file.is_open_to_others(),
+        })
+    }
 }
 
 /// A playlist in a store.
@@ -87,7 +135,7 @@ impl From<&RunReport> for RunSummary {
             command: report.command.clone(),
             started_at: report.started_at.clone(),
             milliseconds: report.milliseconds,
-            documents: report.documents.len().max(report.imports.len()),
+            documents: report.documents.len().max(report.imports.len()).max(report.extracts.len()),
             exit_status: report.exit_status,
         }
     }
@@ -103,6 +151,7 @@ pub async fn status(
     place: PluginPlace<'_>,
     limits: &Limits,
     cache: Option<&Path>,
+    login: Option<LoginStatus>,
     now: OffsetDateTime,
 ) -> Result<Status, PipelineError> {
     let runs = newest_runs(store, RUNS_READ_MAX).await?;
@@ -117,6 +166,7 @@ pub async fn status(
         waiting: waiting(store, &runs).await?,
         failed: failed(store).await?,
         plugins,
+        login,
         last_run: runs.first().map(RunSummary::from),
     })
 }

@@ -7,11 +7,13 @@
 //! - `schemas`: what a table's record allows, and which plugins get to run.
 //! - `crash`: the pipeline stopped at every store operation, and two of them at once.
 //! - `stores`: what any store must do; what keys must be.
+//! - `spotify`: extraction from a server that speaks the Web API as it is described (`web_api`).
 //! - `command`: the command as a process, as people and scripts use it.
 //!
 //! The built plugins and the command are expected where `build.sh` puts them.
 
 mod support;
+mod web_api;
 
 mod command;
 mod components;
@@ -20,4 +22,5 @@ mod golden;
 mod hostile;
 mod samples;
 mod schemas;
+mod spotify;
 mod stores;

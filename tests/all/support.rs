@@ -178,13 +178,14 @@ pub fn files_below(root: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// Runs a future to its end.
 pub fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-struct Nobody;
+pub struct Nobody;
 
 impl Progress for Nobody {
     fn begin(&self, _what: &'static str, _count: usize) {}
+    fn expect(&self, _more: usize) {}
     fn advance(&self) {}
     fn end(&self) {}
 }

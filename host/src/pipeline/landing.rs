@@ -149,7 +149,8 @@ pub struct Known {
 }
 
 impl Known {
-    async fn of(
+    /// A playlist's documents that wait or have their tables.
+    pub(super) async fn of(
         &mut self,
         store: &dyn Store,
         playlist: &PlaylistId,
@@ -176,7 +177,7 @@ impl Known {
 /// # Errors
 ///
 /// The store's; inside, what is in its place.
-async fn land(
+pub(super) async fn land(
     store: &dyn Store,
     document: &Document,
     time: TimeSource,

@@ -5,9 +5,11 @@
 //! the only place that knows which comes after which.
 
 pub mod active;
+pub mod extract;
 pub mod install;
 pub mod landing;
 pub mod lineage;
+pub mod playlists;
 pub mod report;
 mod transform;
 
@@ -18,10 +20,11 @@ use time::OffsetDateTime;
 
 use crate::{
     config::Limits,
-    document::{DocumentId, PlaylistId},
+    document::{DocumentId, PlaylistId, Refused},
     layout::{self, Key, Stage},
     plugin::{Engine, EngineError},
     source::SourceError,
+    spotify::TokenError,
     store::{Listed, Store, StoreError, list_all},
 };
 use active::{ActiveSet, PluginPlace, activate, active_plugins};
@@ -62,6 +65,8 @@ pub enum Selection {
 pub trait Progress: Sync {
     /// So many things of a kind begin.
     fn begin(&self, what: &'static str, count: usize);
+    /// So many more of them are found.
+    fn expect(&self, more: usize);
     /// One is done.
     fn advance(&self);
     /// All are.
@@ -75,8 +80,6 @@ pub struct Transformed {
     pub plugins: Vec<PluginReport>,
     /// The documents: those of others first, then by key.
     pub documents: Vec<DocumentReport>,
-    /// Why none could be worked on.
-    pub problems: Vec<Problem>,
 }
 
 impl Transform<'_> {
@@ -117,7 +120,7 @@ impl Transform<'_> {
         self.progress.end();
         let mut documents = compare_with_last(self.store, outcomes).await;
         documents.extend(missing);
-        Ok(Transformed { plugins: reports, documents, problems: Vec::new() })
+        Ok(Transformed { plugins: reports, documents })
     }
 
     /// Fails if there are no plugins, before anything is done for them.
@@ -277,6 +280,12 @@ pub enum PipelineError {
     /// There is nothing to import.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// Spotify gives no access.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The time is outside the years that tables have.
+    #[error("the clock of this machine is wrong: {0}")]
+    Clock(Refused),
     /// No plugin.
     #[error(
         "no plugins in {location} (put some into a store with `spotify-etl init --store STORE --from FOLDER`, or copy a .wasm there)"

@@ -58,7 +58,7 @@ impl std::fmt::Display for Problem {
 pub struct RunReport {
     /// The run's name.
     pub run_id: String,
-    /// What was asked for: `run`, `import`, `transform`.
+    /// What was asked for: `run`, `extract`, `import`, `transform`.
     pub command: String,
     /// Where the store is.
     pub store: String,
@@ -70,15 +70,65 @@ pub struct RunReport {
     pub milliseconds: u64,
     /// What it ended with: 0 all done, 1 something failed.
     pub exit_status: u8,
+    /// What was read from Spotify.
+    #[serde(default)]
+    pub extracts: Vec<ExtractReport>,
     /// What was brought in.
     pub imports: Vec<ImportReport>,
     /// The plugins it had.
     pub plugins: Vec<PluginReport>,
     /// What became of each document.
     pub documents: Vec<DocumentReport>,
-    /// Why none could be worked on.
+    /// What went wrong beside all these.
     #[serde(default)]
     pub problems: Vec<Problem>,
+}
+
+/// What became of a playlist to extract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExtractStatus {
+    /// It waits now.
+    Landed,
+    /// The same was landed in the same second, and waits.
+    Waiting,
+    /// The same was landed in the same second, and its tables are stored.
+    Processed,
+    /// It didn't change since it was landed last, and was not read.
+    Unchanged,
+    /// Nothing was landed.
+    Failed,
+}
+
+/// One playlist to extract.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ExtractReport {
+    /// The playlist.
+    pub playlist_id: String,
+    /// What the store's list calls it.
+    pub label: Option<String>,
+    /// Its name, where known.
+    pub playlist_name: Option<String>,
+    /// What became of it.
+    pub status: ExtractStatus,
+    /// The document it became; of an unchanged one the last.
+    pub document: Option<String>,
+    /// That one's key.
+    pub key: Option<String>,
+    /// Spotify's mark of its state.
+    pub snapshot_id: Option<String>,
+    /// Its entries.
+    pub entries: Option<usize>,
+    /// The pages they came in.
+    pub pages: Option<usize>,
+    /// How many bytes these have.
+    pub bytes: Option<u64>,
+    /// How many requests it took.
+    pub requests: u32,
+    /// What is odd.
+    pub warnings: Vec<String>,
+    /// Why it failed.
+    pub problem: Option<Problem>,
 }
 
 /// What became of something to import.
@@ -255,12 +305,14 @@ impl DocumentReport {
 impl RunReport {
     /// The exit status that this run has earned.
     pub fn judge(&self, empty: Empty) -> u8 {
+        let extract_failed = self.extracts.iter().any(|extract| extract.problem.is_some());
         let import_failed = self.imports.iter().any(|import| import.problem.is_some());
         let plugin_failed = self.plugins.iter().any(|plugin| plugin.problem.is_some());
         let document_failed = self.documents.iter().any(|document| {
             !document.problems.is_empty() || (empty == Empty::Fails && document.is_empty())
         });
-        u8::from(import_failed || plugin_failed || document_failed || !self.problems.is_empty())
+        let any = extract_failed || import_failed || plugin_failed || document_failed;
+        u8::from(any || !self.problems.is_empty())
     }
 }
 

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use spotify_etl::{
     config::LimitSetting,
     document::{ExtractedAt, PlaylistId},
+    spotify::{ACCOUNTS_URL, API_URL, Flow, REDIRECT_URI, SLIM_FIELDS, Url},
 };
 
 /// Takes Spotify playlists to tables that SQL can query.
@@ -29,16 +30,26 @@ Examples:
       spotify-etl run --from playlist.json
       spotify-etl run --from years_of_raw_json/
       curl ... | spotify-etl run --from - --playlist 37i9dQZEVXbMDoHDwVN2tF
+  From Spotify, every week (README.md says who can):
+      spotify-etl login --client-id ID
+      spotify-etl playlist add https://open.spotify.com/playlist/...
+      spotify-etl run
   What would be brought in, before anything is:
       spotify-etl import --dry-run years_of_raw_json/
   How things are, and what mends them:
       spotify-etl status
+      spotify-etl doctor
 
 Exit status: 0 all done; 1 something failed, the rest is done; 2 nothing could be tried.
 
 Limits, with their defaults: document_bytes=64MiB json_levels=128 plugin_bytes=32MiB
 guest_memory_bytes=256MiB output_bytes=128MiB call_seconds=10 table_rows=1000000 skips_kept=10000
-violations_shown=100 log_bytes=64KiB";
+violations_shown=100 log_bytes=64KiB playlist_pages=1000 playlist_seconds=900 request_seconds=30
+request_attempts=5 retry_wait_seconds=60 retry_total_seconds=180 login_seconds=300
+
+Secrets are never given as arguments, which all programs see: SPOTIFY_CLIENT_SECRET and
+SPOTIFY_REFRESH_TOKEN in the environment, or files. Proxies are taken from HTTPS_PROXY and NO_PROXY,
+further certificates from SSL_CERT_FILE.";
 
 /// What all commands understand.
 #[derive(Debug, Args)]
@@ -103,18 +114,77 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         from: Option<PathBuf>,
     },
-    /// Bring JSON in and take it to tables, in one go
+    /// Extract and transform in one go: the weekly run. With --from, from files instead
     #[command(
-        after_help = "Examples:\n  spotify-etl run --from playlist.json\n  spotify-etl run --from raw_json/ --store music\n  cat page.json | spotify-etl run --from - --playlist my_list --extracted-at 2026-07-06T06:00:00Z"
+        after_help = "Without a playlist, those that `playlist add` listed are extracted. Then all documents that wait are\ntaken to tables; with --from only those that were brought in.\n\nExamples:\n  spotify-etl run\n  spotify-etl run https://open.spotify.com/playlist/... --if-changed\n  spotify-etl run --from playlist.json\n  spotify-etl run --from raw_json/ --store music\n  cat page.json | spotify-etl run --from - --playlist my_list --extracted-at 2026-07-06T06:00:00Z"
     )]
     Run {
+        /// What to extract: an id, a spotify: URI, an open.spotify.com address, or a label of the list
+        #[arg(value_name = "PLAYLIST", conflicts_with = "from")]
+        playlists: Vec<String>,
         /// Files, folders (every .json in them), or - for standard input
-        #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
+        #[arg(long, num_args = 1.., value_name = "PATH")]
         from: Vec<PathBuf>,
         #[command(flatten)]
         import: ImportArgs,
         #[command(flatten)]
         transform: TransformArgs,
+        #[command(flatten)]
+        extract: ExtractArgs,
+        #[command(flatten)]
+        spotify: SpotifyArgs,
+    },
+    /// Read playlists from Spotify, to wait for `transform`
+    #[command(
+        after_help = "A playlist is landed whole, as Spotify sends it, or not at all.\n\nExamples:\n  spotify-etl extract https://open.spotify.com/playlist/...\n  spotify-etl extract spotify:playlist:... --market FR --fields slim\n  spotify-etl extract --if-changed"
+    )]
+    Extract {
+        /// An id, a spotify: URI, an open.spotify.com address, or a label of the list [default: the list]
+        #[arg(value_name = "PLAYLIST")]
+        playlists: Vec<String>,
+        #[command(flatten)]
+        extract: ExtractArgs,
+        #[command(flatten)]
+        spotify: SpotifyArgs,
+    },
+    /// List the playlists that `run` and `extract` take
+    #[command(subcommand)]
+    Playlist(PlaylistCommand),
+    /// Log in to Spotify, so that your playlists can be read
+    #[command(
+        after_help = "Make an app on developer.spotify.com/dashboard (Web API, redirect address http://127.0.0.1/callback),\nand give its client id. The consent is kept in a file that only you can read, and lasts six months.\nWith the app's secret (SPOTIFY_CLIENT_SECRET or --client-secret-file) the login can be used by several\nmachines; without, each new token ends the last one.\n\nExamples:\n  spotify-etl login --client-id ID\n  spotify-etl login --paste          on a machine without a browser\n  spotify-etl login --status"
+    )]
+    Login {
+        /// Show who is logged in, to what, and for how long
+        #[arg(long)]
+        status: bool,
+        /// The browser is on another machine: paste the address it ends at
+        #[arg(long, conflicts_with = "status")]
+        paste: bool,
+        /// Show the address, and open no browser
+        #[arg(long)]
+        no_browser: bool,
+        /// The redirect address that the app has; without a port, any free one is used
+        #[arg(long, value_name = "URI", env = "SPOTIFY_REDIRECT_URI", default_value = REDIRECT_URI)]
+        redirect_uri: Url,
+        #[command(flatten)]
+        spotify: SpotifyArgs,
+    },
+    /// Forget the login
+    Logout {
+        #[command(flatten)]
+        login: LoginArgs,
+    },
+    /// Try everything that a run needs: store, plugins, credentials, token, playlists
+    #[command(
+        after_help = "Examples:\n  spotify-etl doctor\n  spotify-etl doctor https://open.spotify.com/playlist/..."
+    )]
+    Doctor {
+        /// The playlists to try [default: the list]
+        #[arg(value_name = "PLAYLIST")]
+        playlists: Vec<String>,
+        #[command(flatten)]
+        spotify: SpotifyArgs,
     },
     /// Bring JSON in, to wait for `transform`
     #[command(
@@ -142,7 +212,10 @@ pub enum Command {
         transform: TransformArgs,
     },
     /// Show how things are, and what mends them
-    Status,
+    Status {
+        #[command(flatten)]
+        login: LoginArgs,
+    },
     /// List runs, or show the report of one
     #[command(after_help = "Examples:\n  spotify-etl runs\n  spotify-etl runs last")]
     Runs {
@@ -153,6 +226,31 @@ pub enum Command {
     /// Look at plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
+}
+
+/// What to do with the list of playlists.
+#[derive(Debug, Subcommand)]
+pub enum PlaylistCommand {
+    /// Put a playlist on the list
+    #[command(
+        after_help = "Example:\n  spotify-etl playlist add https://open.spotify.com/playlist/... --label france"
+    )]
+    Add {
+        /// An id, a spotify: URI, or an open.spotify.com address
+        #[arg(value_name = "PLAYLIST")]
+        playlist: String,
+        /// What you call it
+        #[arg(long, value_name = "NAME")]
+        label: Option<String>,
+    },
+    /// Show the list
+    List,
+    /// Take a playlist off the list; what was landed of it stays
+    Remove {
+        /// An id, a spotify: URI, an open.spotify.com address, or a label
+        #[arg(value_name = "PLAYLIST")]
+        name: String,
+    },
 }
 
 /// What to do with a plugin.
@@ -180,6 +278,72 @@ pub struct ImportArgs {
     pub extracted_at: Option<ExtractedAt>,
 }
 
+/// How playlists are read.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Extraction")]
+pub struct ExtractArgs {
+    /// Don't land what didn't change since it was landed last. A chart then misses that week
+    #[arg(long, env = "SPOTIFY_ETL_IF_CHANGED")]
+    pub if_changed: bool,
+
+    /// The country whose catalogue is meant, such as FR; a user's own country wins
+    #[arg(long, value_name = "COUNTRY", env = "SPOTIFY_ETL_MARKET", value_parser = market)]
+    pub market: Option<String>,
+
+    /// Entries to ask for at a time; Spotify allows 50, and some apps 100
+    #[arg(
+        long,
+        value_name = "N",
+        env = "SPOTIFY_ETL_PAGE_SIZE",
+        default_value_t = 50,
+        value_parser = clap::value_parser!(u32).range(1..=100)
+    )]
+    pub page_size: u32,
+
+    /// Ask for less: `slim`, about half of it and enough for the tables, or a filter in Spotify's own
+    /// words that names items, total and next
+    #[arg(long, value_name = "FILTER", env = "SPOTIFY_ETL_FIELDS", value_parser = fields)]
+    pub fields: Option<String>,
+}
+
+/// Where the login is kept.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Spotify")]
+pub struct LoginArgs {
+    /// Where the login is kept [default: spotify-etl/login.json in ~/.config]
+    #[arg(long, value_name = "FILE", env = "SPOTIFY_CREDENTIALS")]
+    pub credentials: Option<PathBuf>,
+}
+
+/// Who asks Spotify, and where it is.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Spotify")]
+pub struct SpotifyArgs {
+    #[command(flatten)]
+    pub login: LoginArgs,
+
+    /// The client id of the app
+    #[arg(long, value_name = "ID", env = "SPOTIFY_CLIENT_ID")]
+    pub client_id: Option<String>,
+
+    /// A file with the app's secret, or - for standard input [env: SPOTIFY_CLIENT_SECRET holds it itself]
+    #[arg(long, value_name = "FILE")]
+    pub client_secret_file: Option<PathBuf>,
+
+    /// Ask as a user who logged in, or as the app alone, which is enough with extended quota
+    /// [default: as a user if there is a login]
+    #[arg(long, value_name = "WHO", env = "SPOTIFY_ETL_AUTH", value_parser = flow)]
+    pub auth: Option<Flow>,
+
+    /// Where the Web API is
+    #[arg(long, value_name = "URL", env = "SPOTIFY_API_URL", default_value = API_URL)]
+    pub api_url: Url,
+
+    /// Where tokens come from
+    #[arg(long, value_name = "URL", env = "SPOTIFY_ACCOUNTS_URL", default_value = ACCOUNTS_URL)]
+    pub accounts_url: Url,
+}
+
 /// How documents are taken to tables.
 #[derive(Debug, Args)]
 pub struct TransformArgs {
@@ -201,6 +365,38 @@ fn playlist(text: &str) -> Result<PlaylistId, String> {
     })
 }
 
+fn market(text: &str) -> Result<String, String> {
+    let is_country = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
+    is_country
+        .then(|| text.to_ascii_uppercase())
+        .ok_or_else(|| format!("`{text}` is not a country of two letters (ISO 3166-1), such as FR"))
+}
+
+fn fields(text: &str) -> Result<String, String> {
+    if text == "slim" {
+        return Ok(SLIM_FIELDS.to_owned());
+    }
+    let named = |word: &str| text.split(|c: char| !c.is_alphanumeric()).any(|part| part == word);
+    let missing: Vec<_> =
+        ["items", "total", "next"].into_iter().filter(|word| !named(word)).collect();
+    if missing.is_empty() || text.starts_with('!') {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "without {} it can't be told whether a playlist is whole: name items, total and next, such as \
+         total,next,items(added_at,item(id,name)), or use `slim`",
+        missing.join(" and ")
+    ))
+}
+
+fn flow(text: &str) -> Result<Flow, String> {
+    match text {
+        "user" => Ok(Flow::User),
+        "app" => Ok(Flow::App),
+        _ => Err(format!("`{text}` is neither `user` nor `app`")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use spotify_etl::config::{LimitSetting, Limits};
@@ -218,7 +414,7 @@ mod tests {
         let settings =
             EXAMPLES.split_whitespace().filter_map(|word| word.parse::<LimitSetting>().ok());
         let mut limits = Limits::default();
-        assert_eq!(settings.map(|setting| limits.set(&setting)).count(), 10);
+        assert_eq!(settings.map(|setting| limits.set(&setting)).count(), 17);
         assert_eq!(limits, Limits::default());
     }
 }

@@ -3,6 +3,7 @@
 
 mod args;
 mod commands;
+mod progress;
 mod render;
 
 use std::process::ExitCode;
@@ -15,7 +16,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
         .with_max_level(cli.common.log)
-        .with_writer(std::io::stderr)
+        .with_writer(|| progress::Log)
         .without_time()
         .with_target(false)
         .init();

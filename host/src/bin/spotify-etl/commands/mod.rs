@@ -1,5 +1,7 @@
 //! What each command does.
 
+mod spotify;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -8,53 +10,79 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use spotify_etl::{
     config::{Bytes, HOST_VERSION, Limits, cache_folder},
     layout::{self, Key},
     pipeline::{
-        Progress, Selection, Transform, Transformed,
+        Selection, Transform, Transformed,
         active::PluginPlace,
         install::install,
         landing::{ImportMode, ImportOptions, import},
-        report::{Action, Empty, ImportReport, ImportStatus, Problem, RunReport},
+        report::{Action, Empty, ExtractReport, ImportReport, ImportStatus, Problem, RunReport},
     },
     plugin::Engine,
     source,
-    status::{RunSummary, newest_runs, run_report, status},
+    status::{LoginStatus, RunSummary, newest_runs, run_report, status},
     store::{Folder, Store},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    args::{Cli, Command, Common, ImportArgs, PluginCommand, TransformArgs},
+    args::{Cli, Command, Common, ImportArgs, LoginArgs, PluginCommand, TransformArgs},
+    progress::Bar,
     render,
 };
+use spotify::Browser;
 
 /// How many runs are listed.
 const RUNS_LISTED_MAX: usize = 20;
 
 /// Does what was asked for, and says the exit status.
 pub fn run(cli: Cli) -> Result<u8> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let session = Session::new(cli.common);
     runtime.block_on(async {
         match cli.command {
             Command::Init { from } => session.init(from.as_deref()).await,
-            Command::Run { from, import, transform } => {
-                session.import_and_transform(&from, &import, &transform).await
+            Command::Run { playlists, from, import, extract, spotify, transform } => {
+                if from.is_empty() {
+                    import.require_files()?;
+                    session.run(&playlists, &extract, &spotify, &transform).await
+                } else {
+                    session.import_and_transform(&from, &import, &transform).await
+                }
             }
+            Command::Extract { playlists, extract, spotify } => {
+                session.extract(&playlists, &extract, &spotify).await
+            }
+            Command::Playlist(command) => session.playlist(command).await,
+            Command::Login { status: true, spotify, .. } => session.login_status(&spotify.login),
+            Command::Login { paste, no_browser, redirect_uri, spotify, .. } => {
+                let browser = Browser::of(paste, no_browser);
+                session.login(&spotify, &redirect_uri, browser).await
+            }
+            Command::Logout { login } => session.logout(&login),
+            Command::Doctor { playlists, spotify } => session.doctor(&playlists, &spotify).await,
             Command::Import { paths, import, dry_run } => {
                 let mode = if dry_run { ImportMode::DryRun } else { ImportMode::Land };
                 session.import(&paths, &import, mode).await
             }
             Command::Transform { keys, transform } => session.transform(keys, &transform).await,
-            Command::Status => session.status().await,
+            Command::Status { login } => session.status(&login).await,
             Command::Runs { run_id } => session.runs(run_id.as_deref()).await,
             Command::Plugin(PluginCommand::Inspect { file }) => session.inspect(&file).await,
         }
     })
+}
+
+/// What a run has done.
+#[derive(Default)]
+struct Work {
+    extracts: Vec<ExtractReport>,
+    imports: Vec<ImportReport>,
+    transformed: Transformed,
+    problems: Vec<Problem>,
 }
 
 /// What all commands share.
@@ -63,7 +91,6 @@ struct Session {
     store: Folder,
     plugin_folder: Option<Folder>,
     limits: Limits,
-    bar: Bar,
     now: OffsetDateTime,
     started: Instant,
 }
@@ -78,7 +105,6 @@ impl Session {
             store: Folder::new(&common.store),
             plugin_folder: common.plugins.as_ref().map(Folder::new),
             limits,
-            bar: Bar::new(),
             now: now(),
             started: Instant::now(),
             common,
@@ -142,15 +168,23 @@ impl Session {
             .iter()
             .filter(|import| matches!(import.status, ImportStatus::Landed | ImportStatus::Waiting));
         let keys = waiting.filter_map(|import| import.key.clone()).collect();
-        match transform.run(&Selection::Landed(keys)).await {
-            Ok(transformed) => self.finish("run", imports, transformed, empty(options)).await,
-            Err(error) => {
-                // What was brought in stays, and so does what is known of it.
-                let problems = vec![Problem::new(Action::Setup, &error)];
-                let transformed = Transformed { problems, ..Transformed::default() };
-                self.finish("run", imports, transformed, empty(options)).await
-            }
+        let work = Work { imports, ..Work::default() };
+        self.transform_and_finish(&transform, Selection::Landed(keys), work, options).await
+    }
+
+    /// Transforms what was landed, and reports both: what was landed stays, whatever comes then.
+    async fn transform_and_finish(
+        &self,
+        transform: &Transform<'_>,
+        selection: Selection,
+        mut work: Work,
+        options: &TransformArgs,
+    ) -> Result<u8> {
+        match transform.run(&selection).await {
+            Ok(transformed) => work.transformed = transformed,
+            Err(error) => work.problems.push(Problem::new(Action::Setup, &error)),
         }
+        self.finish("run", work, empty(options)).await
     }
 
     async fn import(&self, paths: &[PathBuf], args: &ImportArgs, mode: ImportMode) -> Result<u8> {
@@ -160,7 +194,7 @@ impl Session {
             self.print(&imports, || render::dry_run(&imports))?;
             return Ok(u8::from(failed));
         }
-        self.finish("import", imports, Transformed::default(), Empty::Allowed).await
+        self.finish("import", Work { imports, ..Work::default() }, Empty::Allowed).await
     }
 
     async fn bring_in(
@@ -179,15 +213,15 @@ impl Session {
             extracted_at: args.extracted_at,
             mode,
         };
-        let (limits, bar) = (&self.limits, &self.bar);
-        Ok(import(&self.store, &found, &options, limits, self.now, bar).await?)
+        Ok(import(&self.store, &found, &options, &self.limits, self.now, &Bar).await?)
     }
 
     async fn transform(&self, keys: Vec<String>, options: &TransformArgs) -> Result<u8> {
         let selection =
             if keys.is_empty() { Selection::Waiting } else { Selection::Named(self.keys(keys)) };
         let transformed = self.transformer().run(&selection).await?;
-        self.finish("transform", Vec::new(), transformed, empty(options)).await
+        let work = Work { transformed, ..Work::default() };
+        self.finish("transform", work, empty(options)).await
     }
 
     /// Keys may be typed as paths in the store's folder.
@@ -210,7 +244,7 @@ impl Session {
             limits: self.limits.clone(),
             jobs: self.common.jobs.map_or(processors, usize::from),
             now: self.now,
-            progress: &self.bar,
+            progress: &Bar,
         }
     }
 
@@ -223,26 +257,26 @@ impl Session {
         Ok(())
     }
 
+    fn run_id(&self) -> String {
+        layout::run_id(self.now, std::process::id() ^ self.now.nanosecond())
+    }
+
     /// Keeps the report of a run, and prints it.
-    async fn finish(
-        &self,
-        command: &str,
-        imports: Vec<ImportReport>,
-        transformed: Transformed,
-        empty: Empty,
-    ) -> Result<u8> {
+    async fn finish(&self, command: &str, work: Work, empty: Empty) -> Result<u8> {
+        let Work { extracts, imports, transformed, problems } = work;
         let mut report = RunReport {
-            run_id: layout::run_id(self.now, std::process::id() ^ self.now.nanosecond()),
+            run_id: self.run_id(),
             command: command.to_owned(),
             store: self.store.location(""),
             host_version: HOST_VERSION.to_owned(),
             started_at: self.now.truncate_to_second().format(&Rfc3339)?,
             milliseconds: u64::try_from(self.started.elapsed().as_millis())?,
             exit_status: 0,
+            extracts,
             imports,
             plugins: transformed.plugins,
             documents: transformed.documents,
-            problems: transformed.problems,
+            problems,
         };
         report.exit_status = report.judge(empty);
         let key = Key::Run { run_id: report.run_id.clone() }.to_string();
@@ -260,11 +294,14 @@ impl Session {
         }
     }
 
-    async fn status(&self) -> Result<u8> {
+    async fn status(&self, login: &LoginArgs) -> Result<u8> {
         self.require_store()?;
         let cache = self.cache();
-        let status =
-            status(&self.store, self.plugins(), &self.limits, cache.as_deref(), self.now).await?;
+        // A login that can't be read is the doctor's affair.
+        let login =
+            spotify::login_file(login).and_then(|file| LoginStatus::of(&file, self.now).ok());
+        let (limits, cache) = (&self.limits, cache.as_deref());
+        let status = status(&self.store, self.plugins(), limits, cache, login, self.now).await?;
         self.print(&status, || render::status(&status, &self.common.store))?;
         Ok(0)
     }
@@ -334,6 +371,18 @@ impl Session {
     }
 }
 
+impl ImportArgs {
+    /// Fails if something is said of files, and there are none.
+    fn require_files(&self) -> Result<()> {
+        if self.playlist.is_some() || self.extracted_at.is_some() {
+            bail!(
+                "--playlist and --extracted-at are about files, and --from names none (a playlist of Spotify's is named without a flag: spotify-etl run PLAYLIST)"
+            );
+        }
+        Ok(())
+    }
+}
+
 fn empty(options: &TransformArgs) -> Empty {
     if options.allow_empty { Empty::Allowed } else { Empty::Fails }
 }
@@ -349,31 +398,4 @@ fn built_plugins() -> Option<PathBuf> {
     let above = program.parent()?.parent()?;
     let places = ["share/spotify-etl/plugins", "wasm32-wasip2/plugin"];
     places.map(|place| above.join(place)).into_iter().find(|place| place.is_dir())
-}
-
-/// A bar on standard error, if a person watches.
-struct Bar(ProgressBar);
-
-impl Bar {
-    fn new() -> Self {
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}, {eta} left");
-        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-        Bar(ProgressBar::new(0).with_style(style))
-    }
-}
-
-impl Progress for Bar {
-    fn begin(&self, what: &'static str, count: usize) {
-        self.0.reset();
-        self.0.set_length(count as u64);
-        self.0.set_message(what);
-    }
-
-    fn advance(&self) {
-        self.0.inc(1);
-    }
-
-    fn end(&self) {
-        self.0.finish_and_clear();
-    }
 }

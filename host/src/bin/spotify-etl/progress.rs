@@ -1,0 +1,50 @@
+//! A bar on standard error, if a person watches, and what is logged above it.
+
+use std::{
+    io::{self, Write},
+    sync::LazyLock,
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use spotify_etl::pipeline::Progress;
+
+static BAR: LazyLock<ProgressBar> = LazyLock::new(|| {
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}, {eta} left");
+    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+});
+
+/// The bar.
+pub struct Bar;
+
+impl Progress for Bar {
+    fn begin(&self, what: &'static str, count: usize) {
+        BAR.reset();
+        BAR.set_length(count as u64);
+        BAR.set_message(what);
+    }
+
+    fn expect(&self, more: usize) {
+        BAR.inc_length(more as u64);
+    }
+
+    fn advance(&self) {
+        BAR.inc(1);
+    }
+
+    fn end(&self) {
+        BAR.finish_and_clear();
+    }
+}
+
+/// Standard error, with the bar kept out of the way.
+pub struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        BAR.suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}

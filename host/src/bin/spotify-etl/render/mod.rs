@@ -1,0 +1,95 @@
+//! Reports as text, for people, and where output goes.
+
+mod plugin;
+mod run;
+mod spotify;
+mod status;
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
+use comfy_table::{CellAlignment, Table, presets};
+
+pub use plugin::{Inspection, inspection, installed};
+pub use run::{dry_run, run};
+pub use spotify::{added, finding, listed, logged_in, login};
+pub use status::{runs, status};
+
+/// So many lines of a kind.
+const LINES_MAX: usize = 20;
+
+/// Writes text for people to standard output.
+///
+/// # Errors
+///
+/// The system's. Whoever reads it may stop, which is none.
+pub fn data(text: &str) -> io::Result<()> {
+    json(&tame(text.trim_end()))
+}
+
+/// Writes data for scripts to standard output, as it is.
+///
+/// # Errors
+///
+/// The system's. Whoever reads it may stop, which is none.
+pub fn json(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Names come from anywhere: none of them steers a terminal or turns a line around.
+fn tame(text: &str) -> String {
+    let steers = |c: char| {
+        (c.is_control() && c != '\n')
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.replace(steers, "\u{fffd}")
+}
+
+/// Writes an error and its causes to standard error.
+pub fn error(error: &anyhow::Error) {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        // Some errors say what caused them themselves.
+        if !text.contains(&cause) {
+            let colon = if text.is_empty() { "" } else { ": " };
+            let _ = write!(text, "{colon}{cause}");
+        }
+    }
+    let _ = writeln!(io::stderr().lock(), "error: {}", tame(&text));
+}
+
+/// A word as a shell takes it.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+fn rows(count: u64) -> String {
+    if count == 1 { "1 row".to_owned() } else { format!("{count} rows") }
+}
+
+fn plain_table() -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table
+}
+
+fn right(table: &mut Table, column: usize) {
+    if let Some(column) = table.column_mut(column) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+}
+
+fn trimmed(table: &Table) -> String {
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}

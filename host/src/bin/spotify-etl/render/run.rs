@@ -1,0 +1,291 @@
+//! What a run did.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use spotify_etl::pipeline::report::{
+    DocumentReport, DocumentStatus, Empty, ExtractReport, ExtractStatus, ImportReport,
+    ImportStatus, PluginReport, PluginStatus, RunReport,
+};
+
+use super::{LINES_MAX, plain_table, right, rows, trimmed};
+
+/// So many documents are shown one by one; of more than that, the tables in total, and only those
+/// that somebody should look at.
+const SHOWN_WHOLE_MAX: usize = 5;
+
+/// The summary of a run, whose report is kept somewhere.
+pub fn run(report: &RunReport, kept_at: Option<&str>) -> String {
+    let mut text = String::new();
+    // Whoever judged the run knew.
+    let accepted = if report.exit_status == 0 { Empty::Allowed } else { Empty::Fails };
+    extracts(&mut text, &report.extracts);
+    imports(&mut text, &report.imports);
+    plugins(&mut text, &report.plugins);
+    for problem in &report.problems {
+        let _ = writeln!(text, "✗ {problem}\n");
+    }
+    if report.documents.len() <= SHOWN_WHOLE_MAX {
+        for document in &report.documents {
+            document_whole(&mut text, document, &report.store, accepted);
+        }
+    } else {
+        documents_in_total(&mut text, &report.documents, &report.store, accepted);
+    }
+    let done = match (report.exit_status, report.documents.is_empty()) {
+        (0, true) if matches!(report.command.as_str(), "import" | "extract") => "done",
+        (0, true) => "nothing to do",
+        (0, false) => "all done",
+        _ => "not all done",
+    };
+    let seconds = report.milliseconds as f64 / 1000.0;
+    let _ = write!(text, "{done} in {seconds:.2} s");
+    if let Some(location) = kept_at {
+        let _ = write!(text, "; the report is {location}");
+    }
+    text
+}
+
+fn extracts(text: &mut String, extracts: &[ExtractReport]) {
+    for extract in extracts {
+        let mark = if extract.problem.is_some() { "✗" } else { "✓" };
+        let became = match (extract.status, &extract.problem) {
+            (_, Some(problem)) => problem.to_string(),
+            (ExtractStatus::Unchanged, None) => "unchanged since it was landed last".to_owned(),
+            (ExtractStatus::Waiting | ExtractStatus::Processed, None) => {
+                "landed in the same second already".to_owned()
+            }
+            (_, None) => {
+                let count = |count: Option<usize>, one: &str, more: &str| match count {
+                    Some(1) => format!("1 {one}"),
+                    count => format!("{} {more}", count.unwrap_or_default()),
+                };
+                let entries = count(extract.entries, "entry", "entries");
+                let pages = count(extract.pages, "page", "pages");
+                format!("{entries} in {pages}, landed")
+            }
+        };
+        let id = &extract.playlist_id;
+        let title = match extract.playlist_name.as_deref().or(extract.label.as_deref()) {
+            Some(name) => format!("{name} ({id})"),
+            None => id.clone(),
+        };
+        let _ = writeln!(text, "{mark} {title}: {became}");
+        for warning in &extract.warnings {
+            let _ = writeln!(text, "  ! {warning}");
+        }
+    }
+    if !extracts.is_empty() {
+        text.push('\n');
+    }
+}
+
+fn imports(text: &mut String, imports: &[ImportReport]) {
+    if imports.is_empty() {
+        return;
+    }
+    let count = |status| imports.iter().filter(|import| import.status == status).count();
+    let parts: Vec<String> = [
+        (ImportStatus::Landed, "brought in"),
+        (ImportStatus::Waiting, "there already, waiting"),
+        (ImportStatus::Processed, "there already, with their tables"),
+        (ImportStatus::Refused, "refused"),
+    ]
+    .into_iter()
+    .filter(|(status, _)| count(*status) > 0)
+    .map(|(status, words)| format!("{} {words}", count(status)))
+    .collect();
+    let files = if imports.len() == 1 { "file" } else { "files" };
+    let _ = writeln!(text, "{} {files}: {}", imports.len(), parts.join(", "));
+    let refused: Vec<_> = imports.iter().filter(|import| import.problem.is_some()).collect();
+    for import in refused.iter().take(LINES_MAX) {
+        if let Some(problem) = &import.problem {
+            let _ = writeln!(text, "  ✗ {}: {problem}", shown_source(&import.source));
+        }
+    }
+    more(text, refused.len());
+    text.push('\n');
+}
+
+fn more(text: &mut String, count: usize) {
+    if count > LINES_MAX {
+        let _ = writeln!(text, "    ... and {} more, in the report", count - LINES_MAX);
+    }
+}
+
+fn shown_source(source: &str) -> &str {
+    if source == "-" { "standard input" } else { source }
+}
+
+fn plugins(text: &mut String, plugins: &[PluginReport]) {
+    let mut any = false;
+    for plugin in plugins {
+        let Some(problem) = &plugin.problem else { continue };
+        any = true;
+        let _ = writeln!(text, "✗ {problem}");
+        if plugin.status == PluginStatus::Fallback {
+            let version = plugin.version.as_deref().unwrap_or("an older one");
+            let _ = writeln!(text, "  version {version} from its history stood in for it");
+        }
+    }
+    if any {
+        text.push('\n');
+    }
+}
+
+fn title(document: &DocumentReport) -> String {
+    let name = document.playlist_name.as_deref().unwrap_or_default();
+    let id = document.document.as_deref().unwrap_or(&document.key);
+    if name.is_empty() { id.to_owned() } else { format!("{name} ({id})") }
+}
+
+fn mark(document: &DocumentReport, accepted: Empty) -> &'static str {
+    let empty = document.is_empty() && accepted == Empty::Fails;
+    if document.problems.is_empty() && !empty { "✓" } else { "✗" }
+}
+
+fn became(document: &DocumentReport) -> String {
+    match document.status {
+        DocumentStatus::Stored => match document.entries {
+            1 => "1 entry".to_owned(),
+            entries => format!("{entries} entries"),
+        },
+        DocumentStatus::Waiting => "stays where it is".to_owned(),
+        DocumentStatus::Failed => {
+            format!("put aside as {}", document.now_at.as_deref().unwrap_or("failed"))
+        }
+        DocumentStatus::Known => "there already under another time; the copy is gone".to_owned(),
+        DocumentStatus::Gone if document.problems.is_empty() => {
+            "taken by another run meanwhile".to_owned()
+        }
+        DocumentStatus::Gone => "not there".to_owned(),
+    }
+}
+
+fn document_whole(text: &mut String, document: &DocumentReport, store: &str, accepted: Empty) {
+    let _ =
+        writeln!(text, "{} {}: {}", mark(document, accepted), title(document), became(document));
+    let mut table = plain_table();
+    for file in &document.tables {
+        // The files are named for the document, which the line above names.
+        let folder = file.key.rsplit_once('/').map_or("", |(folder, _)| folder);
+        table.add_row([
+            format!("  {}", file.table),
+            rows(file.rows),
+            format!("in {store}{folder}/"),
+        ]);
+    }
+    right(&mut table, 1);
+    if !document.tables.is_empty() {
+        let _ = writeln!(text, "{}", trimmed(&table));
+    }
+    remarks(text, document, accepted);
+    text.push('\n');
+}
+
+fn remarks(text: &mut String, document: &DocumentReport, accepted: Empty) {
+    if !document.skipped.is_empty() {
+        let reasons: Vec<_> =
+            document.skipped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        let _ = writeln!(text, "  skipped: {}", reasons.join(", "));
+    }
+    let breaks: u64 = document.tables.iter().map(|table| table.line_breaks_replaced).sum();
+    if breaks > 0 {
+        let _ = writeln!(text, "  line breaks made spaces in {breaks} values");
+    }
+    for plugin in &document.unsupported {
+        let _ = writeln!(text, "  not for plugin `{plugin}`");
+    }
+    for warning in &document.warnings {
+        let _ = writeln!(text, "  ! {warning}");
+    }
+    match (document.is_empty(), accepted) {
+        (true, Empty::Fails) => {
+            text.push_str("  ✗ no entry gave a row (--allow-empty accepts that)\n")
+        }
+        (true, Empty::Allowed) => text.push_str("  no entry gave a row\n"),
+        (false, _) => {}
+    }
+    for problem in &document.problems {
+        let _ = writeln!(text, "  ✗ {problem}");
+    }
+}
+
+fn documents_in_total(
+    text: &mut String,
+    documents: &[DocumentReport],
+    store: &str,
+    accepted: Empty,
+) {
+    let mut tables: BTreeMap<&str, (u64, usize)> = BTreeMap::new();
+    for file in documents.iter().flat_map(|document| &document.tables) {
+        let (rows, files) = tables.entry(&file.table).or_default();
+        (*rows, *files) = (*rows + file.rows, *files + 1);
+    }
+    let stored =
+        documents.iter().filter(|document| document.status == DocumentStatus::Stored).count();
+    let entries: usize = documents.iter().map(|document| document.entries).sum();
+    let _ = writeln!(text, "{stored} of {} documents stored, {entries} entries", documents.len());
+    let mut table = plain_table();
+    for (name, (count, files)) in tables {
+        let place = format!("{store}transformed_data/{name}_data/");
+        table.add_row([format!("  {name}"), rows(count), format!("{files} files in {place}")]);
+    }
+    right(&mut table, 1);
+    let _ = writeln!(text, "{}", trimmed(&table));
+    let mut skipped: BTreeMap<&str, usize> = BTreeMap::new();
+    for (reason, count) in documents.iter().flat_map(|document| &document.skipped) {
+        *skipped.entry(reason).or_default() += count;
+    }
+    if !skipped.is_empty() {
+        let reasons: Vec<_> =
+            skipped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        let _ = writeln!(text, "  skipped: {}", reasons.join(", "));
+    }
+    text.push('\n');
+    let odd = |document: &&DocumentReport| {
+        !document.problems.is_empty() || !document.warnings.is_empty() || document.is_empty()
+    };
+    let odd: Vec<_> = documents.iter().filter(odd).collect();
+    for document in odd.iter().take(LINES_MAX) {
+        let _ = writeln!(
+            text,
+            "{} {}: {}",
+            mark(document, accepted),
+            title(document),
+            became(document)
+        );
+        remarks(text, document, accepted);
+    }
+    more(text, odd.len());
+    if !odd.is_empty() {
+        text.push('\n');
+    }
+}
+
+/// What an import would bring in.
+pub fn dry_run(imports: &[ImportReport]) -> String {
+    let mut table = plain_table();
+    table.set_header(["file", "playlist", "read at", "entries", "becomes"]);
+    for import in imports {
+        let complete = match import.complete {
+            Some(false) => " (not all)",
+            _ => "",
+        };
+        let becomes = match (&import.problem, import.status) {
+            (Some(problem), _) => format!("✗ {problem}"),
+            (None, ImportStatus::Waiting) => "there already, waiting".to_owned(),
+            (None, ImportStatus::Processed) => "there already, with its tables".to_owned(),
+            (None, _) => import.document.clone().unwrap_or_default(),
+        };
+        let name = import.playlist_name.as_deref().map(|name| format!(" ({name})"));
+        table.add_row([
+            shown_source(&import.source).to_owned(),
+            import.playlist_id.clone().unwrap_or_default() + &name.unwrap_or_default(),
+            import.extracted_at.clone().unwrap_or_default(),
+            import.entries.map(|entries| format!("{entries}{complete}")).unwrap_or_default(),
+            becomes,
+        ]);
+    }
+    right(&mut table, 3);
+    format!("{}\nnothing was written", trimmed(&table))
+}

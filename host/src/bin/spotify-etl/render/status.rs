@@ -1,0 +1,195 @@
+//! How a store is doing.
+
+use std::{fmt::Write as _, path::Path};
+
+use spotify_etl::{
+    config::LimitSetting,
+    doctor::LOGIN_DAYS_LOW,
+    pipeline::report::{PluginReport, PluginStatus},
+    status::{LoginStatus, RunSummary, Status, Stuck},
+};
+
+use super::{LINES_MAX, plain_table, quoted, right, trimmed};
+
+/// How a store is doing, on a screen.
+pub fn status(status: &Status, store: &Path) -> String {
+    let store = quoted(&store.display().to_string());
+    let mut text = format!("store {}\n\n", status.store);
+    playlists(&mut text, status, &store);
+    stuck(&mut text, "waiting", &status.waiting, &|document| {
+        let why = document.why.as_deref().unwrap_or_default();
+        mend(why, document, &status.store, &store)
+    });
+    stuck(
+        &mut text,
+        "failed: look at it, then repair it and transform it, or delete it",
+        &status.failed,
+        &|document| {
+            let key = quoted(&document.key);
+            let file = quoted(&format!("{}{}", status.store, document.key));
+            vec![format!("spotify-etl transform --store {store} {key}"), format!("rm {file}")]
+        },
+    );
+    if status.plugins.is_empty() {
+        let _ = writeln!(
+            text,
+            "✗ no plugins\n      spotify-etl init --store {store} --from FOLDER_WITH_PLUGINS\n"
+        );
+    } else {
+        let _ = writeln!(text, "plugins");
+        for plugin in &status.plugins {
+            plugin_line(&mut text, plugin, &status.store);
+        }
+        text.push('\n');
+    }
+    if let Some(login) = &status.login {
+        login_line(&mut text, login);
+    }
+    match &status.last_run {
+        Some(run) if run.exit_status == 0 => {
+            let _ = write!(text, "last run {}, {}: all done", run.started_at, run.command);
+        }
+        Some(run) => {
+            let RunSummary { started_at, command, run_id, .. } = run;
+            let _ = write!(
+                text,
+                "✗ last run {started_at}, {command}: not all done\n      spotify-etl runs --store {store} {run_id}"
+            );
+        }
+        None => text.push_str("no runs yet"),
+    }
+    text
+}
+
+fn playlists(text: &mut String, status: &Status, store: &str) {
+    if status.playlists.is_empty() {
+        text.push_str("no playlist has tables yet\n");
+        if status.waiting.is_empty() {
+            let _ = writeln!(text, "      spotify-etl run --store {store} --from playlist.json");
+            let _ = writeln!(text, "      spotify-etl playlist add --store {store} ADDRESS");
+        }
+        text.push('\n');
+        return;
+    }
+    let mut table = plain_table();
+    table.set_header(["playlist", "id", "snapshots", "last", "age"]);
+    for playlist in &status.playlists {
+        table.add_row([
+            playlist.name.clone().unwrap_or_default(),
+            playlist.playlist_id.clone(),
+            playlist.snapshots.to_string(),
+            playlist.last_extracted_at.clone(),
+            days(playlist.age_days),
+        ]);
+    }
+    right(&mut table, 2);
+    let _ = writeln!(text, "{}\n", trimmed(&table));
+}
+
+/// The commands that help a document on: what failed, with what its error asks for.
+fn mend(why: &str, document: &Stuck, root: &str, store: &str) -> Vec<String> {
+    let (key, file) = (quoted(&document.key), quoted(&format!("{root}{}", document.key)));
+    if why.contains("spotify-etl import --extracted-at") {
+        let import = format!("spotify-etl import --store {store} --extracted-at TIME {file}");
+        return vec![import, format!("rm {file}")];
+    }
+    let limit = why.split_once("--limit ").and_then(|(_, rest)| rest.split_once("=..."));
+    // The name may be a plugin's invention.
+    let known = limit.filter(|(name, _)| format!("{name}=1").parse::<LimitSetting>().is_ok());
+    vec![match known {
+        Some((name, _)) => {
+            format!("spotify-etl transform --store {store} --limit {name}=MORE {key}")
+        }
+        None => format!("spotify-etl transform --store {store} {key}"),
+    }]
+}
+
+fn plugin_line(text: &mut String, plugin: &PluginReport, store: &str) {
+    let version = plugin.version.as_deref().unwrap_or("-");
+    let sha256 = plugin.sha256.get(..12).unwrap_or_default();
+    let tables = plugin.tables.join(", ");
+    let name = &plugin.name;
+    let state = match plugin.status {
+        PluginStatus::Active => format!("✓ {name} {version} ({sha256}): {tables}"),
+        PluginStatus::Fallback => {
+            format!("! {name} {version} ({sha256}) from its history: {tables}")
+        }
+        PluginStatus::Refused => format!("✗ {name} ({sha256})"),
+    };
+    let _ = writeln!(text, "  {state}");
+    if let Some(problem) = &plugin.problem {
+        let file = quoted(&format!("{store}plugins/{name}.wasm"));
+        let _ = writeln!(text, "      {problem}");
+        let _ = writeln!(text, "      spotify-etl plugin inspect {file}");
+    }
+}
+
+fn login_line(text: &mut String, login: &LoginStatus) {
+    let LoginStatus { account, days_left, .. } = login;
+    let who = account.name.as_ref().unwrap_or(&account.id);
+    let _ = match days_left {
+        ..0 => writeln!(text, "✗ login of {who}: the consent ended\n      spotify-etl login"),
+        ..=LOGIN_DAYS_LOW => {
+            writeln!(
+                text,
+                "! login of {who}: {days_left} days of consent left\n      spotify-etl login"
+            )
+        }
+        _ => writeln!(text, "login of {who}: {days_left} days of consent left"),
+    };
+    text.push('\n');
+}
+
+fn stuck(
+    text: &mut String,
+    what: &str,
+    documents: &[Stuck],
+    commands: &dyn Fn(&Stuck) -> Vec<String>,
+) {
+    if documents.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "{} {what}", documents.len());
+    for document in documents.iter().take(LINES_MAX) {
+        let _ = writeln!(text, "  ✗ {}", document.key);
+        if let Some(why) = &document.why {
+            let _ = writeln!(text, "      {why}");
+        }
+        for command in commands(document) {
+            let _ = writeln!(text, "      {command}");
+        }
+    }
+    if documents.len() > LINES_MAX {
+        let _ = writeln!(text, "    ... and {} more", documents.len() - LINES_MAX);
+    }
+    text.push('\n');
+}
+
+fn days(days: i64) -> String {
+    match days {
+        ..=0 => "today".to_owned(),
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    }
+}
+
+/// The newest runs.
+pub fn runs(runs: &[RunSummary]) -> String {
+    if runs.is_empty() {
+        return "no runs yet".to_owned();
+    }
+    let mut table = plain_table();
+    table.set_header(["run", "what", "documents", "seconds", "ended"]);
+    for run in runs {
+        table.add_row([
+            run.run_id.clone(),
+            run.command.clone(),
+            run.documents.to_string(),
+            format!("{:.2}", run.milliseconds as f64 / 1000.0),
+            if run.exit_status == 0 { "all done" } else { "not all done" }.to_owned(),
+        ]);
+    }
+    right(&mut table, 2);
+    right(&mut table, 3);
+    trimmed(&table)
+}

@@ -1,0 +1,234 @@
+//! Whether everything is there that a weekly run needs, tried one after another. Leaves nothing
+//! behind.
+
+use std::{path::PathBuf, sync::Arc};
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::{
+    config::Limits,
+    document::PlaylistId,
+    layout::Key,
+    pipeline::{
+        PipelineError,
+        active::{PluginPlace, active_plugins, choose},
+        playlists::ListedPlaylist,
+    },
+    plugin::Engine,
+    spotify::{CredentialError, Flow, Spotify, SpotifyError},
+    status::LoginStatus,
+    store::{Created, Store, StoreError},
+};
+
+/// So many days before its end a login is worth a warning.
+pub const LOGIN_DAYS_LOW: i64 = 14;
+
+/// What one look came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// As it should be.
+    Good,
+    /// It works, and somebody should look at it.
+    Warning,
+    /// It doesn't work.
+    Bad,
+    /// It was not looked at.
+    Skipped,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// What.
+    pub subject: String,
+    /// How it is.
+    pub health: Health,
+    /// In words, with what to do.
+    pub message: String,
+}
+
+/// What is looked at.
+pub struct Doctor<'s> {
+    /// The store.
+    pub store: &'s dyn Store,
+    /// Where the plugins are.
+    pub plugins: PluginPlace<'s>,
+    /// Where they are kept once compiled.
+    pub cache: Option<PathBuf>,
+    /// The limits.
+    pub limits: Limits,
+    /// Spotify, or why nobody can ask it; with what its credentials are called.
+    pub spotify: Result<(&'s Spotify, String), String>,
+    /// The login, if the credentials are one.
+    pub login: Option<Result<LoginStatus, CredentialError>>,
+    /// The playlists whose access is tried.
+    pub playlists: Vec<ListedPlaylist>,
+    /// The time.
+    pub now: OffsetDateTime,
+    /// Tells this look from others.
+    pub run_id: String,
+}
+
+impl Doctor<'_> {
+    /// Looks at everything, and passes each finding on as it is made.
+    pub async fn examine(&self, found: &mut dyn FnMut(Finding)) {
+        found(self.store().await);
+        found(self.plugins().await);
+        found(self.credentials());
+        let Ok((spotify, _)) = &self.spotify else {
+            found(skipped("token", "there are no credentials to get one with"));
+            return;
+        };
+        match spotify.authorize().await {
+            Ok(flow) => found(token(spotify, flow).await),
+            Err(error) => {
+                found(bad("token", error));
+                return;
+            }
+        }
+        for problem in spotify.problems().await {
+            found(bad("token", problem));
+        }
+        if self.playlists.is_empty() {
+            let why = "the store lists none (name one, or `spotify-etl playlist add URL`)";
+            found(skipped("playlist", why));
+        }
+        for ListedPlaylist { id, label } in &self.playlists {
+            let subject = match label {
+                Some(label) => format!("playlist {id} ({label})"),
+                None => format!("playlist {id}"),
+            };
+            found(match access(spotify, id).await {
+                Ok(message) => good(&subject, message),
+                Err(error) => bad(&subject, error),
+            });
+        }
+    }
+
+    async fn store(&self) -> Finding {
+        let location = self.store.location("");
+        match self.probe().await {
+            Ok(true) => good("store", format!("{location} can be read and written")),
+            Ok(false) => bad(
+                "store",
+                format!("nothing is in {location} (make a store: spotify-etl init --store STORE)"),
+            ),
+            Err(error) => bad("store", error),
+        }
+    }
+
+    /// Writes something and takes it away again. Says whether anything else is there.
+    async fn probe(&self) -> Result<bool, StoreError> {
+        if self.store.list("", None).await?.is_empty() {
+            return Ok(false);
+        }
+        let key = Key::Probe { run_id: self.run_id.clone() }.to_string();
+        if self.store.put_new(&key, b"{}\n").await? == Created::New
+            && let Some(object) = self.store.get(&key).await?
+        {
+            self.store.delete_if(&key, &object.tag).await?;
+        }
+        Ok(true)
+    }
+
+    async fn plugins(&self) -> Finding {
+        match self.chosen().await {
+            Ok((names, problems)) if problems.is_empty() => good("plugins", names.join(", ")),
+            Ok((_, problems)) => bad("plugins", problems.join("; ")),
+            Err(error) => bad("plugins", error),
+        }
+    }
+
+    async fn chosen(&self) -> Result<(Vec<String>, Vec<String>), PipelineError> {
+        if active_plugins(self.plugins).await?.is_empty() {
+            let location = self.plugins.store.location(self.plugins.prefix);
+            return Err(PipelineError::NoPlugins { location });
+        }
+        let engine = Arc::new(Engine::new(&self.limits, self.cache.as_deref())?);
+        let reports = choose(self.store, self.plugins, &engine).await?.reports;
+        let problems =
+            reports.iter().filter_map(|report| report.problem.as_ref()).map(ToString::to_string);
+        let names = reports.iter().map(|report| {
+            format!("{} {}", report.name, report.version.as_deref().unwrap_or_default())
+        });
+        Ok((names.collect(), problems.collect()))
+    }
+
+    fn credentials(&self) -> Finding {
+        const SUBJECT: &str = "credentials";
+        let place = match &self.spotify {
+            Ok((_, place)) => place,
+            Err(error) => return bad(SUBJECT, error),
+        };
+        let login = match &self.login {
+            None => return good(SUBJECT, place.clone()),
+            Some(Err(error)) => return bad(SUBJECT, error),
+            Some(Ok(login)) => login,
+        };
+        let LoginStatus { account, client_id, days_left, .. } = login;
+        let who = account.name.as_deref().unwrap_or(&account.id);
+        let known = format!("{who}, logged in to app {client_id}, in {place}");
+        match days_left {
+            ..0 => bad(
+                SUBJECT,
+                format!(
+                    "{known}; the consent ended {} days ago (log in again: spotify-etl login)",
+                    -days_left
+                ),
+            ),
+            ..=LOGIN_DAYS_LOW => warning(
+                SUBJECT,
+                format!(
+                    "{known}; the consent ends in {days_left} days (log in again before: spotify-etl login)"
+                ),
+            ),
+            _ if login.open_to_others => {
+                warning(SUBJECT, format!("{known}; others may read it (chmod 600 {place})"))
+            }
+            _ => good(SUBJECT, format!("{known}; {days_left} days of consent left")),
+        }
+    }
+}
+
+async fn token(spotify: &Spotify, flow: Flow) -> Finding {
+    match flow {
+        Flow::App => {
+            good("token", "for the app alone: enough for apps with extended quota".to_owned())
+        }
+        Flow::User => match spotify.account().await {
+            Ok(account) => good("token", format!("for {}", account.name.unwrap_or(account.id))),
+            Err(error) => bad("token", error),
+        },
+    }
+}
+
+async fn access(spotify: &Spotify, id: &PlaylistId) -> Result<String, SpotifyError> {
+    let mut budget = spotify.budget();
+    let metadata = spotify.metadata(id, &mut budget).await?;
+    let entries = spotify.peek(id, &mut budget).await?;
+    let name = metadata.name.unwrap_or_else(|| "a playlist without name".to_owned());
+    let of = metadata.owner.map(|owner| format!(" of {owner}")).unwrap_or_default();
+    Ok(format!("{name}{of}: {entries} entries, readable"))
+}
+
+fn finding(subject: &str, health: Health, message: impl ToString) -> Finding {
+    Finding { subject: subject.to_owned(), health, message: message.to_string() }
+}
+
+fn good(subject: &str, message: String) -> Finding {
+    finding(subject, Health::Good, message)
+}
+
+fn warning(subject: &str, message: String) -> Finding {
+    finding(subject, Health::Warning, message)
+}
+
+fn bad(subject: &str, message: impl ToString) -> Finding {
+    finding(subject, Health::Bad, message)
+}
+
+fn skipped(subject: &str, message: &str) -> Finding {
+    finding(subject, Health::Skipped, message)
+}

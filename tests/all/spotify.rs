@@ -1,0 +1,762 @@
+//! Extraction against a server that speaks the Web API: what is asked, what is landed, and what is
+//! said when Spotify refuses. Time is made up: waits take none.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use spotify_etl::{
+    config::Limits,
+    document::PlaylistId,
+    pipeline::{
+        PipelineError, Selection,
+        extract::{Condition, Extract, Extraction},
+        playlists::ListedPlaylist,
+        report::{Action, ExtractReport, ExtractStatus},
+    },
+    spotify::{
+        Account, Clock, CredentialError, CredentialSource, Credentials, Given, Login, LoginFile,
+        SLIM_FIELDS, Settings, Spotify, source,
+    },
+};
+use time::OffsetDateTime;
+
+use crate::{
+    support::{NOW, Nobody, PLUGINS, Place, transform, wait},
+    web_api::{CLIENT_ID, CLIENT_SECRET, Mode, Reply, WebApi, entry},
+};
+
+const ID: &str = "3cEYpjA9oz9GiPac4AsH4n";
+
+/// A clock that others turn.
+struct Time {
+    now: Mutex<OffsetDateTime>,
+    slept: Mutex<Vec<f64>>,
+}
+
+#[async_trait]
+impl Clock for Time {
+    fn now(&self) -> OffsetDateTime {
+        *self.now.lock().unwrap()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        *self.now.lock().unwrap() += duration;
+        self.slept.lock().unwrap().push(duration.as_secs_f64());
+    }
+}
+
+/// A server, a store, and somebody who is logged in.
+struct Desk {
+    api: WebApi,
+    place: Place,
+    clock: Arc<Time>,
+    given: Given,
+    limits: Limits,
+    fields: Option<String>,
+}
+
+impl Desk {
+    fn new(mode: Mode) -> Self {
+        let api = WebApi::new(mode);
+        let place = Place::new();
+        let clock = Arc::new(Time { now: Mutex::new(NOW), slept: Mutex::default() });
+        let given = Given {
+            client_id: Some(CLIENT_ID.to_owned()),
+            client_secret: Some(SecretString::from(CLIENT_SECRET)),
+            refresh_token: None,
+            login_file: None,
+            flow: None,
+        };
+        let mut desk = Desk { api, place, clock, given, limits: Limits::default(), fields: None };
+        if mode == Mode::Development {
+            desk.given.refresh_token = Some(SecretString::from(desk.api.consent(false)));
+        }
+        desk
+    }
+
+    /// Somebody who logged in without the app's secret, so that refresh tokens are good once.
+    fn logged_in() -> Self {
+        let mut desk = Self::new(Mode::Development);
+        let file = LoginFile::new(&desk.place.path("login/login.json"));
+        let login = Login {
+            client_id: CLIENT_ID.to_owned(),
+            client_secret: None,
+            refresh_token: SecretString::from(desk.api.consent(true)),
+            scopes: Vec::new(),
+            consented_at: NOW,
+            account: Account { id: "somebody".to_owned(), name: None },
+        };
+        file.keep(&login).unwrap();
+        desk.given = Given {
+            client_id: None,
+            client_secret: None,
+            refresh_token: None,
+            login_file: Some(file),
+            flow: None,
+        };
+        desk
+    }
+
+    fn kept_token(&self) -> String {
+        let login = self.given.login_file.as_ref().unwrap().login().unwrap();
+        login.refresh_token.expose_secret().to_owned()
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            api_url: self.api.api_url(),
+            accounts_url: self.api.accounts_url(),
+            page_entries: 50,
+            market: None,
+            fields: self.fields.clone(),
+            limits: self.limits.clone(),
+        }
+    }
+
+    fn spotify(&self) -> Spotify {
+        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        Spotify::new(self.settings(), source(self.given.clone()).unwrap(), clock).unwrap()
+    }
+
+    fn try_extract(&self, ids: &[&str], condition: Condition) -> Result<Extraction, PipelineError> {
+        let playlists: Vec<ListedPlaylist> = ids
+            .iter()
+            .map(|id| ListedPlaylist { id: PlaylistId::from_text(id).unwrap(), label: None })
+            .collect();
+        let spotify = self.spotify();
+        let extract = Extract {
+            store: &self.place.store,
+            spotify: &spotify,
+            condition,
+            limits: self.limits.clone(),
+            now: self.clock.now(),
+            progress: &Nobody,
+        };
+        wait(extract.run(&playlists))
+    }
+
+    /// The one playlist.
+    fn extract(&self) -> ExtractReport {
+        self.try_extract(&[ID], Condition::Always).unwrap().extracts.remove(0)
+    }
+
+    fn pass(&self, days: i64) {
+        *self.clock.now.lock().unwrap() += time::Duration::days(days);
+    }
+
+    fn slept(&self) -> Vec<f64> {
+        std::mem::take(&mut *self.clock.slept.lock().unwrap())
+    }
+
+    fn landed(&self) -> Vec<String> {
+        let files = self.place.files().into_keys();
+        files.filter(|key| key.starts_with("raw_data/")).collect()
+    }
+
+    #[track_caller]
+    fn fails(&self, parts: &[&str]) -> ExtractReport {
+        let report = self.extract();
+        let message = report.problem.as_ref().map(ToString::to_string).unwrap_or_default();
+        for part in parts {
+            assert!(message.contains(part), "`{part}` in {message}");
+        }
+        assert_eq!((report.status, self.landed()), (ExtractStatus::Failed, Vec::new()));
+        report
+    }
+}
+
+fn items() -> String {
+    format!("/v1/playlists/{ID}/items")
+}
+
+fn metadata() -> String {
+    format!("/v1/playlists/{ID}")
+}
+
+#[test]
+fn a_playlist_lands_whole_byte_for_byte_with_no_request_too_many() {
+    let desk = Desk::new(Mode::Development);
+    desk.api.playlist(ID, 120);
+    let report = desk.extract();
+    assert_eq!((report.status, report.problem), (ExtractStatus::Landed, None));
+    assert_eq!((report.entries, report.pages, report.requests), (Some(120), Some(3), 4));
+    let page = |offset| format!("playlists/{ID}/items@{offset}");
+    assert_eq!(
+        desk.api.paths(),
+        [
+            "api/token",
+            &format!("playlists/{ID}"),
+            &format!("playlists/{ID}/items"),
+            &page(50),
+            &page(100)
+        ]
+    );
+    let asked = desk.api.asked();
+    assert_eq!(asked[1].query["fields"], "id,name,owner(id,display_name),snapshot_id");
+    assert_eq!(asked[1].query.len(), 1);
+    assert_eq!(asked[2].query["limit"], "50");
+    assert_eq!(asked[2].query["additional_types"], "track,episode");
+    assert_eq!(asked[2].query.len(), 2);
+
+    let key = desk.place.only("raw_data/to_process/", ".json");
+    let text = desk.place.read(&key);
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["playlist_name"], format!("Playlist {ID}"));
+    assert_eq!(document["playlist_owner"], "Some Body");
+    assert_eq!(document["snapshot_id"], "AAA2");
+    assert_eq!(document["extracted_at"], "2026-07-06T06:00:30Z");
+    assert_eq!((&document["complete"], &document["market"]), (&json!(true), &Value::Null));
+    let (_, pages) = text.split_once("\"pages\":[\n").unwrap();
+    assert_eq!(pages, format!("{}\n]}}\n", desk.api.pages().join(",\n")));
+
+    let transformed =
+        wait(transform(&desk.place.store, &Selection::Waiting, &desk.limits)).unwrap();
+    let rows: BTreeMap<_, _> = transformed.documents[0]
+        .tables
+        .iter()
+        .map(|table| (table.table.as_str(), table.rows))
+        .collect();
+    assert_eq!((rows["song"], rows["album"], rows["snapshot"]), (120, 120, 1));
+}
+
+#[test]
+fn apps_with_extended_quota_need_no_user_and_their_entries_land_as_they_are() {
+    let desk = Desk::new(Mode::Extended);
+    desk.api.playlist(ID, 51);
+    assert_eq!(desk.extract().problem, None);
+    let text = desk.place.read(&desk.place.only("raw_data/to_process/", ".json"));
+    assert!(text.contains("\"track\":{") && text.contains("available_markets"));
+    assert_eq!(desk.api.asked()[0].form["grant_type"], "client_credentials");
+    assert_eq!(desk.api.paths().len(), 4);
+}
+
+#[test]
+fn the_older_address_is_asked_only_where_it_is_the_one_that_works() {
+    let desk = Desk::new(Mode::Older);
+    desk.api.playlist(ID, 51);
+    let report = desk.extract();
+    assert_eq!((report.problem, report.entries), (None, Some(51)));
+    let older = format!("playlists/{ID}/tracks");
+    assert_eq!(
+        desk.api.paths()[2..],
+        [format!("playlists/{ID}/items"), older.clone(), format!("{older}@50")]
+    );
+}
+
+#[test]
+fn every_refusal_says_what_happened_why_and_what_to_do() {
+    const PREMIUM: &str = "Active premium subscription required for the owner of the app. When the subscription status changes, it can take a few hours before requests are allowed again.";
+    const LISTED: &str =
+        "Check settings on developer.spotify.com/dashboard, the user may not be registered.";
+    for (at, reply, parts) in [
+        (
+            metadata(),
+            Reply::error(404, "Resource not found"),
+            &["finds no playlist", "404 `Resource not found`", "spotify-etl login"][..],
+        ),
+        (
+            metadata(),
+            Reply::text(403, PREMIUM),
+            &["`Active premium", "needs Spotify Premium", "wait some hours"],
+        ),
+        (metadata(), Reply::text(403, LISTED), &["`Check settings", "User Management"]),
+        (
+            metadata(),
+            Reply::error(403, "Insufficient client scope"),
+            &["`Insufficient client scope`", "log in again"],
+        ),
+        (
+            metadata(),
+            Reply::error(400, "Invalid base62 id"),
+            &["400 `Invalid base62 id`", "--page-size"],
+        ),
+        (metadata(), Reply::text(400, ""), &["400 without a word"]),
+        (
+            metadata(),
+            Reply::text(302, "<html>Sign in to the network</html>"),
+            &["302 `a page of HTML`"],
+        ),
+        (metadata(), Reply::text(200, ""), &["it is empty", "/v1/playlists/"]),
+        (metadata(), Reply::text(200, "<!doctype html><html>"), &["a page of HTML"]),
+        (metadata(), Reply::text(200, "{\"id\": \"x"), &["breaks off after 9 bytes"]),
+        (
+            items(),
+            Reply::error(403, "Forbidden"),
+            &["refuses the entries", "403 `Forbidden`", "February 2026", "copy the songs"],
+        ),
+        (items(), Reply::error(403, "Insufficient client scope"), &["log in again"]),
+        (items(), Reply::error(400, "Invalid limit"), &["`Invalid limit`", "50 at most"]),
+        (items(), Reply::text(200, ""), &["it is empty"]),
+        (items(), Reply::text(200, "Too many requests"), &["not JSON"]),
+        (items(), Reply::text(200, "{\"total\":1,\"next\":null}"), &["without `items`"]),
+        (items(), Reply::text(200, "{\"items\":[],\"next\":null}"), &["without `total`"]),
+        (
+            items(),
+            Reply::text(200, "{\"error\":{\"status\":404,\"message\":\"Gone\"}}"),
+            &["`Gone`"],
+        ),
+        (items(), Reply::text(200, "[]"), &["another JSON than expected"]),
+    ] {
+        let desk = Desk::new(Mode::Development);
+        desk.api.playlist(ID, 3);
+        desk.api.reply(&at, [reply]);
+        let report = desk.fails(parts);
+        assert!(report.requests <= 3, "{parts:?}: {}", report.requests);
+        assert_eq!(desk.slept(), [0.0; 0]);
+    }
+}
+
+#[test]
+fn spotify_s_own_playlists_are_explained() {
+    const EDITORIAL: &str = "37i9dQZEVXbIPWwFssbupI";
+    let desk = Desk::new(Mode::Development);
+    for replies in [None, Some(Reply::error(403, "Forbidden"))] {
+        desk.api.reply(&format!("/v1/playlists/{EDITORIAL}"), replies);
+        let report = desk.try_extract(&[EDITORIAL], Condition::Always).unwrap().extracts.remove(0);
+        let message = report.problem.unwrap().message;
+        for part in ["Spotify's own playlists", "2024-11-27", "copy its songs", "extended quota"] {
+            assert!(message.contains(part), "{message}");
+        }
+        assert_eq!(report.requests, 1);
+    }
+}
+
+#[test]
+fn an_app_alone_learns_that_entries_are_for_users() {
+    let mut desk = Desk::new(Mode::Development);
+    desk.given.refresh_token = None;
+    desk.api.playlist(ID, 3);
+    let report = desk.fails(&["`Valid user authentication required`", "spotify-etl login"]);
+    assert_eq!((report.requests, report.problem.unwrap().action), (3, Action::Setup));
+    assert_eq!(desk.api.paths().iter().filter(|path| *path == "api/token").count(), 1);
+}
+
+#[test]
+fn failures_that_pass_are_waited_for() {
+    let five = [
+        (Reply::text(500, "oops"), 0.5..=1.0),
+        (Reply::text(503, ""), 1.0..=2.0),
+        (Reply::wait(429, 7, "Too many requests"), 7.0..=7.0),
+        (Reply::Closed, 4.0..=8.0),
+    ];
+    let desk = Desk::new(Mode::Development);
+    desk.api.playlist(ID, 3);
+    desk.api.reply(&items(), five.iter().map(|(reply, _)| reply.clone()));
+    assert_eq!(desk.extract().problem, None);
+    let slept = desk.slept();
+    assert_eq!(slept.len(), five.len());
+    for (slept, (_, expected)) in slept.iter().zip(&five) {
+        assert!(expected.contains(slept), "{slept} in {expected:?}");
+    }
+    let desk = Desk::new(Mode::Development);
+    desk.api.playlist(ID, 3);
+    desk.api.reply(&items(), [Reply::Cut("{\"items\":[".to_owned())]);
+    assert_eq!(desk.extract().problem, None);
+}
+
+#[test]
+fn failures_that_stay_are_given_up() {
+    let desk = Desk::new(Mode::Development);
+    desk.api.playlist(ID, 3);
+    desk.api.reply(&items(), vec![Reply::text(502, "Bad gateway"); 9]);
+    let report = desk.fails(&["failed 5 times", "502 `Bad gateway`"]);
+    assert_eq!((report.requests, report.problem.unwrap().action), (6, Action::Retry));
+    assert_eq!(desk.slept().len(), 4);
+
+    let mut desk = Desk::new(Mode::Development);
+    desk.limits.request_attempts = 2;
+    desk.api.playlist(ID, 3);
+    desk.api.reply(&items(), vec![Reply::Closed; 9]);
+    desk.fails(&["could not be asked, 2 times", "check the network"]);
+
+    desk.limits.request_seconds = 1;
+    let silent = Desk { limits: desk.limits.clone(), ..Desk::new(Mode::Development) };
+    silent.api.playlist(ID, 3);
+    silent.api.reply(&items(), vec![Reply::Silence(Duration::from_secs(3)); 2]);
+    silent.fails(&["no answer in time", "--limit request_seconds"]);
+}
+
+#[test]
+fn a_long_wait_is_refused_at_once_naming_when_it_ends() {
+    const QUOTA: &str =
+        r#"{"error":{"status":429,"message":"Too many requests","reason":"QUOTA_EXCEEDED"}}"#;
+    for (seconds, body, parts) in [
+        (
+            48925,
+            QUOTA,
+            &[
+                "quota of this app's developer",
+                "2026-07-06 19:35:55 UTC",
+                "13 h 35 min",
+                "`Too many requests: QUOTA_EXCEEDED`",
+            ][..],
+        ),
+        (
+            61,
+            "Too many requests",
+            &[
+                "no more requests until 2026-07-06 06:01:31 UTC",
+                "1 min 1 s",
+                "429 `Too many requests`",
+            ],
+        ),
+    ] {
+        let desk = Desk::new(Mode::Development);
+        desk.api.playlist(ID, 3);
+        desk.api.playlist("other", 3);
+        desk.api.reply(&metadata(), [Reply::wait(429, seconds, body)]);
+        let report = desk.fails(parts);
+        assert_eq!((report.requests, desk.slept()), (1, Vec::new()));
+        assert_eq!(report.problem.unwrap().action, Action::Retry);
+    }
+    // Who is told to wait tells the others of the same run.
+    let desk = Desk::new(Mode::Development);
+    let ids = ["one", "two", "three", "four", "five"];
+    for id in ids {
+        desk.api.playlist(id, 60);
+        desk.api.reply(&format!("/v1/playlists/{id}"), [Reply::wait(429, 5000, QUOTA)]);
+    }
+    let extracts = desk.try_extract(&ids, Condition::Always).unwrap().extracts;
+    assert!(extracts.iter().all(|extract| extract.problem.is_some()));
+    assert!(extracts[3..].iter().all(|extract| extract.requests == 0));
+}
+
+#[test]
+fn waits_have_a_total() {
+    let mut desk = Desk::new(Mode::Development);
+    desk.limits.retry_total_seconds = 100;
+    desk.api.playlist(ID, 3);
+    desk.api.reply(&items(), vec![Reply::wait(429, 40, "Too many requests"); 5]);
+    desk.fails(&["more than 100 s in all", "retry_total_seconds"]);
+    assert_eq!(desk.slept(), [40.0, 40.0]);
+
+    let mut desk = Desk::new(Mode::Development);
+    desk.limits.playlist_seconds = 30;
+    desk.api.playlist(ID, 3);
+    desk.api.reply(&items(), [Reply::wait(429, 40, "Too many requests")]);
+    desk.fails(&["not read within 30 s", "playlist_seconds"]);
+}
+
+#[test]
+fn a_token_that_is_refused_is_replaced_once() {
+    let desk = Desk::new(Mode::Development);
+    desk.api.playlist(ID, 3);
+    desk.api.reply(&metadata(), [Reply::error(401, "Access token missing")]);
+    assert_eq!(desk.extract().problem, None);
+    let tokens = |desk: &Desk| desk.api.paths().iter().filter(|path| *path == "api/token").count();
+    assert_eq!(tokens(&desk), 2);
+
+    let desk = Desk::new(Mode::Development);
+    desk.api.playlist(ID, 3);
+    desk.api.reply(&items(), vec![Reply::error(401, "The access token expired"); 9]);
+    desk.fails(&["and the new one too", "`The access token expired`"]);
+    assert_eq!(tokens(&desk), 2);
+
+    // Its hour is over: that is no refusal.
+    let desk = Desk::new(Mode::Development);
+    desk.api.playlist(ID, 120);
+    desk.api.reply(&items(), [Reply::wait(429, 50, ""), Reply::wait(503, 50, "")]);
+    let spotify = desk.spotify();
+    wait(spotify.authorize()).unwrap();
+    desk.pass(1);
+    desk.api.revoke_access();
+    wait(spotify.authorize()).unwrap();
+    assert_eq!(tokens(&desk), 2);
+}
+
+#[test]
+fn a_refresh_token_that_is_good_once_is_replaced_in_the_file_before_it_is_used() {
+    let desk = Desk::logged_in();
+    desk.api.playlist(ID, 3);
+    for _ in 0..3 {
+        let before = desk.kept_token();
+        assert_eq!(desk.extract().problem, None);
+        assert_ne!(desk.kept_token(), before);
+        assert_eq!(Some(desk.kept_token()), desk.api.refresh_token());
+        desk.pass(7);
+    }
+}
+
+/// A file that was read just before another run replaced what is in it.
+struct ReadTooEarly {
+    file: LoginFile,
+    stale: Mutex<Option<Credentials>>,
+}
+
+#[async_trait]
+impl CredentialSource for ReadTooEarly {
+    fn name(&self) -> String {
+        self.file.name()
+    }
+
+    async fn read(&self) -> Result<Credentials, CredentialError> {
+        let stale = self.stale.lock().unwrap().take();
+        match stale {
+            Some(stale) => Ok(stale),
+            None => self.file.read().await,
+        }
+    }
+
+    async fn rotated(&self, old: &SecretString, new: &SecretString) -> Result<(), CredentialError> {
+        self.file.rotated(old, new).await
+    }
+}
+
+#[test]
+fn a_refresh_token_that_another_run_used_up_is_looked_for_again() {
+    let desk = Desk::logged_in();
+    desk.api.playlist(ID, 3);
+    let file = desk.given.login_file.clone().unwrap();
+    let stale = Mutex::new(Some(wait(file.read()).unwrap()));
+    assert_eq!(desk.extract().problem, None);
+    let clock: Arc<dyn Clock> = Arc::clone(&desk.clock) as Arc<dyn Clock>;
+    let source = Arc::new(ReadTooEarly { file, stale });
+    let spotify = Spotify::new(desk.settings(), source, clock).unwrap();
+    wait(spotify.authorize()).unwrap();
+    assert_eq!(Some(desk.kept_token()), desk.api.refresh_token());
+}
+
+#[test]
+fn a_login_that_spotify_refuses_is_never_deleted() {
+    for description in ["Refresh token expired", "Refresh token revoked"] {
+        let desk = Desk::logged_in();
+        let kept = fs::read(desk.place.path("login/login.json")).unwrap();
+        let body = json!({ "error": "invalid_grant", "error_description": description });
+        desk.api.reply("/accounts/api/token", [Reply::text(400, &body.to_string())]);
+        let error = desk.try_extract(&[ID], Condition::Always).unwrap_err();
+        assert!(matches!(error, PipelineError::Token(_)), "{error}");
+        let message = error.to_string();
+        for part in
+            [description, "login.json", "six months", "spotify-etl login", "nothing was deleted"]
+        {
+            assert!(message.contains(part), "`{part}` in {message}");
+        }
+        assert_eq!(fs::read(desk.place.path("login/login.json")).unwrap(), kept);
+        assert_eq!(desk.api.paths(), ["api/token"]);
+    }
+}
+
+#[test]
+fn without_a_token_nothing_is_tried() {
+    let client = json!({ "error": "invalid_client", "error_description": "Invalid client secret" });
+    for (reply, parts) in [
+        (
+            Reply::text(400, &client.to_string()),
+            &["doesn't accept the app", "Invalid client secret", "SPOTIFY_CLIENT_SECRET"][..],
+        ),
+        (Reply::text(400, ""), &["refuses the credentials", "400 without a word"]),
+        (Reply::text(200, "{}"), &["without `access_token`"]),
+        (Reply::text(200, "<html>"), &["a page of HTML"]),
+        (Reply::text(200, "{\"access_token\":\"x\",\"token_type\":\"mac\"}"), &["another type"]),
+        (Reply::wait(429, 3600, "Too many requests"), &["no more requests until"]),
+    ] {
+        let desk = Desk::new(Mode::Extended);
+        desk.api.reply("/accounts/api/token", [reply]);
+        let message = desk.try_extract(&[ID], Condition::Always).unwrap_err().to_string();
+        for part in parts.iter().chain(&["no access token"]) {
+            assert!(message.contains(part), "`{part}` in {message}");
+        }
+        assert_eq!((desk.api.paths(), desk.landed()), (vec!["api/token".to_owned()], Vec::new()));
+    }
+}
+
+#[test]
+fn a_new_refresh_token_that_can_t_be_kept_fails_the_run_and_loses_no_data() {
+    let mut desk = Desk::new(Mode::Development);
+    desk.given.refresh_token = Some(SecretString::from(desk.api.consent(true)));
+    desk.given.client_secret = None;
+    desk.api.playlist(ID, 3);
+    let done = desk.try_extract(&[ID], Condition::Always).unwrap();
+    assert_eq!(done.extracts[0].problem, None);
+    assert_eq!(done.problems.len(), 1);
+    assert!(done.problems[0].message.contains("SPOTIFY_REFRESH_TOKEN"), "{:?}", done.problems);
+}
+
+#[test]
+fn a_playlist_that_changes_while_it_is_read_is_read_once_more() {
+    let desk = Desk::new(Mode::Development);
+    desk.api.playlist(ID, 99);
+    desk.api.grow_after(ID, 1);
+    let report = desk.extract();
+    assert_eq!((report.problem, report.entries), (None, Some(100)));
+    let document = desk.place.read_json(&desk.place.only("raw_data/to_process/", ".json"));
+    assert_eq!(document["snapshot_id"], "AAA2+");
+    assert_eq!(report.snapshot_id.as_deref(), Some("AAA2+"));
+
+    let page = |total: u64, count: usize| {
+        let items = vec![entry(1, Mode::Development); count];
+        let page = json!({ "items": items, "total": total, "next": null });
+        Reply::text(200, &page.to_string())
+    };
+    let desk = Desk::new(Mode::Development);
+    desk.api.playlist(ID, 3);
+    desk.api.reply(&items(), [page(3, 2), page(4, 3)]);
+    let report =
+        desk.fails(&["could not be read whole, twice", "3 entries came, and its total is 4"]);
+    assert_eq!(report.requests, 4);
+    let desk = Desk::new(Mode::Development);
+    desk.api.playlist(ID, 3);
+    desk.api.reply(&items(), [page(1, 2), page(1, 2)]);
+    desk.fails(&["2 entries came, and its total is 1"]);
+}
+
+#[test]
+fn a_token_goes_nowhere_but_to_the_api() {
+    let elsewhere = WebApi::new(Mode::Development);
+    for next in [
+        format!("http://{}/v1/playlists/{ID}/items?offset=50", elsewhere.address),
+        format!("http://127.0.0.1@{}/x", elsewhere.address),
+        "https://example.com/v1/playlists".to_owned(),
+        "//example.com/x".to_owned(),
+        "file:///etc/passwd".to_owned(),
+    ] {
+        let desk = Desk::new(Mode::Development);
+        let page = json!({ "items": [{}], "total": 2, "next": next });
+        desk.api.playlist(ID, 2);
+        desk.api.reply(&items(), [Reply::text(200, &page.to_string())]);
+        desk.fails(&["is not on 127.0.0.1", &next, "nothing was sent there"]);
+        assert_eq!(elsewhere.asked().len(), 0);
+    }
+    // A page that names the real host is asked of the configured one.
+    let desk = Desk::new(Mode::Development);
+    desk.api.playlist(ID, 2);
+    let next = format!("https://api.spotify.com/v1/playlists/{ID}/items?offset=1&limit=50");
+    let page = json!({ "items": [entry(1, Mode::Development)], "total": 2, "next": next });
+    desk.api.reply(&items(), [Reply::text(200, &page.to_string())]);
+    assert_eq!(desk.extract().entries, Some(2));
+    // Redirects lead nowhere either.
+    let desk = Desk::new(Mode::Development);
+    let location = format!("http://{}/v1/me", elsewhere.address);
+    desk.api.reply(&metadata(), [Reply::Is(307, vec![("location", location)], String::new())]);
+    desk.fails(&["307 without a word"]);
+    assert_eq!(elsewhere.asked().len(), 0);
+}
+
+#[test]
+fn pages_in_a_circle_and_beyond_the_limits_are_refused() {
+    let desk = Desk::new(Mode::Development);
+    desk.api.playlist(ID, 3);
+    let next = format!("{}?offset=50&limit=50", items());
+    let page = json!({ "items": [{}], "total": 9, "next": next });
+    desk.api.reply(&items(), vec![Reply::text(200, &page.to_string()); 2]);
+    desk.fails(&["was read already"]);
+
+    for (name, value, parts) in [
+        ("playlist_pages", 2, &["more than 2 pages", "playlist_pages"][..]),
+        ("document_bytes", 100_000, &["97.7 KiB", "document_bytes", "--fields slim"]),
+    ] {
+        let mut desk = Desk::new(Mode::Development);
+        desk.api.playlist(ID, 130);
+        desk.limits.set(&format!("{name}={value}").parse().unwrap());
+        desk.fails(parts);
+    }
+}
+
+#[test]
+fn if_changed_lands_what_changed_and_always_lands_all() {
+    let desk = Desk::new(Mode::Development);
+    desk.api.playlist(ID, 3);
+    let go = |condition| desk.try_extract(&[ID], condition).unwrap().extracts.remove(0);
+    assert_eq!(go(Condition::IfChanged).status, ExtractStatus::Landed);
+    desk.pass(7);
+    for _ in 0..2 {
+        desk.api.forget_requests();
+        let report = go(Condition::IfChanged);
+        assert_eq!((report.status, report.requests), (ExtractStatus::Unchanged, 1));
+        assert!(report.document.unwrap().contains("20260706T060030Z"));
+        // The same if its tables are stored.
+        wait(transform(&desk.place.store, &Selection::Waiting, &desk.limits)).unwrap();
+    }
+    assert_eq!(go(Condition::Always).status, ExtractStatus::Landed);
+    assert_eq!(desk.landed().len(), 2);
+    desk.pass(7);
+    desk.api.playlist(ID, 4);
+    assert_eq!(go(Condition::IfChanged).status, ExtractStatus::Landed);
+}
+
+#[test]
+fn equal_snapshots_are_noticed() {
+    let desk = Desk::new(Mode::Development);
+    desk.api.playlist(ID, 3);
+    let warnings: Vec<Vec<String>> = (0..4)
+        .map(|_| {
+            let warnings = desk.extract().warnings;
+            desk.pass(7);
+            warnings
+        })
+        .collect();
+    assert_eq!(warnings[..2], [Vec::<String>::new(), Vec::new()]);
+    assert!(warnings[2][0].contains("its last 3 snapshots are the same, since 2026-07-06"));
+    assert!(warnings[3][0].contains("refresh the copy"));
+    desk.api.playlist(ID, 4);
+    assert_eq!(desk.extract().warnings, Vec::<String>::new());
+}
+
+#[test]
+fn one_playlist_that_fails_stops_no_other() {
+    let desk = Desk::new(Mode::Development);
+    let ids = ["one", "two", "three", "four", "five"];
+    for id in ids.into_iter().filter(|id| *id != "two") {
+        desk.api.playlist(id, 60);
+    }
+    let extracts = desk.try_extract(&ids, Condition::Always).unwrap().extracts;
+    let failed: Vec<&str> = extracts
+        .iter()
+        .filter(|extract| extract.problem.is_some())
+        .map(|extract| extract.playlist_id.as_str())
+        .collect();
+    assert_eq!((failed, desk.landed().len()), (vec!["two"], 4));
+}
+
+#[test]
+fn the_same_second_and_pages_are_the_same_document() {
+    let desk = Desk::new(Mode::Development);
+    desk.api.playlist(ID, 3);
+    assert_eq!(desk.extract().status, ExtractStatus::Landed);
+    assert_eq!(desk.extract().status, ExtractStatus::Waiting);
+    wait(transform(&desk.place.store, &Selection::Waiting, &desk.limits)).unwrap();
+    assert_eq!(desk.extract().status, ExtractStatus::Processed);
+    assert_eq!(desk.landed().len(), 1);
+}
+
+#[test]
+fn the_slim_filter_gives_the_same_tables_from_half_the_bytes() {
+    let tables = |fields: Option<&str>, mode| {
+        let mut desk = Desk::new(mode);
+        desk.fields = fields.map(str::to_owned);
+        let mut entries: Vec<Value> = (1..=60).map(|number| entry(number, mode)).collect();
+        let key = if mode == Mode::Development { "item" } else { "track" };
+        entries[3][key] = Value::Null;
+        entries[4][key]["type"] = json!("episode");
+        entries[5]["is_local"] = json!(true);
+        desk.api.playlist_of(ID, entries);
+        // What is null or else against the description is so on purpose.
+        let report = desk.extract();
+        desk.api.forgive();
+        assert_eq!(report.problem, None);
+        let done = wait(transform(&desk.place.store, &Selection::Waiting, &desk.limits)).unwrap();
+        assert_eq!(done.documents[0].skipped.len(), 3);
+        let rows = |text: String| {
+            let rows: Vec<String> =
+                text.lines().map(|line| line.split_once(',').unwrap().1.to_owned()).collect();
+            rows
+        };
+        let files = desk.place.files().into_keys().filter(|key| key.ends_with(".csv"));
+        let tables: Vec<Vec<String>> = files.map(|key| rows(desk.place.read(&key))).collect();
+        (tables, report.bytes.unwrap())
+    };
+    for (mode, percent_max) in [(Mode::Development, 70), (Mode::Extended, 45)] {
+        let (whole, whole_bytes) = tables(None, mode);
+        let (slim, slim_bytes) = tables(Some(SLIM_FIELDS), mode);
+        assert_eq!(whole.len(), PLUGINS.len() + 1);
+        assert_eq!(slim, whole);
+        assert!(slim_bytes * 100 < whole_bytes * percent_max, "{slim_bytes} of {whole_bytes}");
+    }
+}
