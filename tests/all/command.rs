@@ -1,111 +1,12 @@
 //! The command as a process, as people and scripts use it: what it takes, what it says, and how it
 //! ends.
 
-use std::{
-    fs,
-    io::Write as _,
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+use std::{fs, path::Path, process::Command};
+
+use crate::{
+    desk::{Desk, Said, said, text},
+    support::{command_file, files_below, fixture, guest_file, skipped},
 };
-
-use tempfile::TempDir;
-
-use crate::support::{
-    PLUGINS, cache, command_file, files_below, fixture, guest_file, plugin_file, skipped,
-};
-
-/// A folder to work in, with a store of all plugins in `data`.
-struct Desk {
-    folder: TempDir,
-}
-
-struct Said {
-    status: i32,
-    out: String,
-    err: String,
-}
-
-impl Desk {
-    fn new() -> Self {
-        let desk = Self::without_plugins();
-        let said = desk.say(&["init", "--from", "built"]);
-        assert_eq!(said.status, 0, "{}", said.err);
-        desk
-    }
-
-    fn without_plugins() -> Self {
-        let desk = Desk { folder: TempDir::new().unwrap() };
-        for name in PLUGINS {
-            desk.write(&format!("built/{name}.wasm"), &fs::read(plugin_file(name)).unwrap());
-        }
-        desk
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.path(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, bytes).unwrap();
-        path
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(command_file());
-        command.current_dir(self.folder.path()).args(arguments);
-        command.env_clear().env("SPOTIFY_ETL_CACHE_DIR", cache());
-        command
-    }
-
-    fn say(&self, arguments: &[&str]) -> Said {
-        said(self.command(arguments).output().unwrap())
-    }
-
-    fn say_with_input(&self, arguments: &[&str], input: &[u8]) -> Said {
-        let mut command = self.command(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = command.spawn().unwrap();
-        process.stdin.take().unwrap().write_all(input).unwrap();
-        said(process.wait_with_output().unwrap())
-    }
-
-    fn keys(&self) -> Vec<String> {
-        files_below(&self.path("data")).into_keys().collect()
-    }
-
-    fn count(&self, prefix: &str) -> usize {
-        self.keys().iter().filter(|key| key.starts_with(prefix)).count()
-    }
-}
-
-fn said(output: Output) -> Said {
-    Said {
-        status: output.status.code().unwrap_or(-1),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-impl Said {
-    #[track_caller]
-    fn ends(&self, status: i32, parts: &[&str]) {
-        let Said { out, err, .. } = self;
-        assert_eq!(self.status, status, "\n{out}\n{err}");
-        for part in parts {
-            assert!(out.contains(part) || err.contains(part), "`{part}` in\n{out}\n{err}");
-        }
-    }
-
-    fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
-    }
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 #[test]
 fn a_playlist_goes_all_the_way_and_a_second_time_nothing_changes() {

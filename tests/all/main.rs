@@ -12,6 +12,7 @@
 //!
 //! The built plugins and the command are expected where `build.sh` puts them.
 
+mod desk;
 mod support;
 mod web_api;
 
@@ -20,6 +21,7 @@ mod components;
 mod crash;
 mod golden;
 mod hostile;
+mod login;
 mod samples;
 mod schemas;
 mod spotify;

@@ -25,16 +25,17 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use spotify_etl::spotify::Url;
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
+use tokio_rustls::TlsAcceptor;
 
 use crate::support::fixture;
 
 /// The app that the server knows.
 pub const CLIENT_ID: &str = "0123456789abcdef0123456789abcdef";
 /// Its secret, which must turn up nowhere.
-pub const CLIENT_SECRET: &str = "SECRET-of-the-app";
+pub const CLIENT_SECRET: &str = "S3CR3T-of-the-app";
 /// The account that consents.
 pub const ACCOUNT: &str = "Some Body";
 
@@ -115,6 +116,7 @@ struct State {
 
 /// The server. It ends with its last handle.
 pub struct WebApi {
+    scheme: &'static str,
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
@@ -123,6 +125,25 @@ pub struct WebApi {
 
 impl WebApi {
     pub fn new(mode: Mode) -> Self {
+        Self::start(mode, None)
+    }
+
+    /// Behind TLS, with a certificate that has to be trusted: its PEM comes with it.
+    pub fn with_tls(mode: Mode) -> (Self, String) {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        (Self::start(mode, Some(TlsAcceptor::from(Arc::new(config)))), made.cert.pem())
+    }
+
+    fn start(mode: Mode, tls: Option<TlsAcceptor>) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let state = Arc::new(Mutex::new(State {
             mode,
             playlists: HashMap::new(),
@@ -146,12 +167,12 @@ impl WebApi {
             runtime.unwrap().block_on(async move {
                 let listener = TcpListener::from_std(listener).unwrap();
                 tokio::select! {
-                    () = serve(&listener, address, &shared) => {}
+                    () = serve(&listener, tls, address, &shared) => {}
                     _ = stopped => {}
                 }
             });
         });
-        WebApi { address, state, stop: Some(stop), thread: Some(thread) }
+        WebApi { scheme, address, state, stop: Some(stop), thread: Some(thread) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -159,11 +180,11 @@ impl WebApi {
     }
 
     pub fn api_url(&self) -> Url {
-        Url::parse(&format!("http://{}/v1", self.address)).unwrap()
+        Url::parse(&format!("{}://{}/v1", self.scheme, self.address)).unwrap()
     }
 
     pub fn accounts_url(&self) -> Url {
-        Url::parse(&format!("http://{}/accounts", self.address)).unwrap()
+        Url::parse(&format!("{}://{}/accounts", self.scheme, self.address)).unwrap()
     }
 
     /// Makes a playlist of so many tracks, named by number.
@@ -203,7 +224,7 @@ impl WebApi {
     pub fn consent(&self, rotates: bool) -> String {
         let mut state = self.state();
         state.rotates = rotates;
-        let token = format!("REFRESH-{}-SECRET", state.count);
+        let token = format!("REFRESH-{}-S3CR3T", state.count);
         state.count += 1;
         state.refresh_token = Some(token.clone());
         token
@@ -306,11 +327,22 @@ pub fn entry(number: usize, mode: Mode) -> Value {
     })
 }
 
-async fn serve(listener: &TcpListener, address: SocketAddr, state: &Arc<Mutex<State>>) {
+async fn serve(
+    listener: &TcpListener,
+    tls: Option<TlsAcceptor>,
+    address: SocketAddr,
+    state: &Arc<Mutex<State>>,
+) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let state = Arc::clone(state);
+        let (state, tls) = (Arc::clone(state), tls.clone());
         tokio::spawn(async move {
+            if let Some(tls) = tls {
+                if let Ok(stream) = tls.accept(stream).await {
+                    converse(stream, address, &state).await;
+                }
+                return;
+            }
             // What is said outside of HTTP is said by hand.
             let mut peeked = vec![0; 4096];
             let length = stream.peek(&mut peeked).await.unwrap_or(0);
@@ -318,16 +350,22 @@ async fn serve(listener: &TcpListener, address: SocketAddr, state: &Arc<Mutex<St
             let path = head.split([' ', '?']).nth(1).unwrap_or_default().to_owned();
             match odd_reply(&state, &path) {
                 Some(reply) => answer_oddly(stream, reply, &path, &state).await,
-                None => {
-                    let service = service_fn(|request| answer(&state, address, request));
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .keep_alive(false)
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
-                }
+                None => converse(stream, address, &state).await,
             }
         });
     }
+}
+
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    address: SocketAddr,
+    state: &Arc<Mutex<State>>,
+) {
+    let service = service_fn(|request| answer(state, address, request));
+    let _ = hyper::server::conn::http1::Builder::new()
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
 fn lock(state: &Arc<Mutex<State>>) -> MutexGuard<'_, State> {
@@ -391,7 +429,11 @@ async fn answer(
     check_request(&mut state, &asked);
     let scripted = state.replies.get_mut(&asked.path).and_then(VecDeque::pop_front);
     let (status, headers, body) = match scripted {
-        Some(Reply::Is(status, headers, body)) => (status, headers, body),
+        Some(Reply::Is(status, headers, body)) => {
+            // Some services throw back what they were given.
+            let given = asked.authorization.as_deref().unwrap_or_default();
+            (status, headers, body.replace("{given}", given))
+        }
         Some(_) => (500, Vec::new(), String::new()),
         None => by_description(&mut state, address, &asked),
     };
@@ -598,7 +640,7 @@ fn token(state: &mut State, asked: &Asked) -> (u16, Value) {
             let Some((challenge, redirect_uri)) = state.challenge.take() else {
                 return refuse(400, "invalid_grant", "Invalid authorization code");
             };
-            if form("code") != Some("CODE-SECRET") || form("redirect_uri") != Some(&redirect_uri) {
+            if form("code") != Some("CODE-S3CR3T") || form("redirect_uri") != Some(&redirect_uri) {
                 return refuse(400, "invalid_grant", "Invalid authorization code");
             }
             if challenge_of(verifier) != challenge {
@@ -611,14 +653,14 @@ fn token(state: &mut State, asked: &Asked) -> (u16, Value) {
     };
     state.count += 1;
     let kind = if user { "USER" } else { "APP" };
-    let access_token = format!("ACCESS-{kind}-{}-SECRET", state.count);
+    let access_token = format!("ACCESS-{kind}-{}-S3CR3T", state.count);
     state.access_tokens.push((access_token.clone(), true));
     let mut answer =
         json!({ "access_token": access_token, "token_type": "Bearer", "expires_in": 3600 });
     if user {
         answer["scope"] = json!("playlist-read-private playlist-read-collaborative");
         if state.rotates || form("grant_type") == Some("authorization_code") {
-            let token = format!("REFRESH-{}-SECRET", state.count);
+            let token = format!("REFRESH-{}-S3CR3T", state.count);
             answer["refresh_token"] = json!(token);
             state.refresh_token = Some(token);
         }
@@ -639,7 +681,7 @@ fn authorize(state: &mut State, asked: &Asked) -> Plain {
     let redirect_uri = value("redirect_uri").to_owned();
     state.challenge = Some((value("code_challenge").to_owned(), redirect_uri.clone()));
     let mut back = Url::parse(&redirect_uri).unwrap();
-    back.query_pairs_mut().append_pair("code", "CODE-SECRET").append_pair("state", value("state"));
+    back.query_pairs_mut().append_pair("code", "CODE-S3CR3T").append_pair("state", value("state"));
     (302, vec![("location", back.to_string())], String::new())
 }
 

@@ -51,17 +51,19 @@ fn extracts(text: &mut String, extracts: &[ExtractReport]) {
         let became = match (extract.status, &extract.problem) {
             (_, Some(problem)) => problem.to_string(),
             (ExtractStatus::Unchanged, None) => "unchanged since it was landed last".to_owned(),
-            (ExtractStatus::Waiting | ExtractStatus::Processed, None) => {
-                "landed in the same second already".to_owned()
-            }
-            (_, None) => {
+            (status, None) => {
                 let count = |count: Option<usize>, one: &str, more: &str| match count {
                     Some(1) => format!("1 {one}"),
                     count => format!("{} {more}", count.unwrap_or_default()),
                 };
                 let entries = count(extract.entries, "entry", "entries");
                 let pages = count(extract.pages, "page", "pages");
-                format!("{entries} in {pages}, landed")
+                let already = if status == ExtractStatus::Landed {
+                    ""
+                } else {
+                    " before, in the same second"
+                };
+                format!("{entries} in {pages}, landed{already}")
             }
         };
         let id = &extract.playlist_id;
