@@ -1,10 +1,10 @@
 //! Takes Spotify playlists to tables that SQL can query, with transforms as WebAssembly plugins.
 //!
 //! ```text
-//!  files ──import──▶ raw_data/to_process/ ──transform──▶ transformed_data/<table>_data/ ──▶ SQL
-//!                            │                ▲
-//!                            │            plugins/*.wasm
-//!                            └── last, when its tables are stored ──▶ raw_data/processed/
+//!  Spotify ──extract──▶ raw_data/to_process/ ──transform──▶ transformed_data/<table>_data/ ──▶ SQL
+//!  files ────import──▶          │                ▲
+//!                               │            plugins/*.wasm
+//!                               └── last, when its tables are stored ──▶ raw_data/processed/
 //! ```
 //!
 //! One direction. The host reads and writes; what a row looks like is known by the plugins alone,
@@ -21,16 +21,17 @@
 //! | [`layout`] | every key of a store | I/O |
 //! | [`store`] | keys and bytes; the folder that is a store | what the bytes mean |
 //! | [`source`] | the files that people have | what the bytes mean |
+//! | [`spotify`] | `reqwest`: tokens, requests, pages, Spotify's refusals; where a login is kept | what becomes of the pages |
 //! | [`plugin`] | `wasmtime`: engine, limits, cache, conformance, one call | table files |
 //! | [`table`] | what is fit to be stored, and the files it is stored in | `wasmtime`, stores |
-//! | [`status`] | how a store is doing | how to change it |
+//! | [`status`], [`doctor`] | how a store is doing; whether all is there that a run needs | how to change it |
 //! | [`config`] | limits; the environment | what they are for |
 //! | `bin/spotify-etl` | `clap`, text for people, the time | logic |
 //!
 //! [`document`], [`schema`], [`batch`], [`layout`] and [`config`] are values that all may import.
-//! The others don't import one another; [`pipeline`] composes them, and [`status`] reads with them. Where entries are in Spotify's
-//! JSON is in `spotify_etl_plugin::containers`, which the plugins share; what an entry means is in
-//! the plugins' half of that crate and not here.
+//! The others don't import one another; [`pipeline`] composes them, and [`status`] and [`doctor`]
+//! read with them. Where entries are in Spotify's JSON is in `spotify_etl_plugin::containers`, which
+//! the plugins share; what an entry means is in the plugins' half of that crate and not here.
 //!
 //! The body of the transform step is the program: `pipeline::transform` gets the document, hands it
 //! to each plugin, checks what comes back against what the plugin declared, encodes it, puts it
@@ -54,6 +55,9 @@
 //!    snapshot, and a document of which no entry gave a row is a failure.
 //! 7. Everything has a limit. Those that somebody may want to raise stand in [`config::Limits`], and
 //!    an error names the one it met; those of names, schemas and the sandbox stand beside them.
+//!
+//! 8. Secrets never reach a log, an error, a plugin, a raw document or a report. A token is sent to the
+//!    configured address and nowhere else, whatever an answer names.
 //!
 //! The unit that fails or succeeds is a document and a plugin: all its tables or none, as far as
 //! lineage, reports and the document's move go. If the store itself fails between two table files of
