@@ -55,7 +55,6 @@
 //!    snapshot, and a document of which no entry gave a row is a failure.
 //! 7. Everything has a limit. Those that somebody may want to raise stand in [`config::Limits`], and
 //!    an error names the one it met; those of names, schemas and the sandbox stand beside them.
-//!
 //! 8. Secrets never reach a log, an error, a plugin, a raw document or a report. A token is sent to the
 //!    configured address and nowhere else, whatever an answer names.
 //!
