@@ -67,7 +67,8 @@ test_all() {
     cargo clippy --locked --profile "$profile" --workspace --exclude guests --all-targets -- -D warnings
     cargo clippy --locked --profile plugin --target "$wasm" "${plugins[@]}" -p guests --lib --examples -- -D warnings
     say "the command and the plugins, those of the tests too"
-    cargo build --locked --profile "$profile" -p spotify-etl
+    # All of it at once: chosen one by one, packages are built again with other features.
+    cargo build --locked --profile "$profile" --all-targets
     cargo build --locked --profile plugin --target "$wasm" "${plugins[@]}" -p guests --lib --examples
     say "tests: unit, golden, components, hostile plugins, crashes, the command"
     [ -n "${SPOTIFY_ETL_SAMPLES:-}" ] || echo "skipped: real responses, as SPOTIFY_ETL_SAMPLES names no folder with some"

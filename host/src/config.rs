@@ -193,13 +193,21 @@ fn variable(name: &str) -> Option<OsString> {
 
 /// A secret from the environment. There is no flag for one: arguments are seen by all processes.
 pub fn secret(name: &str) -> Option<SecretString> {
-    Some(SecretString::from(variable(name)?.into_string().ok()?.trim().to_owned()))
+    let text = variable(name)?.into_string().ok()?;
+    let text = text.trim();
+    (!text.is_empty()).then(|| SecretString::from(text.to_owned()))
 }
 
 /// Whether a page can be opened for somebody to see: there is a desktop, or they named a browser.
 pub fn can_open_pages() -> bool {
     let names = ["BROWSER", "DISPLAY", "WAYLAND_DISPLAY"];
     !cfg!(target_os = "linux") || names.into_iter().any(|name| variable(name).is_some())
+}
+
+/// Whether another service than Amazon's stands in for S3.
+pub fn is_endpoint_set() -> bool {
+    let names = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"];
+    names.into_iter().any(|name| variable(name).is_some())
 }
 
 /// A number of bytes as people read it.

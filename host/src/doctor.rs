@@ -18,7 +18,7 @@ use crate::{
     plugin::Engine,
     spotify::{CredentialError, Flow, Spotify, SpotifyError},
     status::LoginStatus,
-    store::{Created, Store, StoreError},
+    store::{Store, StoreError, probe},
 };
 
 /// So many days before its end a login is worth a warning.
@@ -63,8 +63,8 @@ pub struct Doctor<'s> {
     pub spotify: Result<(&'s Spotify, String), String>,
     /// The login, if the credentials are one.
     pub login: Option<Result<LoginStatus, CredentialError>>,
-    /// The playlists whose access is tried.
-    pub playlists: Vec<ListedPlaylist>,
+    /// The playlists whose access is tried, or why they aren't known.
+    pub playlists: Result<Vec<ListedPlaylist>, String>,
     /// The time.
     pub now: OffsetDateTime,
     /// Tells this look from others.
@@ -88,14 +88,18 @@ impl Doctor<'_> {
                 return;
             }
         }
-        for problem in spotify.problems().await {
+        if let Some(problem) = spotify.problem().await {
             found(bad("token", problem));
         }
-        if self.playlists.is_empty() {
-            let why = "the store lists none (name one, or `spotify-etl playlist add URL`)";
-            found(skipped("playlist", why));
-        }
-        for ListedPlaylist { id, label } in &self.playlists {
+        let playlists = match &self.playlists {
+            Ok(playlists) if playlists.is_empty() => {
+                let why = "the store lists none (name one, or `spotify-etl playlist add URL`)";
+                return found(skipped("playlist", why));
+            }
+            Ok(playlists) => playlists,
+            Err(error) => return found(bad("playlist", error)),
+        };
+        for ListedPlaylist { id, label } in playlists {
             let subject = match label {
                 Some(label) => format!("playlist {id} ({label})"),
                 None => format!("playlist {id}"),
@@ -110,7 +114,9 @@ impl Doctor<'_> {
     async fn store(&self) -> Finding {
         let location = self.store.location("");
         match self.probe().await {
-            Ok(true) => good("store", format!("{location} can be read and written")),
+            Ok(true) => {
+                good("store", format!("{location} can be read, written, and changed on condition"))
+            }
             Ok(false) => bad(
                 "store",
                 format!("nothing is in {location} (make a store: spotify-etl init --store STORE)"),
@@ -121,15 +127,11 @@ impl Doctor<'_> {
 
     /// Writes something and takes it away again. Says whether anything else is there.
     async fn probe(&self) -> Result<bool, StoreError> {
-        if self.store.list("", None).await?.is_empty() {
+        if self.store.list("", None).await?.objects.is_empty() {
             return Ok(false);
         }
         let key = Key::Probe { run_id: self.run_id.clone() }.to_string();
-        if self.store.put_new(&key, b"{}\n").await? == Created::New
-            && let Some(object) = self.store.get(&key).await?
-        {
-            self.store.delete_if(&key, &object.tag).await?;
-        }
+        probe(self.store, &key).await?;
         Ok(true)
     }
 

@@ -16,6 +16,8 @@ use time::{
 
 use crate::config::{Bytes, HOST_VERSION, Limits};
 
+/// What stands between header and pages, and after them.
+const FRAME_BYTES: usize = ",\"pages\":[\n\n]}\n".len();
 /// The format of the documents that this host writes and reads.
 const FORMAT: u32 = 1;
 
@@ -42,14 +44,26 @@ impl PlaylistId {
 
     /// Makes an id of what a person gives: an id, an address on open.spotify.com, or a URI.
     pub fn from_reference(text: &str) -> Option<Self> {
-        let address = text.split_once("open.spotify.com/").map(|(_, rest)| rest);
+        let text = text.trim_matches(|c: char| c.is_whitespace() || "<>()\"'".contains(c));
+        let lower = text.to_ascii_lowercase();
+        let address = lower.find("open.spotify.com/").map(|at| &text[at..]);
         let in_address = address.and_then(|rest| rest.split_once("playlist/"));
         let in_uri = text.strip_prefix("spotify:").and_then(|rest| rest.split_once("playlist:"));
         match in_address.or(in_uri) {
-            Some((_, id)) => Self::from_text(id.split(['?', '/', '#']).next()?),
+            Some((_, rest)) => Self::at_start_of(rest),
             None if text.contains(['/', ':', '?']) => None,
             None => Self::from_text(text),
         }
+    }
+
+    /// The id at the start of what follows in an address; none if it goes on with something else
+    /// than a query, or what a sentence puts behind an address.
+    fn at_start_of(text: &str) -> Option<Self> {
+        let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let (id, rest) = text.split_at(end.unwrap_or(text.len()));
+        let ends_there = rest.starts_with(['?', '#', '/', '&'])
+            || rest.chars().all(|c| c.is_ascii_punctuation() && c != ':');
+        (ends_there && !id.is_empty()).then(|| Self::from_text(id)).flatten()
     }
 
     /// The id as text.
@@ -254,7 +268,9 @@ impl Document {
         };
         let id = DocumentId { playlist_id, extracted_at, hash8: sha256[..8].to_owned() };
         let document = Document { id, header, pages, entries };
-        if document.to_bytes().len() as u64 > limits.document_bytes {
+        let pages_bytes: usize = document.pages.iter().map(|page| page.len() + ",\n".len()).sum();
+        if (document.header_text().len() + pages_bytes + FRAME_BYTES) as u64 > limits.document_bytes
+        {
             return Err(Refused::TooLarge { max: limits.document_bytes });
         }
         Ok(document)
@@ -386,10 +402,26 @@ impl Document {
 
     /// The bytes that are kept: the header, then the pages byte for byte.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let header = serde_json::to_string(&self.header).unwrap_or_default();
-        let pages = self.pages.join(",\n");
-        let header = header.trim_end_matches('}');
-        format!("{header},\"pages\":[\n{pages}\n]}}\n").into_bytes()
+        let header = self.header_text();
+        let pages_bytes: usize = self.pages.iter().map(|page| page.len() + ",\n".len()).sum();
+        let mut text = String::with_capacity(header.len() + pages_bytes + FRAME_BYTES);
+        text.push_str(header.trim_end_matches('}'));
+        text.push_str(",\"pages\":[\n");
+        for (number, page) in self.pages.iter().enumerate() {
+            text.push_str(if number > 0 { ",\n" } else { "" });
+            text.push_str(page);
+        }
+        text.push_str("\n]}\n");
+        text.into_bytes()
+    }
+
+    fn header_text(&self) -> String {
+        serde_json::to_string(&self.header).unwrap_or_default()
+    }
+
+    /// The country whose catalogue was asked for, if one was.
+    pub fn market(&self) -> Option<&str> {
+        self.header.market.as_deref()
     }
 }
 
@@ -648,6 +680,12 @@ mod tests {
             ("spotify:playlist:37i9dQ", Some("37i9dQ")),
             ("https://open.spotify.com/intl-de/playlist/37i9dQ#x", Some("37i9dQ")),
             ("spotify:user:somebody:playlist:37i9dQ", Some("37i9dQ")),
+            ("HTTPS://Open.Spotify.com/playlist/37i9dQ/", Some("37i9dQ")),
+            (" <https://open.spotify.com/playlist/37i9dQ>. ", Some("37i9dQ")),
+            ("https://open.spotify.com/playlist/37i9dQ&si=1", Some("37i9dQ")),
+            ("https://open.spotify.com/playlist/37i9dQ%20", None),
+            ("spotify:playlist:37i9dQ:x", None),
+            ("spotify:playlist:a b", None),
             ("my  list, été", Some("my-list-t-")),
             ("https://open.spotify.com/album/xyz", None),
             ("https://example.com/playlist/xyz", None),

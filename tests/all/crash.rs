@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use spotify_etl::{
     config::Limits,
     pipeline::{PipelineError, Selection},
-    store::{Created, Folder, Listed, Object, Store, StoreError, Tag},
+    store::{Created, Folder, Object, Page, Store, StoreError, Tag},
 };
 use tempfile::TempDir;
 
@@ -79,7 +79,7 @@ impl Store for Faulty {
     async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
         self.through(key, self.store.get(key)).await
     }
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
         self.through(prefix, self.store.list(prefix, after)).await
     }
     async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError> {

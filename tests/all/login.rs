@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStderr, Command, Stdio},
 };
 
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ impl Person {
     }
 
     /// Begins a login, and says where the browser should go.
-    fn begin_login(&self, arguments: &[&str]) -> (Child, Url) {
+    fn begin_login(&self, arguments: &[&str]) -> (Login, Url) {
         let mut command = self.command(&[&["login"], arguments].concat());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut login = command.spawn().unwrap();
@@ -63,9 +63,7 @@ impl Person {
             assert_ne!(said.read_line(&mut line).unwrap(), 0, "no address was shown");
         }
         let address = Url::parse(line.trim()).unwrap();
-        // What it says further must not be lost, nor block it.
-        login.stderr = Some(said.into_inner());
-        (login, address)
+        (Login { process: login, said }, address)
     }
 
     fn log_in(&self, arguments: &[&str]) -> Said {
@@ -74,12 +72,27 @@ impl Person {
         assert_eq!(status, 302);
         let (status, _, page) = visit(&back.unwrap());
         assert_eq!(status, 200, "{page}");
-        assert!(page.contains("You are logged in"));
-        said(login.wait_with_output().unwrap())
+        assert!(page.contains("Spotify agrees"));
+        login.end()
     }
 
     fn login_file(&self) -> std::path::PathBuf {
         self.desk.path(".config/spotify-etl/login.json")
+    }
+}
+
+/// A login that waits for somebody to consent.
+struct Login {
+    process: Child,
+    said: BufReader<ChildStderr>,
+}
+
+impl Login {
+    fn end(mut self) -> Said {
+        let mut err = String::new();
+        self.said.read_to_string(&mut err).unwrap();
+        let Said { status, out, .. } = said(self.process.wait_with_output().unwrap());
+        Said { status, out, err }
     }
 }
 
@@ -156,6 +169,7 @@ fn a_login_is_for_its_owner_s_eyes_only_and_the_next_one_needs_no_app() {
         person.say(&["login", "--status"]).ends(0, &["others may read it", "chmod 600"]);
     }
     // The app and its secret are in the file, so that nobody has to look them up again.
+    person.log_in(&["--client-id", CLIENT_ID]).ends(0, &["logged in as"]);
     person.log_in(&[]).ends(0, &["logged in as"]);
     let token = person.api.asked().into_iter().rev().find(|asked| asked.path.ends_with("/token"));
     assert!(token.unwrap().authorization.unwrap().starts_with("Basic "));
@@ -167,6 +181,41 @@ fn a_login_is_for_its_owner_s_eyes_only_and_the_next_one_needs_no_app() {
     person.say(&["extract", ID]).ends(0, &["60 entries"]);
     let other = person.say(&["extract", ID, "--client-id", "another"]);
     other.ends(2, &["is for app", "`another`", "--auth app"]);
+}
+
+#[test]
+fn what_is_no_login_is_neither_replaced_nor_deleted() {
+    let person = Person::new(Mode::Development);
+    let notes = person.desk.write("notes.txt", b"precious");
+    for arguments in [
+        &["login", "--client-id", CLIENT_ID, "--no-browser"][..],
+        &["logout"],
+        &["login", "--client-id", CLIENT_ID, "--paste"],
+    ] {
+        let said = person.say(&[arguments, &["--credentials", text(&notes)]].concat());
+        said.ends(2, &["notes.txt is there, and is no login", "left alone"]);
+    }
+    assert_eq!(fs::read(&notes).unwrap(), b"precious");
+    person.say(&["logout", "--credentials", "data"]).ends(2, &["not even a file"]);
+}
+
+#[test]
+fn runs_that_share_a_login_take_turns() {
+    let person = Person::new(Mode::Development);
+    person.log_in(&["--client-id", CLIENT_ID]).ends(0, &[]);
+    for _ in 0..3 {
+        let runs: Vec<Child> = (0..4)
+            .map(|_| {
+                let mut run = person.command(&["extract", ID]);
+                run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+            })
+            .collect();
+        for run in runs {
+            said(run.wait_with_output().unwrap()).ends(0, &["60 entries"]);
+        }
+    }
+    let kept: Value = serde_json::from_slice(&fs::read(person.login_file()).unwrap()).unwrap();
+    assert_eq!(kept["refresh_token"], json!(person.api.refresh_token()));
 }
 
 #[test]
@@ -184,7 +233,7 @@ fn only_the_answer_to_this_login_is_taken() {
         assert_eq!(visit(&base).0, 404);
         let (status, _, page) = visit(&base.join(&format!("?{query}")).unwrap());
         assert_eq!(status, 400, "{page}");
-        said(login.wait_with_output().unwrap()).ends(2, &[says, "nothing was kept"]);
+        login.end().ends(2, &[says, "nothing was kept"]);
         assert!(!person.login_file().exists());
     }
     let person = Person::new(Mode::Development);
@@ -199,7 +248,7 @@ fn only_the_answer_to_this_login_is_taken() {
         .append_pair("error", "access_denied")
         .append_pair("state", &value("state"));
     assert_eq!(visit(&denied).0, 400);
-    said(login.wait_with_output().unwrap()).ends(2, &["`access_denied`", "agree to it"]);
+    login.end().ends(2, &["`access_denied`", "agree to it"]);
 }
 
 #[test]
@@ -212,8 +261,8 @@ fn an_address_can_be_pasted_where_there_is_no_browser() {
         let (mut login, address) = person.begin_login(&["--client-id", CLIENT_ID, "--paste"]);
         let (_, back, _) = visit(&address);
         let line = if paste { back.unwrap().to_string() } else { "CODE".to_owned() };
-        login.stdin.take().unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
-        said(login.wait_with_output().unwrap()).ends(status, &[says]);
+        login.process.stdin.take().unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
+        login.end().ends(status, &[says]);
     }
     let person = Person::new(Mode::Development);
     let late = person.say(&[
@@ -242,14 +291,18 @@ fn the_browser_is_opened() {
     let mut command = person.command(&["login", "--client-id", CLIENT_ID]);
     command.env("BROWSER", &browser).env("PATH", "/usr/bin:/bin");
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let login = command.spawn().unwrap();
-    let address = loop {
-        match fs::read_to_string(&seen) {
-            Ok(line) if line.ends_with('\n') => break Url::parse(line.trim()).unwrap(),
-            _ => std::thread::sleep(std::time::Duration::from_millis(10)),
+    let mut login = command.spawn().unwrap();
+    for _ in 0..1000 {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        if fs::read_to_string(&seen).is_ok_and(|line| line.ends_with('\n')) {
+            break;
         }
+    }
+    let Ok(address) = fs::read_to_string(&seen) else {
+        login.kill().unwrap();
+        panic!("no browser within 10 s: {}", said(login.wait_with_output().unwrap()).err);
     };
-    visit(&visit(&address).1.unwrap());
+    visit(&visit(&Url::parse(address.trim()).unwrap()).1.unwrap());
     said(login.wait_with_output().unwrap()).ends(0, &["logged in as"]);
 }
 
@@ -262,9 +315,20 @@ fn no_secret_is_left_anywhere() {
     // Whatever the services throw back.
     let metadata = format!("/v1/playlists/{ID}");
     person.api.reply(&metadata, vec![Reply::error(403, "Invalid access token: {given}"); 3]);
+    let next = json!({ "items": [], "total": 1, "next": "http://127.0.0.1:1/?{given}" });
+    let items = format!("{metadata}/items");
+    person.api.reply(
+        &items,
+        [Reply::text(200, &next.to_string()), Reply::text(200, "{\"error\":\"{given}\"}")],
+    );
+    for path in ["/v1/me", "/accounts/api/token"] {
+        person.api.reply(path, [Reply::text(500, "{given} {form}")]);
+    }
     for arguments in [
         &["run", ID, "--log", "debug"][..],
         &["run", ID, "--log", "debug", "--json"],
+        &["extract", ID],
+        &["extract", ID],
         &["doctor", ID, "--log", "debug"],
         &["status", "--json"],
         &["runs", "last", "--json"],
@@ -276,7 +340,7 @@ fn no_secret_is_left_anywhere() {
     person.api.reply("/accounts/api/token", [Reply::text(400, &refused.to_string())]);
     let Said { out, err, status } = person.say(&["extract", ID, "--log", "debug"]);
     assert_eq!(status, 2);
-    assert!(err.contains("[secret]"), "{err}");
+    assert!(out.contains("[secret]"), "{out}");
     written += &(out + &err);
     let refused =
         json!({ "error": "invalid_client", "error_description": format!("bad {CLIENT_SECRET}") });

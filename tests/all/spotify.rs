@@ -93,6 +93,7 @@ impl Desk {
             consented_at: NOW,
             account: Account { id: "somebody".to_owned(), name: None },
         };
+        wait(file.prepare()).unwrap();
         file.keep(&login).unwrap();
         desk.given = Given {
             client_id: None,
@@ -275,7 +276,7 @@ fn every_refusal_says_what_happened_why_and_what_to_do() {
         (
             metadata(),
             Reply::error(400, "Invalid base62 id"),
-            &["400 `Invalid base62 id`", "--page-size"],
+            &["400 `Invalid base62 id`", "compare the address"],
         ),
         (metadata(), Reply::text(400, ""), &["400 without a word"]),
         (
@@ -366,7 +367,7 @@ fn failures_that_stay_are_given_up() {
     let desk = Desk::new(Mode::Development);
     desk.api.playlist(ID, 3);
     desk.api.reply(&items(), vec![Reply::text(502, "Bad gateway"); 9]);
-    let report = desk.fails(&["failed 5 times", "502 `Bad gateway`"]);
+    let report = desk.fails(&["asked for, 5 times", "502 `Bad gateway`"]);
     assert_eq!((report.requests, report.problem.unwrap().action), (6, Action::Retry));
     assert_eq!(desk.slept().len(), 4);
 
@@ -375,6 +376,14 @@ fn failures_that_stay_are_given_up() {
     desk.api.playlist(ID, 3);
     desk.api.reply(&items(), vec![Reply::Closed; 9]);
     desk.fails(&["could not be asked, 2 times", "check the network"]);
+
+    // An answer that comes drop by drop is none, however long each drop may take.
+    let mut slow = Desk::new(Mode::Development);
+    slow.limits.request_seconds = 1;
+    slow.limits.request_attempts = 1;
+    slow.api.playlist(ID, 3);
+    slow.api.reply(&items(), [Reply::Drip("{\"items\":[],\"total\":0,\"next\":null}".to_owned())]);
+    slow.fails(&["could not be asked, once", "no answer in time"]);
 
     desk.limits.request_seconds = 1;
     let silent = Desk { limits: desk.limits.clone(), ..Desk::new(Mode::Development) };
@@ -416,6 +425,29 @@ fn a_long_wait_is_refused_at_once_naming_when_it_ends() {
         assert_eq!((report.requests, desk.slept()), (1, Vec::new()));
         assert_eq!(report.problem.unwrap().action, Action::Retry);
     }
+    // No time of the year 33,000, and none without an end.
+    let desk = Desk::new(Mode::Development);
+    desk.api.playlist(ID, 3);
+    desk.api.reply(&metadata(), [Reply::wait(429, 999_999_999_999, "Too many requests")]);
+    desk.fails(&["no more requests until 2027-07-07", "8784 h from now"]);
+    let desk = Desk::new(Mode::Development);
+    desk.api.playlist(ID, 3);
+    desk.api.reply(&metadata(), [Reply::text(429, QUOTA)]);
+    desk.fails(&["quota of this app's developer is used up: it answers 429", "tomorrow"]);
+    let date = vec![("retry-after", "Mon, 06 Jul 2026 06:00:50 GMT".to_owned())];
+    let desk = Desk::new(Mode::Development);
+    desk.api.playlist(ID, 3);
+    desk.api.reply(&metadata(), [Reply::Is(429, date, String::new()), Reply::wait(429, 0, "")]);
+    assert_eq!(desk.extract().problem, None);
+    assert_eq!(desk.slept(), [20.0, 1.0]);
+    // Nor does a shorter wait end a longer one.
+    let desk = Desk::new(Mode::Development);
+    for (id, seconds) in [("one", 5000), ("two", 2)] {
+        desk.api.playlist(id, 60);
+        desk.api.reply(&format!("/v1/playlists/{id}"), [Reply::wait(429, seconds, QUOTA)]);
+    }
+    let extracts = desk.try_extract(&["one", "two"], Condition::Always).unwrap().extracts;
+    assert!(extracts.iter().all(|extract| extract.problem.is_some()));
     // Who is told to wait tells the others of the same run.
     let desk = Desk::new(Mode::Development);
     let ids = ["one", "two", "three", "four", "five"];
@@ -441,7 +473,7 @@ fn waits_have_a_total() {
     desk.limits.playlist_seconds = 30;
     desk.api.playlist(ID, 3);
     desk.api.reply(&items(), [Reply::wait(429, 40, "Too many requests")]);
-    desk.fails(&["not read within 30 s", "playlist_seconds"]);
+    desk.fails(&["can't be read within 30 s", "playlist_seconds"]);
 }
 
 #[test]
@@ -459,16 +491,33 @@ fn a_token_that_is_refused_is_replaced_once() {
     desk.fails(&["and the new one too", "`The access token expired`"]);
     assert_eq!(tokens(&desk), 2);
 
-    // Its hour is over: that is no refusal.
+    // Its hour is over: that is no refusal, and the replacement is still to be had.
+    let mut desk = Desk::new(Mode::Development);
+    desk.limits.retry_wait_seconds = 7200;
+    desk.limits.retry_total_seconds = 7200;
+    desk.limits.playlist_seconds = 7200;
+    desk.api.playlist(ID, 3);
+    desk.api.reply(&metadata(), [Reply::wait(429, 3600, "Too many requests")]);
+    desk.api.reply(&items(), [Reply::error(401, "Access token missing")]);
+    assert_eq!(desk.extract().problem, None);
+    assert_eq!(tokens(&desk), 3);
+
+    // A replacement that failed is no replacement.
     let desk = Desk::new(Mode::Development);
-    desk.api.playlist(ID, 120);
-    desk.api.reply(&items(), [Reply::wait(429, 50, ""), Reply::wait(503, 50, "")]);
+    for id in ["one", "two"] {
+        desk.api.playlist(id, 3);
+        let refused = Reply::error(401, "Access token missing");
+        desk.api.reply(&format!("/v1/playlists/{id}"), [refused]);
+    }
     let spotify = desk.spotify();
     wait(spotify.authorize()).unwrap();
-    desk.pass(1);
-    desk.api.revoke_access();
-    wait(spotify.authorize()).unwrap();
-    assert_eq!(tokens(&desk), 2);
+    let quota = r#"{"error":{"reason":"QUOTA_EXCEEDED"}}"#;
+    desk.api.reply("/accounts/api/token", [Reply::text(429, quota)]);
+    let id = |id| PlaylistId::from_text(id).unwrap();
+    let mut budget = spotify.budget();
+    let error = wait(spotify.metadata(&id("one"), &mut budget)).unwrap_err();
+    assert!(error.to_string().contains("no access token: the quota"), "{error}");
+    assert!(wait(spotify.metadata(&id("two"), &mut budget)).is_ok());
 }
 
 #[test]
@@ -577,6 +626,12 @@ fn a_new_refresh_token_that_can_t_be_kept_fails_the_run_and_loses_no_data() {
     assert_eq!(done.extracts[0].problem, None);
     assert_eq!(done.problems.len(), 1);
     assert!(done.problems[0].message.contains("SPOTIFY_REFRESH_TOKEN"), "{:?}", done.problems);
+
+    // In the same run the new one is known all the same.
+    desk.given.refresh_token = Some(SecretString::from(desk.api.consent(true)));
+    desk.api.reply(&metadata(), [Reply::error(401, "Access token missing")]);
+    desk.pass(1);
+    assert_eq!(desk.try_extract(&[ID], Condition::Always).unwrap().extracts[0].problem, None);
 }
 
 #[test]
@@ -616,12 +671,15 @@ fn a_token_goes_nowhere_but_to_the_api() {
         "https://example.com/v1/playlists".to_owned(),
         "//example.com/x".to_owned(),
         "file:///etc/passwd".to_owned(),
+        // On the right host, and about something else.
+        format!("{}/playlists/another/items?offset=1", elsewhere.api_url()),
+        "/api/token".to_owned(),
     ] {
         let desk = Desk::new(Mode::Development);
         let page = json!({ "items": [{}], "total": 2, "next": next });
         desk.api.playlist(ID, 2);
         desk.api.reply(&items(), [Reply::text(200, &page.to_string())]);
-        desk.fails(&["is not on 127.0.0.1", &next, "nothing was sent there"]);
+        desk.fails(&["not this playlist's on 127.0.0.1", &next, "nothing was sent there"]);
         assert_eq!(elsewhere.asked().len(), 0);
     }
     // A page that names the real host is asked of the configured one.
@@ -679,6 +737,30 @@ fn if_changed_lands_what_changed_and_always_lands_all() {
     desk.pass(7);
     desk.api.playlist(ID, 4);
     assert_eq!(go(Condition::IfChanged).status, ExtractStatus::Landed);
+}
+
+#[test]
+fn if_changed_compares_with_what_would_be_landed() {
+    let desk = Desk::new(Mode::Development);
+    desk.api.playlist(ID, 60);
+    let first_page = json!({
+        "id": ID, "snapshot_id": "AAA2",
+        "items": { "items": [entry(1, Mode::Development)], "total": 60 },
+    });
+    let key = "raw_data/to_process/imported_2026-07-01_06-00-00.json";
+    desk.place.write(key, first_page.to_string().as_bytes());
+    wait(transform(&desk.place.store, &Selection::Waiting, &desk.limits)).unwrap();
+    let report = desk.try_extract(&[ID], Condition::IfChanged).unwrap().extracts.remove(0);
+    assert_eq!(report.status, ExtractStatus::Landed);
+}
+
+#[test]
+fn the_older_address_s_own_failure_is_told() {
+    let desk = Desk::new(Mode::Older);
+    desk.api.playlist(ID, 3);
+    let older = format!("/v1/playlists/{ID}/tracks");
+    desk.api.reply(&older, [Reply::wait(429, 5000, "Too many requests")]);
+    desk.fails(&["no more requests until"]);
 }
 
 #[test]

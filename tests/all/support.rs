@@ -14,7 +14,7 @@ use spotify_etl::{
     pipeline::{
         PipelineError, Progress, Selection, Transform, Transformed,
         active::PluginPlace,
-        landing::{ImportMode, ImportOptions, import},
+        landing::{ImportMode, ImportOptions, Incoming, import},
         report::ImportReport,
     },
     source,
@@ -200,7 +200,9 @@ pub async fn land(
     let options =
         ImportOptions { playlist: None, extracted_at: Some(extracted_at), mode: ImportMode::Land };
     let found = source::find(paths);
-    import(store, &found, &options, &Limits::default(), NOW, &Nobody).await
+    let incoming: Vec<Incoming<'_>> = found.sources.iter().map(Incoming::File).collect();
+    let limits = Limits::default();
+    import(store, &incoming, &found.problems, &options, &limits, NOW, &Nobody).await
 }
 
 /// Takes documents to tables, with the plugins of the store.

@@ -59,6 +59,8 @@ pub enum Reply {
     Closed,
     /// It says that more will come than does.
     Cut(String),
+    /// It comes byte by byte, with a pause between.
+    Drip(String),
     /// Nothing comes, for so long.
     Silence(Duration),
 }
@@ -211,13 +213,6 @@ impl WebApi {
     /// What is asked for at a path is answered like this, once each, in this order.
     pub fn reply(&self, path: &str, replies: impl IntoIterator<Item = Reply>) {
         self.state().replies.entry(path.to_owned()).or_default().extend(replies);
-    }
-
-    /// Takes all access tokens back.
-    pub fn revoke_access(&self) {
-        for (_, good) in &mut self.state().access_tokens {
-            *good = false;
-        }
     }
 
     /// Gives a user's refresh token out, good once or for ever.
@@ -396,6 +391,16 @@ async fn answer_oddly(mut stream: TcpStream, reply: Reply, path: &str, state: &A
             let _ = stream.write_all(head.as_bytes()).await;
             let _ = stream.write_all(body.as_bytes()).await;
         }
+        Reply::Drip(body) => {
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all(head.as_bytes()).await;
+            for byte in body.bytes() {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                if stream.write_all(&[byte]).await.is_err() {
+                    break;
+                }
+            }
+        }
         Reply::Silence(duration) => tokio::time::sleep(duration).await,
         Reply::Closed | Reply::Is(..) => {}
     }
@@ -432,7 +437,8 @@ async fn answer(
         Some(Reply::Is(status, headers, body)) => {
             // Some services throw back what they were given.
             let given = asked.authorization.as_deref().unwrap_or_default();
-            (status, headers, body.replace("{given}", given))
+            let form: Vec<&str> = asked.form.values().map(String::as_str).collect();
+            (status, headers, body.replace("{given}", given).replace("{form}", &form.join(" ")))
         }
         Some(_) => (500, Vec::new(), String::new()),
         None => by_description(&mut state, address, &asked),

@@ -88,15 +88,15 @@ impl Extract<'_> {
     ///
     /// If no access token is to be had.
     pub async fn run(&self, playlists: &[ListedPlaylist]) -> Result<Extraction, PipelineError> {
-        let extracted_at = ExtractedAt::new(self.now).map_err(PipelineError::Clock)?;
+        let extracted_at =
+            ExtractedAt::new(self.now).map_err(|_| PipelineError::Clock { now: self.now })?;
         self.spotify.authorize().await?;
         self.progress.begin("extract", 0);
         let each = stream::iter(playlists).map(|playlist| self.one(playlist, extracted_at));
         let extracts = each.buffered(PLAYLISTS_AT_ONCE).collect().await;
         self.progress.end();
-        let problems = self.spotify.problems().await;
-        let problems =
-            problems.into_iter().map(|problem| Problem::new(Action::Setup, problem)).collect();
+        let problem = self.spotify.problem().await;
+        let problems = problem.iter().map(|problem| Problem::new(Action::Setup, problem)).collect();
         Ok(Extraction { extracts, problems })
     }
 
@@ -125,7 +125,7 @@ impl Extract<'_> {
         if self.condition == Condition::IfChanged
             && let Some((stage, last)) = newest(known.of(self.store, id).await?)
             && metadata.snapshot_id.is_some()
-            && metadata.snapshot_id == self.snapshot_id(stage, &last).await?
+            && metadata.snapshot_id == self.comparable_snapshot_id(stage, &last).await?
         {
             report.status = ExtractStatus::Unchanged;
             report.key = Some(Key::Raw { stage, document: last.clone() }.to_string());
@@ -163,8 +163,9 @@ impl Extract<'_> {
         }
     }
 
-    /// Spotify's mark of a playlist's state when a document was landed.
-    async fn snapshot_id(
+    /// Spotify's mark of a playlist's state when a document was landed, if that one is whole and of
+    /// the same country, as the next would be.
+    async fn comparable_snapshot_id(
         &self,
         stage: Stage,
         document: &DocumentId,
@@ -180,9 +181,11 @@ impl Extract<'_> {
                 extracted_at: None,
             };
             let read = Document::read(&object.bytes, &origin, &self.limits);
-            return Ok(read
-                .ok()
-                .and_then(|(document, _)| document.snapshot_id().map(str::to_owned)));
+            let alike = |document: &Document| {
+                document.complete() == Some(true) && document.market() == self.spotify.market()
+            };
+            let document = read.ok().map(|(document, _)| document).filter(alike);
+            return Ok(document.and_then(|document| document.snapshot_id().map(str::to_owned)));
         }
         Ok(None)
     }

@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{
     config::Limits,
-    document::{Document, DocumentId, ExtractedAt, Origin, PlaylistId, TimeSource},
+    document::{Document, DocumentId, ExtractedAt, Origin, PlaylistId, Refused, TimeSource},
     layout::{Key, Stage},
-    source::{Found, Source},
-    store::{Created, Store, StoreError, list_all},
+    source::{Source, SourceError},
+    store::{Created, Listed, Store, StoreError, list_all},
 };
 
 /// What is said of everything that is brought in.
@@ -36,14 +36,79 @@ pub enum ImportMode {
     DryRun,
 }
 
-/// Brings files in. One that can't be is reported and left alone.
+/// Something to bring in.
+pub enum Incoming<'s> {
+    /// A file.
+    File(&'s Source),
+    /// An object of another store.
+    Object {
+        /// That store.
+        store: &'s dyn Store,
+        /// Which.
+        listed: &'s Listed,
+    },
+}
+
+/// The bytes of something to bring in, and what is known of them.
+struct Content {
+    name: String,
+    bytes: Vec<u8>,
+    modified: Option<OffsetDateTime>,
+}
+
+impl Incoming<'_> {
+    fn location(&self) -> String {
+        match self {
+            Incoming::File(source) => source.path.display().to_string(),
+            Incoming::Object { store, listed } => store.location(&listed.key),
+        }
+    }
+
+    /// Reads it, as far as a limit on documents makes sense.
+    async fn read(&self, bytes_max: u64) -> Result<Content, Problem> {
+        match self {
+            Incoming::File(source) => {
+                let content = source.read(bytes_max);
+                let content = content.map_err(|error| Problem::new(Action::Setup, error))?;
+                let name = source.name.clone();
+                Ok(Content { name, bytes: content.bytes, modified: content.modified })
+            }
+            Incoming::Object { listed, .. } if listed.size > bytes_max => {
+                let error = Refused::TooLarge { max: bytes_max };
+                Err(Problem::new(Action::Document, error))
+            }
+            Incoming::Object { store, listed } => {
+                let object = store.get(&listed.key).await;
+                let object = object.map_err(|error| Problem::new(Action::Setup, error))?;
+                let gone = || Problem::new(Action::Setup, "it is gone meanwhile");
+                let object = object.ok_or_else(gone)?;
+                let name = listed.key.rsplit('/').next().unwrap_or_default().to_owned();
+                Ok(Content { name, bytes: object.bytes, modified: Some(object.modified) })
+            }
+        }
+    }
+}
+
+/// The objects of another store that may be playlists: all JSON below its prefix.
+///
+/// # Errors
+///
+/// If it can't be read.
+pub async fn json_objects(store: &dyn Store) -> Result<Vec<Listed>, StoreError> {
+    let mut listed = list_all(store, "").await?;
+    listed.retain(|listed| listed.key.to_ascii_lowercase().ends_with(".json"));
+    Ok(listed)
+}
+
+/// Brings files and objects in. One that can't be is reported and left alone.
 ///
 /// # Errors
 ///
 /// If the store takes none of them.
 pub async fn import(
     store: &dyn Store,
-    found: &Found,
+    incoming: &[Incoming<'_>],
+    problems: &[SourceError],
     options: &ImportOptions,
     limits: &Limits,
     now: OffsetDateTime,
@@ -51,14 +116,14 @@ pub async fn import(
 ) -> Result<Vec<ImportReport>, StoreError> {
     let mut known = Known::default();
     let (mut reports, mut store_error) = (Vec::new(), None);
-    for error in &found.problems {
+    for error in problems {
         let mut report = blank(error.path().to_owned());
         report.problem = Some(Problem::new(Action::Setup, error));
         reports.push(report);
     }
-    progress.begin("import", found.sources.len());
-    for source in &found.sources {
-        let mut report = blank(source.path.display().to_string());
+    progress.begin("import", incoming.len());
+    for source in incoming {
+        let mut report = blank(source.location());
         let imported =
             import_one(store, source, options, limits, now, &mut known, &mut report).await;
         if let Err(error) = imported {
@@ -77,22 +142,22 @@ pub async fn import(
 
 async fn import_one(
     store: &dyn Store,
-    source: &Source,
+    source: &Incoming<'_>,
     options: &ImportOptions,
     limits: &Limits,
     now: OffsetDateTime,
     known: &mut Known,
     report: &mut ImportReport,
 ) -> Result<(), StoreError> {
-    let content = match source.read(limits.document_bytes) {
+    let content = match source.read(limits.document_bytes).await {
         Ok(content) => content,
-        Err(error) => {
-            report.problem = Some(Problem::new(Action::Setup, error));
+        Err(problem) => {
+            report.problem = Some(problem);
             return Ok(());
         }
     };
     let origin = Origin {
-        name: &source.name,
+        name: &content.name,
         modified: content.modified.unwrap_or(now),
         playlist: options.playlist.as_ref(),
         extracted_at: options.extracted_at,

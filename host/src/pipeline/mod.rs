@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 
 use crate::{
     config::Limits,
-    document::{DocumentId, PlaylistId, Refused},
+    document::{DocumentId, PlaylistId},
     layout::{self, Key, Stage},
     plugin::{Engine, EngineError},
     source::SourceError,
@@ -284,8 +284,11 @@ pub enum PipelineError {
     #[error(transparent)]
     Token(#[from] TokenError),
     /// The time is outside the years that tables have.
-    #[error("the clock of this machine is wrong: {0}")]
-    Clock(Refused),
+    #[error("the clock of this machine says {}, which is outside the years 2006 to 2060 (set it)", .now.date())]
+    Clock {
+        /// What it says.
+        now: OffsetDateTime,
+    },
     /// No plugin.
     #[error(
         "no plugins in {location} (put some into a store with `spotify-etl init --store STORE --from FOLDER`, or copy a .wasm there)"

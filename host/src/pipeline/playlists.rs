@@ -27,6 +27,8 @@ struct List {
     #[serde(default = "format")]
     format: u32,
     playlists: Vec<Item>,
+    #[serde(flatten)]
+    more: Map<String, Value>,
 }
 
 fn format() -> u32 {
@@ -64,7 +66,14 @@ pub async fn playlists(store: &dyn Store) -> Result<Vec<ListedPlaylist>, Playlis
     let key = Key::Playlists.to_string();
     let object = store.get(&key).await?;
     let list = read(store, object.as_ref().map(|object| object.bytes.as_slice()))?;
-    list.playlists.iter().map(|item| listed(store, item)).collect()
+    let mut found: Vec<ListedPlaylist> = Vec::new();
+    for item in &list.playlists {
+        let one = listed(store, item)?;
+        if found.iter().all(|other| other.id != one.id) {
+            found.push(one);
+        }
+    }
+    Ok(found)
 }
 
 /// Puts a playlist on the list, or gives it a new label.
@@ -137,8 +146,8 @@ pub async fn remove(store: &dyn Store, name: &str) -> Result<ListedPlaylist, Pla
                 },
             });
         };
-        let at = all.iter().position(|listed| listed.id == one.id);
-        list.playlists.remove(at.unwrap_or_default());
+        let mut ids = all.iter().map(|listed| listed.id != one.id);
+        list.playlists.retain(|_| ids.next().unwrap_or(true));
         removed = Some((*one).clone());
         Ok(Some(write(&list)))
     })
@@ -149,20 +158,20 @@ pub async fn remove(store: &dyn Store, name: &str) -> Result<ListedPlaylist, Pla
     })
 }
 
-/// The playlists that somebody means by a name: those with such a label, else the one with such an
-/// id, URI or address.
+/// The playlists that somebody means by a name: the one with such an id, URI or address, else those
+/// with such a label.
 pub fn named<'l>(list: &'l [ListedPlaylist], name: &str) -> Vec<&'l ListedPlaylist> {
-    let labelled: Vec<_> =
-        list.iter().filter(|listed| listed.label.as_deref() == Some(name)).collect();
-    if !labelled.is_empty() {
-        return labelled;
-    }
     let id = PlaylistId::from_reference(name);
-    list.iter().filter(|listed| Some(&listed.id) == id.as_ref()).take(1).collect()
+    match list.iter().find(|listed| Some(&listed.id) == id.as_ref()) {
+        Some(listed) => vec![listed],
+        None => list.iter().filter(|listed| listed.label.as_deref() == Some(name)).collect(),
+    }
 }
 
 fn read(store: &dyn Store, bytes: Option<&[u8]>) -> Result<List, PlaylistsError> {
-    let Some(bytes) = bytes else { return Ok(List { format: FORMAT, playlists: Vec::new() }) };
+    let Some(bytes) = bytes else {
+        return Ok(List { format: FORMAT, playlists: Vec::new(), more: Map::new() });
+    };
     let bad = |problem: String| PlaylistsError::Damaged {
         location: store.location(&Key::Playlists.to_string()),
         problem,

@@ -68,7 +68,7 @@ pub struct RunReport {
     pub started_at: String,
     /// How long it took, in milliseconds.
     pub milliseconds: u64,
-    /// What it ended with: 0 all done, 1 something failed.
+    /// What it ended with: 0 all done, 1 something failed, 2 what it was for could not be tried.
     pub exit_status: u8,
     /// What was read from Spotify.
     #[serde(default)]
@@ -82,6 +82,9 @@ pub struct RunReport {
     /// What went wrong beside all these.
     #[serde(default)]
     pub problems: Vec<Problem>,
+    /// What will go wrong unless somebody does something.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// What became of a playlist to extract.

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -84,10 +84,23 @@ pub trait CredentialSource: Send + Sync {
     /// Reads them.
     async fn read(&self) -> Result<Credentials, CredentialError>;
 
+    /// Waits until no other run of this machine is about to replace the refresh token, where that
+    /// can be known. The turn lasts as long as what is returned.
+    ///
+    /// # Errors
+    ///
+    /// If a new one could not be kept.
+    async fn turn(&self) -> Result<Turn, CredentialError> {
+        Ok(Turn(None))
+    }
+
     /// Keeps the refresh token that takes the place of another. If the other is there no more,
     /// somebody has logged in meanwhile, and theirs stays.
     async fn rotated(&self, old: &SecretString, new: &SecretString) -> Result<(), CredentialError>;
 }
+
+/// The right to use a refresh token that is good once.
+pub struct Turn(#[expect(dead_code, reason = "held, not read")] Option<fs::File>);
 
 /// What flags and environment say of credentials.
 #[derive(Clone, Debug)]
@@ -254,10 +267,7 @@ impl LoginFile {
     /// If it can't be read, or is none.
     pub fn login(&self) -> Result<Login, CredentialError> {
         let location = self.name();
-        let bytes = fs::read(&self.path).map_err(|source| {
-            let location = location.clone();
-            CredentialError::Io { verb: "read", location, source }
-        })?;
+        let bytes = fs::read(&self.path).map_err(self.error("read"))?;
         let damaged = |problem: String| {
             let location = location.clone();
             CredentialError::Damaged { location, problem }
@@ -299,19 +309,71 @@ impl LoginFile {
             consented_at: login.consented_at.format(&Rfc3339).unwrap_or_default(),
             account: login.account.clone(),
         };
-        self.write(&text).map_err(|source| CredentialError::Io {
-            verb: "write",
-            location: self.name(),
-            source,
-        })
+        self.write(&text).map_err(self.error("write"))
     }
 
-    fn write(&self, text: &LoginText) -> std::io::Result<()> {
-        // A link stays one: what it leads to is replaced.
-        let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+    fn error(&self, verb: &'static str) -> impl FnOnce(io::Error) -> CredentialError {
+        let location = self.name();
+        move |source| CredentialError::Io { verb, location, source }
+    }
+
+    /// The file that is meant: a link stays one, and what it leads to is changed.
+    fn target(&self) -> PathBuf {
+        let linked = fs::read_link(&self.path).ok();
+        let linked =
+            linked.map(|to| self.path.parent().map_or(to.clone(), |folder| folder.join(&to)));
+        fs::canonicalize(&self.path).ok().or(linked).unwrap_or_else(|| self.path.clone())
+    }
+
+    /// Makes sure that a login can be kept here, and that nothing else is lost by it.
+    ///
+    /// # Errors
+    ///
+    /// If something else is in its place, or the system refuses.
+    pub async fn prepare(&self) -> Result<(), CredentialError> {
+        self.require_login()?;
+        let path = self.target();
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            fs::create_dir_all(folder).map_err(self.error("write"))?;
+        }
+        self.lock().await.map_err(self.error("write"))?;
+        Ok(())
+    }
+
+    /// Fails if there is something that is no login.
+    fn require_login(&self) -> Result<(), CredentialError> {
+        match fs::metadata(&self.path) {
+            Ok(metadata) if metadata.is_file() && metadata.len() == 0 => Ok(()),
+            Ok(metadata) if metadata.is_file() => match self.login() {
+                Err(CredentialError::Damaged { location, problem }) => {
+                    Err(CredentialError::SomethingElse { location, problem })
+                }
+                _ => Ok(()),
+            },
+            Ok(_) => Err(CredentialError::SomethingElse {
+                location: self.name(),
+                problem: "not even a file".to_owned(),
+            }),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Waits for the right to replace it.
+    async fn lock(&self) -> io::Result<fs::File> {
+        let mut path = self.target().into_os_string();
+        path.push(".lock");
+        let locked = tokio::task::spawn_blocking(move || {
+            let file = fs::File::create(path)?;
+            file.lock()?;
+            Ok(file)
+        });
+        locked.await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+    }
+
+    fn write(&self, text: &LoginText) -> io::Result<()> {
+        let path = self.target();
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
-        fs::create_dir_all(folder)?;
         // Such a file is made readable by its owner alone.
         let mut file = tempfile::Builder::new().prefix(".login-").tempfile_in(folder)?;
         file.write_all(&serde_json::to_vec_pretty(text)?)?;
@@ -328,13 +390,11 @@ impl LoginFile {
     ///
     /// The system's.
     pub fn forget(&self) -> Result<bool, CredentialError> {
-        match fs::remove_file(&self.path) {
+        self.require_login()?;
+        match fs::remove_file(self.target()) {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(source) => {
-                let location = self.name();
-                Err(CredentialError::Io { verb: "delete", location, source })
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(self.error("delete")(source)),
         }
     }
 
@@ -361,6 +421,15 @@ impl CredentialSource for LoginFile {
     async fn read(&self) -> Result<Credentials, CredentialError> {
         let Login { client_id, client_secret, refresh_token, .. } = self.login()?;
         Ok(Credentials { client_id, client_secret, grant: Grant::User { refresh_token } })
+    }
+
+    async fn turn(&self) -> Result<Turn, CredentialError> {
+        match self.lock().await {
+            Ok(file) => Ok(Turn(Some(file))),
+            // With the app's secret there will be no new one to keep.
+            Err(_) if self.login()?.client_secret.is_some() => Ok(Turn(None)),
+            Err(source) => Err(self.error("replace")(source)),
+        }
     }
 
     async fn rotated(&self, old: &SecretString, new: &SecretString) -> Result<(), CredentialError> {
@@ -407,14 +476,16 @@ pub enum CredentialError {
         ours: String,
     },
     /// The system refused.
-    #[error("could not {verb} the login {location}: {source}")]
+    #[error(
+        "could not {verb} the login {location}: {source} (it is a file of yours, in a folder that you can write to, since Spotify may give a new refresh token with each run; name another one with --credentials)"
+    )]
     Io {
         /// What was tried.
         verb: &'static str,
         /// On which file.
         location: String,
         /// What the system says.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// Something else than a login.
     #[error("{location} holds no login of this program: {problem} (log in: spotify-etl login)")]
@@ -424,9 +495,19 @@ pub enum CredentialError {
         /// Where it is damaged.
         problem: String,
     },
+    /// Somebody's file in the place of a login.
+    #[error(
+        "{location} is there, and is no login of this program: {problem}; it was left alone (name another file with --credentials, or take that one away)"
+    )]
+    SomethingElse {
+        /// Which file.
+        location: String,
+        /// Where it departs from one.
+        problem: String,
+    },
     /// A new refresh token that has no place.
     #[error(
-        "Spotify gave a new refresh token in place of SPOTIFY_REFRESH_TOKEN, which can't be changed from here and may be good no more (let it be kept in a file: spotify-etl login; or log in with the app's secret, whose refresh tokens stay)"
+        "Spotify gave a new refresh token in place of SPOTIFY_REFRESH_TOKEN, which can't be changed from here and may no longer work (have it kept in a file: spotify-etl login)"
     )]
     NotKept,
 }

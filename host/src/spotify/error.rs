@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use time::{OffsetDateTime, macros::format_description};
 
-use super::token::TokenError;
+use super::{credentials::Flow, token::TokenError};
 use crate::{config::Bytes, document::PlaylistId};
 
 /// What the ids of Spotify's own playlists begin with.
@@ -33,25 +33,14 @@ pub struct Said {
 impl Said {
     /// Finds the words in an answer, whatever its form: the Web API's error object, the accounts
     /// service's, plain text, a page of HTML, or nothing. Secrets that come back are taken out.
-    pub fn read(status: u16, body: &[u8], secrets: &[&SecretString]) -> Self {
+    pub fn read(status: u16, body: &[u8], secrets: &[SecretString]) -> Self {
         let text = String::from_utf8_lossy(body);
-        let mut words = match serde_json::from_str::<Value>(&text) {
+        let words = match serde_json::from_str::<Value>(&text) {
             Ok(value) => words_of(&value),
             Err(_) if text.trim_start().starts_with('<') => "a page of HTML".to_owned(),
             Err(_) => text.into_owned(),
         };
-        for secret in secrets.iter().map(|secret| secret.expose_secret()) {
-            if !secret.is_empty() {
-                words = words.replace(secret, "[secret]");
-            }
-        }
-        let words: Vec<&str> = words.split_whitespace().collect();
-        let mut words = words.join(" ");
-        if let Some((cut, _)) = words.char_indices().nth(WORDS_MAX) {
-            words.truncate(cut);
-            words.push('…');
-        }
-        Said { status, words }
+        Said { status, words: redacted(&words, secrets) }
     }
 
     fn says(&self, part: &str) -> bool {
@@ -66,6 +55,11 @@ impl Said {
     /// Whether the day's quota is used up, not just the last half minute's.
     pub fn is_quota(&self) -> bool {
         self.says("quota_exceeded")
+    }
+
+    /// Whether a new token would be refused as well.
+    pub fn stays_whatever_the_token(&self) -> bool {
+        self.clone().of_the_app().is_ok()
     }
 
     /// Whether the app or its user is refused, whatever is asked for.
@@ -125,6 +119,23 @@ fn words_of(value: &Value) -> String {
         (true, other) => other.to_string(),
         (false, _) => parts.join(": "),
     }
+}
+
+/// Text without secrets.
+pub fn without(text: &str, secrets: &[SecretString]) -> String {
+    let secrets = secrets.iter().map(ExposeSecret::expose_secret).filter(|text| !text.is_empty());
+    secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "[secret]"))
+}
+
+/// Text from elsewhere as it can be shown: without secrets, in one line, and not too long.
+pub fn redacted(text: &str, secrets: &[SecretString]) -> String {
+    let text = without(text, secrets);
+    let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((cut, _)) = text.char_indices().nth(WORDS_MAX) {
+        text.truncate(cut);
+        text.push('…');
+    }
+    text
 }
 
 impl fmt::Display for Said {
@@ -209,9 +220,20 @@ pub enum SpotifyError {
     },
     /// A second token was refused, too.
     #[error(
-        "Spotify refuses the access token, and the new one too: {said} (log in again: spotify-etl login; if that doesn't help, look at the app on developer.spotify.com/dashboard)"
+        "Spotify refuses the access token, and the new one too: {said} ({}look at the app on developer.spotify.com/dashboard)",
+        match .flow { Flow::User => "log in again: spotify-etl login; if that doesn't help, ", Flow::App => "" }
     )]
     TokenRefused {
+        /// Whose token.
+        flow: Flow,
+        /// In its words.
+        said: Said,
+    },
+    /// No id.
+    #[error("Spotify doesn't take `{id}` for a playlist's id: {said} ({}compare the address)", length_hint(.id))]
+    BadId {
+        /// What was taken for one.
+        id: PlaylistId,
         /// In its words.
         said: Said,
     },
@@ -260,8 +282,19 @@ pub enum SpotifyError {
         /// In its words.
         said: Said,
     },
+    /// The same, and nobody knows until when.
+    #[error(
+        "the quota of this app's developer is used up: {said}. Since July 2026 all apps of a developer share one, counted over a day (run the same command again tomorrow, and extract fewer playlists, or less often)"
+    )]
+    QuotaWithoutEnd {
+        /// In its words.
+        said: Said,
+    },
     /// Failures that go on.
-    #[error("Spotify failed {attempts} times: {said} (run the same command again later)")]
+    #[error(
+        "Spotify did not do what it was asked for, {}: {said} (run the same command again later; --limit request_attempts=... tries more often)",
+        times(*.attempts)
+    )]
     Unavailable {
         /// How often it was asked.
         attempts: u64,
@@ -269,7 +302,7 @@ pub enum SpotifyError {
         said: Said,
     },
     /// No answer.
-    #[error("{host} could not be asked, {attempts} times: {} ({})", causes(.source), advice(.source))]
+    #[error("{host} could not be asked, {}: {} ({})", times(*.attempts), causes(.source), advice(.source))]
     Unreachable {
         /// Who.
         host: String,
@@ -280,21 +313,23 @@ pub enum SpotifyError {
     },
     /// Waits that add up.
     #[error(
-        "waiting for Spotify would take more than {seconds} s in all: {said} (run the same command again later, or raise it with --limit retry_total_seconds=...)"
+        "waiting for Spotify would take more than {seconds} s in all: {cause} (run the same command again later, or raise it with --limit retry_total_seconds=...)"
     )]
     WaitedTooLong {
         /// The limit.
         seconds: u64,
-        /// The last answer.
-        said: Said,
+        /// What there is to wait for.
+        cause: String,
     },
     /// A playlist that takes too long.
     #[error(
-        "it was not read within {seconds} s (run the same command again, or raise it with --limit playlist_seconds=...)"
+        "it can't be read within {seconds} s{cause} (run the same command again, or raise it with --limit playlist_seconds=...)"
     )]
     TooSlow {
         /// The limit.
         seconds: u64,
+        /// What there is to wait for, after a colon; or nothing.
+        cause: String,
     },
     /// An answer that is none.
     #[error(
@@ -327,7 +362,7 @@ pub enum SpotifyError {
     },
     /// A next page that is somewhere else.
     #[error(
-        "Spotify's answer names a next page that is not on {host}: `{next}`; nothing was sent there (run the same command again; if it goes on, something between here and Spotify changes its answers)"
+        "Spotify's answer names a next page that is not this playlist's on {host}: `{next}`; nothing was sent there (run the same command again; if it goes on, something between here and Spotify changes its answers)"
     )]
     Elsewhere {
         /// Where the API is.
@@ -385,6 +420,7 @@ impl SpotifyError {
             SpotifyError::Token(error) => error.is_transient(),
             SpotifyError::RateLimited { .. }
             | SpotifyError::Quota { .. }
+            | SpotifyError::QuotaWithoutEnd { .. }
             | SpotifyError::Unavailable { .. }
             | SpotifyError::Unreachable { .. }
             | SpotifyError::WaitedTooLong { .. }
@@ -398,13 +434,17 @@ impl SpotifyError {
     }
 }
 
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
+
 fn length_hint(id: &PlaylistId) -> String {
     match id.as_str() {
         id if id.len() == 22 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
             String::new()
         }
         id => format!(
-            "a playlist's id is 22 letters and digits, this one has {} characters; ",
+            "a playlist's id is 22 letters and digits, and this has {}; labels are what `spotify-etl playlist list` shows; ",
             id.chars().count()
         ),
     }

@@ -1,10 +1,12 @@
 //! One request and its answer: time-outs, waits, second attempts, and where a token may go.
 
 use std::{
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rand::RngExt;
 use reqwest::{Client, Response, Url, header, redirect::Policy};
 use secrecy::{ExposeSecret, SecretString};
@@ -13,13 +15,17 @@ use time::OffsetDateTime;
 
 use super::{
     Clock,
-    error::{Said, SpotifyError, moment},
+    error::{Said, SpotifyError, redacted, without},
     user_agent,
 };
 use crate::config::Limits;
 
 /// The first wait after a failure; each following one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// Who asks to wait for no time at all has to be asked less often all the same.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+/// No service means a longer wait than a year.
+const LONGEST_WAIT: Duration = Duration::from_secs(366 * 86400);
 /// How much of a refusal is read.
 const REFUSAL_BYTES_MAX: u64 = 64 * 1024;
 /// How long a connection may take to be made.
@@ -72,9 +78,39 @@ pub enum Method<'a> {
     Post {
         /// Its fields.
         form: &'a [(&'a str, &'a str)],
+        /// Those of its fields that nobody should see.
+        secrets: &'a [&'a SecretString],
         /// The name and password of the sender.
         basic: Option<(&'a str, &'a SecretString)>,
     },
+}
+
+impl Method<'_> {
+    /// What is sent and must not come back to anybody's eyes, in each spelling it may come in.
+    fn secrets(&self) -> Vec<SecretString> {
+        let plain: Vec<&str> = match self {
+            Method::Get { token } => vec![token.expose_secret()],
+            Method::Post { secrets, basic, .. } => secrets
+                .iter()
+                .copied()
+                .chain(basic.map(|(_, password)| password))
+                .map(ExposeSecret::expose_secret)
+                .collect(),
+        };
+        let header = match self {
+            Method::Post { basic: Some((name, password)), .. } => {
+                Some(STANDARD.encode(format!("{name}:{}", password.expose_secret())))
+            }
+            _ => None,
+        };
+        let encoded = |text: &str| {
+            let url = Url::parse_with_params("form:", [("", text)]).ok();
+            let query = url.as_ref().and_then(Url::query).unwrap_or_default();
+            query.trim_start_matches('=').to_owned()
+        };
+        let spelled = plain.iter().flat_map(|text| [(*text).to_owned(), encoded(text)]);
+        spelled.chain(header).map(SecretString::from).collect()
+    }
 }
 
 /// An answer that is neither a failure of Spotify's nor one to wait for.
@@ -85,6 +121,7 @@ pub struct Answer {
     /// The body, unpacked.
     pub body: Vec<u8>,
     what: String,
+    secrets: Vec<SecretString>,
 }
 
 impl Answer {
@@ -93,9 +130,19 @@ impl Answer {
         self.status == 200
     }
 
-    /// Its words, without the secret that was sent.
-    pub fn said(&self, secret: &SecretString) -> Said {
-        Said::read(self.status, &self.body, &[secret])
+    /// Its words, without the secrets that were sent.
+    pub fn said(&self) -> Said {
+        Said::read(self.status, &self.body, &self.secrets)
+    }
+
+    /// Text of it without the secrets that were sent, which no honest answer holds.
+    pub fn clean(&self, text: &str) -> String {
+        without(text, &self.secrets)
+    }
+
+    /// A part of it that can be shown: without the secrets that were sent, and not too long.
+    pub fn shown(&self, text: &str) -> String {
+        redacted(text, &self.secrets)
     }
 
     /// The body as text, without BOM and outer white space.
@@ -125,7 +172,9 @@ impl Answer {
         let shown = String::from_utf8_lossy(&self.body);
         let kind = match error.classify() {
             _ if shown.trim_start().starts_with('<') => "a page of HTML".to_owned(),
-            Category::Data => format!("another JSON than expected ({error})"),
+            Category::Data => {
+                format!("another JSON than expected ({})", self.shown(&error.to_string()))
+            }
             Category::Eof => format!("JSON that breaks off after {} bytes", self.body.len()),
             _ => format!("not JSON ({error})"),
         };
@@ -161,8 +210,35 @@ pub struct Service {
 /// What one attempt came to.
 enum Attempt {
     Answered(Answer),
-    Wait { asked: Option<Duration>, said: Said },
+    /// Spotify failed, or asks to wait.
+    Refused {
+        asked: Option<Duration>,
+        said: Said,
+    },
+    /// There was no answer.
     Failed(reqwest::Error),
+}
+
+/// Why a request is made again.
+enum Cause {
+    Said(Said),
+    Silence(&'static str),
+}
+
+impl Cause {
+    /// Whether Spotify limits how often it is asked.
+    fn is_limit(&self) -> bool {
+        matches!(self, Cause::Said(said) if said.status == 429)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Said(said) => write!(f, "{said}"),
+            Cause::Silence(why) => f.write_str(why),
+        }
+    }
 }
 
 impl Service {
@@ -198,21 +274,19 @@ impl Service {
         url
     }
 
-    /// The address that Spotify names, if it is on this service. What it names on its own host is
-    /// asked of the configured one, which stands in for it.
-    pub fn own(&self, address: &str) -> Result<Url, SpotifyError> {
-        let elsewhere = || SpotifyError::Elsewhere {
-            host: self.host(),
-            next: address.chars().take(200).collect(),
-        };
+    /// The address that an answer names, if it is on this service and its path holds `part`. What is
+    /// named on Spotify's own host is asked of the configured one, which stands in for it.
+    pub fn own(&self, answer: &Answer, address: &str, part: &str) -> Result<Url, SpotifyError> {
+        let elsewhere =
+            || SpotifyError::Elsewhere { host: self.host(), next: answer.shown(address) };
         let url = self.base.join(address).map_err(|_| elsewhere())?;
-        if url.origin() == self.base.origin() && url.username().is_empty() {
-            return Ok(url);
-        }
         let official = Url::parse(super::API_URL).map_err(|_| elsewhere())?;
-        let below = url.path().strip_prefix(official.path());
+        let is_named_right = url.username().is_empty() && url.path().contains(part);
+        let base = [&self.base, &official].into_iter().find(|base| base.origin() == url.origin());
+        let below =
+            base.and_then(|base| url.path().strip_prefix(base.path().trim_end_matches('/')));
         match below {
-            Some(path) if url.origin() == official.origin() && path.starts_with('/') => {
+            Some(path) if path.starts_with('/') && is_named_right => {
                 let mut own = self.base.clone();
                 own.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
                 own.set_query(url.query());
@@ -243,90 +317,113 @@ impl Service {
         let mut attempts = 0;
         loop {
             self.wait_with_the_others(budget).await?;
+            let left = self.time_left(budget)?;
             attempts += 1;
             budget.requests += 1;
-            let last = attempts >= self.limits.request_attempts;
-            let (asked, said) = match self.attempt(url.clone(), method, bytes_max).await? {
+            let is_last = attempts >= self.limits.request_attempts;
+            let (asked, cause) = match self.attempt(url.clone(), method, left, bytes_max).await {
                 Attempt::Answered(answer) => return Ok(answer),
-                Attempt::Wait { asked, said } => (asked, said),
-                Attempt::Failed(source) if last => {
+                Attempt::Refused { asked, said } => {
+                    if said.status == 429 {
+                        self.rest_for(asked, &said)?;
+                    }
+                    if is_last {
+                        return Err(SpotifyError::Unavailable { attempts, said });
+                    }
+                    (asked, Cause::Said(said))
+                }
+                Attempt::Failed(source) if is_last || source.is_builder() => {
                     return Err(SpotifyError::Unreachable { host: self.host(), attempts, source });
                 }
-                Attempt::Failed(source) => {
-                    tracing::debug!("no answer: {source}");
-                    let words = if source.is_timeout() { "time-out" } else { "no connection" };
-                    (None, Said { status: 0, words: words.to_owned() })
+                Attempt::Failed(source) if source.is_timeout() => {
+                    (None, Cause::Silence("no answer in time"))
+                }
+                Attempt::Failed(_) => {
+                    (None, Cause::Silence("no connection, or one that broke off"))
                 }
             };
             // Spread, so that those who failed together don't come back together.
-            let spread = backoff.mul_f64(rand_share());
-            let wait = asked.unwrap_or(spread);
-            if said.status == 429 {
-                let until = self.clock.now() + wait;
-                *self.rest() = Some(Rest { until, said: said.clone() });
-            }
-            if wait.as_secs_f64() > self.limits.retry_wait_seconds as f64 {
-                return Err(self.too_long(wait, said));
-            }
-            if last {
-                return Err(match said.status {
-                    429 => self.too_long(wait, said),
-                    _ => SpotifyError::Unavailable { attempts, said },
-                });
-            }
-            self.wait(wait, &said, budget).await?;
+            let own = backoff.mul_f64(rand_share()).min(self.longest_wait());
+            let wait = match asked {
+                Some(asked) if cause.is_limit() => asked.max(SHORTEST_WAIT),
+                // Who fails may say for how long, and doesn't always know.
+                Some(asked) => asked.max(own).min(self.longest_wait()),
+                None => own,
+            };
+            self.wait(wait, &cause, budget).await?;
             backoff *= 2;
+        }
+    }
+
+    /// Takes note of a wait that Spotify asks for, for all requests of this run; refuses one that
+    /// nobody should sit out.
+    fn rest_for(&self, asked: Option<Duration>, said: &Said) -> Result<(), SpotifyError> {
+        let until = asked.map(|asked| self.clock.now() + asked);
+        if let Some(until) = until {
+            let mut rest = self.rest();
+            // Several are under way at a time, and the longest wait counts.
+            if rest.as_ref().is_none_or(|known| known.until < until) {
+                *rest = Some(Rest { until, said: said.clone() });
+            }
+        }
+        match asked {
+            Some(wait) if wait > self.longest_wait() => Err(self.too_long(wait, said.clone())),
+            None if said.is_quota() => Err(SpotifyError::QuotaWithoutEnd { said: said.clone() }),
+            _ => Ok(()),
         }
     }
 
     /// If somebody was told to wait, all wait.
     async fn wait_with_the_others(&self, budget: &mut Budget) -> Result<(), SpotifyError> {
-        let Some(Rest { until, said }) = self.rest().clone() else { return Ok(()) };
-        let Ok(wait) = Duration::try_from(until - self.clock.now()) else { return Ok(()) };
-        if wait.is_zero() {
-            return Ok(());
+        loop {
+            let Some(Rest { until, said }) = self.rest().clone() else { return Ok(()) };
+            let left = Duration::try_from(until - self.clock.now()).unwrap_or_default();
+            if left.is_zero() {
+                return Ok(());
+            }
+            if left > self.longest_wait() {
+                return Err(self.too_long(left, said));
+            }
+            self.wait(left, &Cause::Said(said), budget).await?;
         }
-        if wait.as_secs_f64() > self.limits.retry_wait_seconds as f64 {
-            return Err(self.too_long(wait, said));
-        }
-        self.wait(wait, &said, budget).await
     }
 
     async fn wait(
         &self,
         wait: Duration,
-        said: &Said,
+        cause: &Cause,
         budget: &mut Budget,
     ) -> Result<(), SpotifyError> {
-        let Limits { retry_total_seconds, playlist_seconds, .. } = self.limits;
-        let passed = Duration::try_from(self.clock.now() - budget.started).unwrap_or_default();
-        if (budget.waited + wait).as_secs_f64() > retry_total_seconds as f64 {
-            let said = said.clone();
-            return Err(SpotifyError::WaitedTooLong { seconds: retry_total_seconds, said });
+        let seconds = self.limits.retry_total_seconds;
+        if budget.waited + wait > Duration::from_secs(seconds) {
+            return Err(SpotifyError::WaitedTooLong { seconds, cause: cause.to_string() });
         }
-        if (passed + wait).as_secs_f64() > playlist_seconds as f64 {
-            return Err(SpotifyError::TooSlow { seconds: playlist_seconds });
+        if wait > self.time_left(budget)? {
+            let seconds = self.limits.playlist_seconds;
+            return Err(SpotifyError::TooSlow { seconds, cause: format!(": {cause}") });
         }
-        let host = self.host();
-        match said.status {
-            0 => tracing::warn!("{host}: {}; again in {:.1} s", said.words, wait.as_secs_f64()),
-            _ => tracing::warn!("{host}: {said}; again in {:.1} s", wait.as_secs_f64()),
-        }
+        tracing::warn!("{}: {cause}; again in {:.1} s", self.host(), wait.as_secs_f64());
         budget.waited += wait;
         self.clock.sleep(wait).await;
         Ok(())
     }
 
-    /// Whether a playlist has taken too long already.
-    pub fn check_time(&self, budget: &Budget) -> Result<(), SpotifyError> {
+    /// What is left of the time for a playlist.
+    fn time_left(&self, budget: &Budget) -> Result<Duration, SpotifyError> {
         let seconds = self.limits.playlist_seconds;
-        let passed = (self.clock.now() - budget.started).as_seconds_f64();
-        if passed > seconds as f64 { Err(SpotifyError::TooSlow { seconds }) } else { Ok(()) }
+        let passed = Duration::try_from(self.clock.now() - budget.started).unwrap_or_default();
+        Duration::from_secs(seconds)
+            .checked_sub(passed)
+            .filter(|left| !left.is_zero())
+            .ok_or(SpotifyError::TooSlow { seconds, cause: String::new() })
+    }
+
+    fn longest_wait(&self) -> Duration {
+        Duration::from_secs(self.limits.retry_wait_seconds)
     }
 
     fn too_long(&self, wait: Duration, said: Said) -> SpotifyError {
         let until = self.clock.now() + wait;
-        tracing::debug!("told to wait until {}", moment(until));
         if said.is_quota() {
             SpotifyError::Quota { until, wait, said }
         } else {
@@ -342,28 +439,27 @@ impl Service {
         &self,
         url: Url,
         method: Method<'_>,
+        time_left: Duration,
         bytes_max: u64,
-    ) -> Result<Attempt, SpotifyError> {
+    ) -> Attempt {
         // Without the query, which may hold what nobody should read.
         let path = url.path().to_owned();
-        let (request, secrets) = match method {
-            Method::Get { token } => {
-                (self.client.get(url).bearer_auth(token.expose_secret()), vec![token])
-            }
-            Method::Post { form, basic } => {
+        let request = match method {
+            Method::Get { token } => self.client.get(url).bearer_auth(token.expose_secret()),
+            Method::Post { form, basic, .. } => {
                 let request = self.client.post(url).form(form);
                 match basic {
                     Some((name, password)) => {
-                        let request = request.basic_auth(name, Some(password.expose_secret()));
-                        (request, vec![password])
+                        request.basic_auth(name, Some(password.expose_secret()))
                     }
-                    None => (request, Vec::new()),
+                    None => request,
                 }
             }
         };
-        let response = match request.send().await {
+        let time = time_left.min(Duration::from_secs(self.limits.request_seconds));
+        let response = match request.timeout(time).send().await {
             Ok(response) => response,
-            Err(error) => return Ok(Attempt::Failed(error.without_url())),
+            Err(error) => return Attempt::Failed(error.without_url()),
         };
         let status = response.status().as_u16();
         tracing::debug!("{path}: {status}");
@@ -371,24 +467,28 @@ impl Service {
         let max = if status == 200 { bytes_max } else { REFUSAL_BYTES_MAX };
         let body = match body(response, max).await {
             Ok(body) => body,
-            Err(error) => return Ok(Attempt::Failed(error.without_url())),
+            Err(error) => return Attempt::Failed(error.without_url()),
         };
-        let what = format!("`{}{path}`", self.host());
-        Ok(match status {
-            429 | 500.. => Attempt::Wait { asked, said: Said::read(status, &body, &secrets) },
-            _ => Attempt::Answered(Answer { status, body, what }),
-        })
+        let (what, secrets) = (format!("`{}{path}`", self.host()), method.secrets());
+        match status {
+            429 | 500.. => Attempt::Refused { asked, said: Said::read(status, &body, &secrets) },
+            _ => Attempt::Answered(Answer { status, body, what, secrets }),
+        }
     }
 
     /// How long the answer asks to wait: seconds, or a date.
     fn asked_wait(&self, response: &Response) -> Option<Duration> {
         let text = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-        if let Ok(seconds) = text.parse::<f64>() {
-            return Duration::try_from_secs_f64(seconds).ok();
-        }
-        let format = &time::format_description::well_known::Rfc2822;
-        let until = OffsetDateTime::parse(&text.replace("GMT", "+0000"), format).ok()?;
-        Duration::try_from(until - self.clock.now()).ok()
+        let asked = match text.parse::<f64>() {
+            Ok(seconds) if seconds > LONGEST_WAIT.as_secs_f64() => LONGEST_WAIT,
+            Ok(seconds) => Duration::try_from_secs_f64(seconds).ok()?,
+            Err(_) => {
+                let format = &time::format_description::well_known::Rfc2822;
+                let until = OffsetDateTime::parse(&text.replace("GMT", "+0000"), format).ok()?;
+                Duration::try_from(until - self.clock.now()).ok()?
+            }
+        };
+        Some(asked.min(LONGEST_WAIT))
     }
 }
 
@@ -396,8 +496,9 @@ impl Service {
 async fn body(mut response: Response, max: u64) -> Result<Vec<u8>, reqwest::Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
-        let room = (max + 1).saturating_sub(body.len() as u64);
-        body.extend(chunk.iter().take(usize::try_from(room).unwrap_or(usize::MAX)));
+        let room = max.saturating_add(1).saturating_sub(body.len() as u64);
+        let taken = chunk.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        body.extend_from_slice(&chunk[..taken]);
         if body.len() as u64 > max {
             break;
         }

@@ -32,8 +32,6 @@ pub const REDIRECT_URI: &str = "http://127.0.0.1/callback";
 pub const ACCOUNT_BYTES_MAX: u64 = 1024 * 1024;
 /// What is asked for: private playlists, and those made together.
 const SCOPES: &str = "playlist-read-private playlist-read-collaborative";
-/// The place that an error of a login in progress names.
-const PLACE: &str = "this login";
 
 /// The app that somebody logs in to.
 #[derive(Clone, Debug)]
@@ -65,7 +63,8 @@ pub async fn listen(redirect_uri: &Url) -> Result<(TcpListener, Url), LoginError
         Some("[::1]") => "::1",
         _ => return Err(bad()),
     };
-    if redirect_uri.scheme() != "http" || redirect_uri.query().is_some() {
+    let is_plain = redirect_uri.query().is_none() && redirect_uri.fragment().is_none();
+    if redirect_uri.scheme() != "http" || !is_plain {
         return Err(bad());
     }
     let address =
@@ -118,7 +117,10 @@ impl Consent {
         let expected = Arc::new((self.redirect_uri.clone(), self.state.clone()));
         let serve = async {
             loop {
-                let Ok((stream, _)) = listener.accept().await else { continue };
+                let Ok((stream, _)) = listener.accept().await else {
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    continue;
+                };
                 let (expected, sender) = (Arc::clone(&expected), sender.clone());
                 tokio::spawn(async move {
                     let service = service_fn(|request: Request<Incoming>| {
@@ -145,7 +147,12 @@ impl Consent {
     ///
     /// If it holds something else than a consent to this login.
     pub fn pasted(&self, address: &str) -> Result<SecretString, LoginError> {
-        let url = Url::parse(address.trim()).map_err(|_| LoginError::Pasted)?;
+        let address = address.trim_matches(|c: char| c.is_whitespace() || "\"'<>".contains(c));
+        let url = Url::parse(address).map_err(|_| LoginError::Pasted)?;
+        let base = Url::parse(&self.redirect_uri).map_err(|_| LoginError::Pasted)?;
+        if url.origin() != base.origin() || url.path() != base.path() {
+            return Err(LoginError::Pasted);
+        }
         code(&url, &self.state).unwrap_or(Err(LoginError::Pasted))
     }
 }
@@ -158,7 +165,7 @@ fn redirected(
     let (redirect_uri, state) = expected;
     let base = Url::parse(redirect_uri).ok()?;
     let url = base.join(&request.uri().to_string()).ok()?;
-    if url.path() != base.path() {
+    if url.path() != base.path() || request.method() != hyper::Method::GET {
         return None;
     }
     code(&url, state)
@@ -168,7 +175,7 @@ fn code(url: &Url, state: &str) -> Option<Result<SecretString, LoginError>> {
     let value = |name: &str| {
         url.query_pairs().find(|(found, _)| found == name).map(|(_, value)| value.into_owned())
     };
-    let (code, error) = (value("code"), value("error"));
+    let (code, error) = (value("code").filter(|code| !code.is_empty()), value("error"));
     if code.is_none() && error.is_none() {
         return None;
     }
@@ -187,7 +194,7 @@ fn respond(
     sender: &mpsc::Sender<Result<SecretString, LoginError>>,
 ) -> Response<Full<Bytes>> {
     let (status, text) = match &answered {
-        Some(Ok(_)) => (200, "You are logged in. Close this page, and look at the terminal."),
+        Some(Ok(_)) => (200, "Spotify agrees. Close this page: the terminal says the rest."),
         Some(Err(_)) => (400, "This didn't work. The terminal says why."),
         None => (404, "Nothing here."),
     };
@@ -233,17 +240,19 @@ pub async fn log_in(
     if basic.is_none() {
         form.push(("client_id", &client_id));
     }
-    let answer = token::post(&accounts, &form, basic, &mut budget).await?;
-    let mut secrets = vec![code, &consent.verifier];
-    secrets.extend(&client_secret);
-    let tokens = token::read(&answer, &secrets, PLACE)?;
+    let secrets = [code, &consent.verifier];
+    let answer = token::post(&accounts, &form, &secrets, basic, &mut budget).await?;
+    let tokens = match token::read(&answer, "this login") {
+        Err(TokenError::Grant { said, .. }) => return Err(LoginError::Code { said }),
+        read => read?,
+    };
     let refresh_token = tokens.refresh_token.ok_or(LoginError::NoRefreshToken)?;
     let method = Method::Get { token: &tokens.access_token };
     let answer = api.ask(api.address(&["me"]), method, &mut budget, ACCOUNT_BYTES_MAX).await?;
-    if !answer.is_success() {
-        return Err(answer.said(&tokens.access_token).in_general().into());
-    }
     let scopes = tokens.scopes.unwrap_or_else(|| SCOPES.to_owned());
+    for scope in SCOPES.split(' ').filter(|scope| !scopes.split(' ').any(|given| given == *scope)) {
+        tracing::warn!("Spotify did not grant `{scope}`: some of your playlists can't be read");
+    }
     Ok(Login {
         account: account(&answer)?,
         scopes: scopes.split_whitespace().map(str::to_owned).collect(),
@@ -257,7 +266,7 @@ pub async fn log_in(
 /// Reads whose account it is.
 pub fn account(answer: &Answer) -> Result<Account, SpotifyError> {
     if !answer.is_success() {
-        return Err(Said::read(answer.status, &answer.body, &[]).in_general());
+        return Err(answer.said().in_general());
     }
     let body: Value = answer.json()?;
     let text = |name: &str| body[name].as_str().map(str::to_owned);
@@ -323,6 +332,14 @@ pub enum LoginError {
         "that is not the address that the browser was sent to: it begins with http://127.0.0.1 and has `code=` in it (log in again, consent, and copy the whole address from the browser's address bar, though it shows an error there)"
     )]
     Pasted,
+    /// A consent that is no good any more.
+    #[error(
+        "Spotify does not accept the consent: {said} (log in again, and agree within some minutes)"
+    )]
+    Code {
+        /// In its words.
+        said: Said,
+    },
     /// Nothing to keep.
     #[error(
         "Spotify gave no refresh token, so there is nothing to keep (look at the app on developer.spotify.com/dashboard: it must use the Web API)"

@@ -29,7 +29,7 @@ pub use token::TokenError;
 
 use crate::config::{HOST_VERSION, Limits};
 use http::{Method, Service};
-use token::{AccessToken, Tokens};
+use token::Tokens;
 
 /// Where the Web API is.
 pub const API_URL: &str = "https://api.spotify.com/v1";
@@ -110,8 +110,8 @@ impl Spotify {
     }
 
     /// What went wrong beside the requests: a new refresh token that could not be kept.
-    pub async fn problems(&self) -> Vec<String> {
-        self.tokens.problems().await
+    pub async fn problem(&self) -> Option<CredentialError> {
+        self.tokens.problem().await
     }
 
     /// The account that consented.
@@ -121,7 +121,7 @@ impl Spotify {
     /// If Spotify doesn't say.
     pub async fn account(&self) -> Result<Account, SpotifyError> {
         let url = self.api.address(&["me"]);
-        let (answer, _) = self.get(url, &mut self.budget(), login::ACCOUNT_BYTES_MAX).await?;
+        let answer = self.get(url, &mut self.budget(), login::ACCOUNT_BYTES_MAX).await?;
         login::account(&answer)
     }
 
@@ -131,21 +131,23 @@ impl Spotify {
         url: Url,
         budget: &mut Budget,
         bytes_max: u64,
-    ) -> Result<(http::Answer, AccessToken), SpotifyError> {
+    ) -> Result<http::Answer, SpotifyError> {
         let mut token = self.tokens.get(budget).await?;
         loop {
             let method = Method::Get { token: &token.secret };
             let answer = self.api.ask(url.clone(), method, budget, bytes_max).await?;
-            if answer.status != 401 || answer.said(&token.secret).wants_a_user() {
-                return Ok((answer, token));
+            if answer.status != 401 {
+                return Ok(answer);
             }
-            tracing::debug!("the access token was refused: {}", answer.said(&token.secret));
+            let said = answer.said();
+            let is_app_s = token.flow == Flow::App && said.wants_a_user();
+            if is_app_s || said.stays_whatever_the_token() {
+                return Ok(answer);
+            }
+            tracing::debug!("the access token was refused: {said}");
             match self.tokens.renew(&token, budget).await? {
                 Some(new) => token = new,
-                None => {
-                    let said = answer.said(&token.secret);
-                    return Err(SpotifyError::TokenRefused { said });
-                }
+                None => return Err(SpotifyError::TokenRefused { flow: token.flow, said }),
             }
         }
     }

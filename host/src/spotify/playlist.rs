@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     Settings, Spotify,
-    error::{Said, SpotifyError},
+    error::SpotifyError,
     http::{Answer, Budget},
 };
 use crate::document::PlaylistId;
@@ -86,19 +86,23 @@ impl Spotify {
     ) -> Result<Metadata, SpotifyError> {
         let mut url = self.api.address(&["playlists", id.as_str()]);
         url.query_pairs_mut().append_pair("fields", FIELDS);
-        let (answer, token) = self.get(url, budget, METADATA_BYTES_MAX).await?;
+        let answer = self.get(url, budget, METADATA_BYTES_MAX).await?;
+        if answer.status == 400 {
+            return Err(SpotifyError::BadId { id: id.clone(), said: answer.said() });
+        }
         if !answer.is_success() {
-            return Err(answer.said(&token.secret).about(id));
+            return Err(answer.said().about(id));
         }
         let body: Value = answer.json()?;
-        if !body.is_object() || body.get("error").is_some() {
-            return Err(answer.said(&token.secret).about(id));
+        if body.get("error").is_some() || !body.is_object() {
+            return Err(answer.unusable(&format!("no playlist ({})", answer.said())));
         }
-        let text =
-            |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let text = |value: &Value| {
+            value.as_str().filter(|text| !text.is_empty()).map(|text| answer.clean(text))
+        };
         let owner = &body["owner"];
         Ok(Metadata {
-            name: body["name"].as_str().map(str::to_owned),
+            name: body["name"].as_str().map(|name| answer.clean(name)),
             owner: text(&owner["display_name"]).or_else(|| text(&owner["id"])),
             snapshot_id: text(&body["snapshot_id"]),
         })
@@ -153,45 +157,39 @@ impl Spotify {
         let mut asked = Vec::new();
         let mut answer = self.first_page(id, &self.settings, budget).await?;
         loop {
-            self.api.check_time(budget)?;
             if answer.body.len() as u64 > bytes_left {
                 return Err(SpotifyError::TooLarge { id: id.clone(), max: limits.document_bytes });
             }
             bytes_left -= answer.body.len() as u64;
-            let page = page(&answer)?;
+            let Page { next, total: now, items } = page(&answer)?;
             pages.bodies.push(answer.text()?.to_owned());
-            pages.entries += page.items.len() as u64;
-            match (total, page.total) {
-                (_, None) => return Err(answer.unusable("a page without `total`")),
-                (None, Some(first)) => {
-                    total = Some(first);
-                    let each = u64::from(self.settings.page_entries).max(1);
-                    read(PageRead::Of(first.div_ceil(each).max(1)));
-                }
-                (Some(first), Some(now)) if first != now => {
-                    let why = format!("its total went from {first} to {now} entries");
-                    return Ok(Attempt::Partial(why));
-                }
-                _ => {}
+            pages.entries += items.len() as u64;
+            let Some(now) = now else { return Err(answer.unusable("a page without `total`")) };
+            let first = *total.get_or_insert(now);
+            if first != now {
+                let why = format!("its total went from {first} to {now} entries");
+                return Ok(Attempt::Partial(why));
+            }
+            if pages.bodies.len() == 1 {
+                let each = u64::from(self.settings.page_entries).max(1);
+                read(PageRead::Of(first.div_ceil(each).max(1)));
             }
             read(PageRead::One);
-            let Some(next) = page.next else { break };
-            let url = self.api.own(&next)?;
+            let next = next.filter(|next| !next.is_empty() && pages.entries <= first);
+            let Some(next) = next else { break };
+            let url = self.api.own(&answer, &next, &format!("/playlists/{id}/"))?;
             if asked.contains(&url) {
-                return Err(SpotifyError::Circle { next });
+                return Err(SpotifyError::Circle { next: answer.shown(&next) });
             }
             if pages.bodies.len() as u64 >= limits.playlist_pages {
-                return Err(SpotifyError::TooManyPages {
-                    id: id.clone(),
-                    max: limits.playlist_pages,
-                });
+                let max = limits.playlist_pages;
+                return Err(SpotifyError::TooManyPages { id: id.clone(), max });
             }
             asked.push(url.clone());
-            let (following, token) = self.get(url, budget, bytes_left).await?;
-            if !following.is_success() {
-                return Err(following.said(&token.secret).about(id));
+            answer = self.get(url, budget, bytes_left).await?;
+            if !answer.is_success() {
+                return Err(answer.said().about(id));
             }
-            answer = following;
         }
         let (entries, total) = (pages.entries, total.unwrap_or_default());
         if entries == total {
@@ -208,16 +206,17 @@ impl Spotify {
         settings: &Settings,
         budget: &mut Budget,
     ) -> Result<Answer, SpotifyError> {
-        let (answer, said) = self.entries_at("items", id, settings, budget).await?;
+        let answer = self.entries_at("items", id, settings, budget).await?;
         if answer.is_success() {
             return Ok(answer);
         }
-        if said.may_differ_elsewhere()
-            && let Ok((older, _)) = self.entries_at("tracks", id, settings, budget).await
-            && older.is_success()
-        {
-            tracing::debug!("playlist `{id}`: {said}; the older address works");
-            return Ok(older);
+        let said = answer.said();
+        if said.may_differ_elsewhere() {
+            let older = self.entries_at("tracks", id, settings, budget).await?;
+            if older.is_success() {
+                tracing::debug!("playlist `{id}`: {said}; the older address works");
+                return Ok(older);
+            }
         }
         Err(said.about(id))
     }
@@ -228,16 +227,14 @@ impl Spotify {
         id: &PlaylistId,
         settings: &Settings,
         budget: &mut Budget,
-    ) -> Result<(Answer, Said), SpotifyError> {
+    ) -> Result<Answer, SpotifyError> {
         let mut url = self.api.address(&["playlists", id.as_str(), address]);
         url.query_pairs_mut()
             .append_pair("limit", &settings.page_entries.to_string())
             .append_pair("additional_types", TYPES)
             .extend_pairs(settings.market.as_ref().map(|market| ("market", market)))
             .extend_pairs(settings.fields.as_ref().map(|fields| ("fields", fields)));
-        let (answer, token) = self.get(url, budget, settings.limits.document_bytes).await?;
-        let said = answer.said(&token.secret);
-        Ok((answer, said))
+        self.get(url, budget, settings.limits.document_bytes).await
     }
 }
 
@@ -251,18 +248,19 @@ pub enum PageRead {
 }
 
 fn page(answer: &Answer) -> Result<Page, SpotifyError> {
+    #[derive(Deserialize)]
+    struct Marks {
+        error: Option<IgnoredAny>,
+        items: Option<IgnoredAny>,
+    }
     let text = answer.text()?;
-    serde_json::from_str(text).map_err(|error| {
-        let value: Value = serde_json::from_str(text).unwrap_or_default();
-        match &value {
-            Value::Object(_) if value.get("error").is_some() => {
-                let said = Said::read(answer.status, text.as_bytes(), &[]);
-                answer.unusable(&format!("an error ({said})"))
-            }
-            Value::Object(_) if !value["items"].is_array() => {
-                answer.unusable("a page without `items`")
-            }
-            _ => answer.not_json(&error),
+    serde_json::from_str(text).map_err(|error| match serde_json::from_str::<Marks>(text) {
+        Ok(Marks { error: Some(_), .. }) if text.starts_with('{') => {
+            answer.unusable(&format!("an error ({})", answer.said()))
         }
+        Ok(Marks { items: None, .. }) if text.starts_with('{') => {
+            answer.unusable("a page without `items`")
+        }
+        _ => answer.not_json(&error),
     })
 }

@@ -44,7 +44,8 @@ struct State {
     token: Option<AccessToken>,
     /// A token was refused before its end, and replaced.
     replaced: bool,
-    problems: Vec<String>,
+    /// A refresh token that took the place of another, and could not be kept.
+    unkept: Option<Rotation>,
 }
 
 impl Tokens {
@@ -80,17 +81,21 @@ impl Tokens {
             // Somebody else was quicker.
             return Ok(Some(token.clone()));
         }
-        if !self.is_over(refused) {
-            if state.replaced {
-                return Ok(None);
-            }
-            state.replaced = true;
+        let was_over = self.is_over(refused);
+        if state.replaced && !was_over {
+            return Ok(None);
         }
-        self.next(&mut state, budget).await.map(Some)
+        state.token = None;
+        let token = self.next(&mut state, budget).await?;
+        state.replaced |= !was_over;
+        Ok(Some(token))
     }
 
-    pub async fn problems(&self) -> Vec<String> {
-        self.state.lock().await.problems.clone()
+    /// Why a new refresh token could not be kept, if one couldn't.
+    pub async fn problem(&self) -> Option<CredentialError> {
+        let state = self.state.lock().await;
+        let Rotation { old, new } = state.unkept.as_ref()?;
+        self.source.rotated(old, new).await.err()
     }
 
     fn is_over(&self, token: &AccessToken) -> bool {
@@ -102,11 +107,13 @@ impl Tokens {
         state: &mut State,
         budget: &mut Budget,
     ) -> Result<AccessToken, TokenError> {
-        let credentials = self.source.read().await?;
+        // Of two runs with one login, one waits until the other has kept its new refresh token.
+        let _turn = self.source.turn().await?;
+        let credentials = self.read(state).await?;
         let answer = match self.ask(&credentials, budget).await {
-            // Another run may have used the refresh token up, and kept the new one.
+            // Another machine may have used the refresh token up, and kept the new one.
             Err(TokenError::Grant { place, said }) => {
-                let again = self.source.read().await?;
+                let again = self.read(state).await?;
                 if again.refresh_token() == credentials.refresh_token() {
                     return Err(TokenError::Grant { place, said });
                 }
@@ -114,15 +121,27 @@ impl Tokens {
             }
             answer => answer?,
         };
-        if let Some((old, new)) = &answer.rotated
-            && let Err(error) = self.source.rotated(old, new).await
+        if let Some(Rotation { old, new }) = answer.rotated
+            && let Err(error) = self.source.rotated(&old, &new).await
         {
-            // The access token is good, so this run goes on; the next one needs a new login.
-            tracing::error!("{error}");
-            state.problems.push(error.to_string());
+            // The access token is good, so this run goes on, and knows the new one.
+            tracing::debug!("{error}");
+            state.unkept = Some(Rotation { old, new });
         }
         state.token = Some(answer.token.clone());
         Ok(answer.token)
+    }
+
+    /// The credentials; with the refresh token that this run got and could not keep, if any.
+    async fn read(&self, state: &State) -> Result<Credentials, TokenError> {
+        let mut credentials = self.source.read().await?;
+        if let (Grant::User { refresh_token }, Some(Rotation { old, new })) =
+            (&mut credentials.grant, &state.unkept)
+            && refresh_token.expose_secret() == old.expose_secret()
+        {
+            *refresh_token = new.clone();
+        }
+        Ok(credentials)
     }
 
     async fn ask(
@@ -142,10 +161,9 @@ impl Tokens {
         if basic.is_none() {
             form.push(("client_id", client_id));
         }
-        let answer = post(&self.accounts, &form, basic, budget).await?;
-        let mut secrets: Vec<&SecretString> = client_secret.iter().collect();
-        secrets.extend(credentials.refresh_token_secret());
-        let tokens = read(&answer, &secrets, &self.source.name())?;
+        let secrets: Vec<&SecretString> = credentials.refresh_token_secret().into_iter().collect();
+        let answer = post(&self.accounts, &form, &secrets, basic, budget).await?;
+        let tokens = read(&answer, &self.source.name())?;
         let token = AccessToken {
             secret: tokens.access_token,
             flow: credentials.flow(),
@@ -161,7 +179,7 @@ impl Tokens {
         // None means that the old one stays good.
         let rotated = match (credentials.refresh_token_secret(), tokens.refresh_token) {
             (Some(old), Some(new)) if old.expose_secret() != new.expose_secret() => {
-                Some((old.clone(), new))
+                Some(Rotation { old: old.clone(), new })
             }
             _ => None,
         };
@@ -171,8 +189,13 @@ impl Tokens {
 
 struct Granted {
     token: AccessToken,
-    /// The refresh token that was used, and the one that takes its place.
-    rotated: Option<(SecretString, SecretString)>,
+    rotated: Option<Rotation>,
+}
+
+/// The refresh token that was used, and the one that takes its place.
+struct Rotation {
+    old: SecretString,
+    new: SecretString,
 }
 
 /// What the accounts service gives.
@@ -191,23 +214,20 @@ pub struct NewTokens {
 pub async fn post(
     accounts: &Service,
     form: &[(&str, &str)],
+    secrets: &[&SecretString],
     basic: Option<(&str, &SecretString)>,
     budget: &mut Budget,
 ) -> Result<Answer, TokenError> {
     let url = accounts.address(&["api", "token"]);
-    let answer = accounts.ask(url, Method::Post { form, basic }, budget, BYTES_MAX).await;
+    let answer = accounts.ask(url, Method::Post { form, secrets, basic }, budget, BYTES_MAX).await;
     answer.map_err(|error| TokenError::Spotify(Box::new(error)))
 }
 
 /// Reads what the accounts service answers. `place` is what has to be mended if it refuses.
-pub fn read(
-    answer: &Answer,
-    secrets: &[&SecretString],
-    place: &str,
-) -> Result<NewTokens, TokenError> {
+pub fn read(answer: &Answer, place: &str) -> Result<NewTokens, TokenError> {
     let place = place.to_owned();
     if !answer.is_success() {
-        let said = Said::read(answer.status, &answer.body, secrets);
+        let said = answer.said();
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         return Err(match body["error"].as_str() {
             Some("invalid_grant") => TokenError::Grant { place, said },

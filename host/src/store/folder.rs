@@ -17,7 +17,7 @@ use std::{
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use super::{Created, Listed, Object, Store, StoreError, Tag};
+use super::{Created, Listed, Object, Page, Store, StoreError, Tag, is_sound};
 use crate::document::sha256;
 
 /// The folder inside the store that is the store's own. Hidden, so that nothing lists it.
@@ -42,8 +42,7 @@ impl Folder {
     }
 
     fn path(&self, key: &str) -> Result<PathBuf, StoreError> {
-        let sound = key.split('/').all(|part| !part.is_empty() && !part.starts_with('.'));
-        if !sound {
+        if !is_sound(key) {
             return Err(StoreError::Key { key: key.to_owned() });
         }
         Ok(self.root.join(key))
@@ -195,11 +194,7 @@ impl Store for Folder {
         }
     }
 
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, StoreError> {
-        // One page holds everything.
-        if after.is_some() {
-            return Ok(Vec::new());
-        }
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
         let folder = match prefix.rsplit_once('/') {
             Some((folder, _)) => self.path(folder)?,
             None => self.root.clone(),
@@ -207,7 +202,9 @@ impl Store for Folder {
         let mut found = Vec::new();
         self.walk(&folder, prefix, &mut found).map_err(self.error("list", prefix))?;
         found.sort_by(|one, other| one.key.cmp(&other.key));
-        Ok(found)
+        found.retain(|listed| after.is_none_or(|after| listed.key.as_str() > after));
+        // All come at once.
+        Ok(Page { objects: found, next: None })
     }
 
     async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError> {

@@ -1,14 +1,98 @@
-//! Where everything is kept: one trait over keys and bytes, and the folder that implements it.
+//! Where everything is kept: one trait over keys and bytes, and the folder and the bucket that
+//! implement it.
 //!
 //! What the bytes mean is not known here. The operations are those that a bucket has too:
 //! creation that fails if the key exists, and changes on condition of a tag.
 
+mod bucket;
 mod folder;
+
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
+pub use bucket::Bucket;
 pub use folder::Folder;
+
+/// Where a store is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StoreAddress {
+    /// In a folder.
+    Folder(PathBuf),
+    /// In a bucket, below a prefix, which is empty or ends with a slash.
+    Bucket {
+        /// The bucket's name.
+        bucket: String,
+        /// The prefix.
+        prefix: String,
+    },
+}
+
+impl StoreAddress {
+    /// Gets the store ready. A folder need not be there yet.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no way to it.
+    pub async fn open(&self) -> Result<Box<dyn Store>, StoreError> {
+        Ok(match self {
+            StoreAddress::Folder(path) => Box::new(Folder::new(path)),
+            StoreAddress::Bucket { bucket, prefix } => {
+                Box::new(Bucket::open(bucket, prefix).await?)
+            }
+        })
+    }
+}
+
+impl StoreAddress {
+    /// Whether neither of two places is in the other.
+    pub fn is_apart_from(&self, other: &StoreAddress) -> bool {
+        match (self, other) {
+            (StoreAddress::Folder(one), StoreAddress::Folder(other)) => {
+                let whole = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+                let (one, other) = (whole(one), whole(other));
+                !one.starts_with(&other) && !other.starts_with(&one)
+            }
+            (
+                StoreAddress::Bucket { bucket: one, prefix },
+                StoreAddress::Bucket { bucket: other, prefix: others },
+            ) => one != other || !(prefix.starts_with(others) || others.starts_with(prefix)),
+            _ => true,
+        }
+    }
+}
+
+impl FromStr for StoreAddress {
+    type Err = String;
+
+    /// Reads `s3://bucket/prefix`; anything else is a folder's path.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some(rest) = text.strip_prefix("s3://") else {
+            return Ok(StoreAddress::Folder(PathBuf::from(text)));
+        };
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let prefix = prefix.trim_end_matches('/');
+        if bucket.is_empty() || prefix.split('/').any(|part| part == "." || part == "..") {
+            return Err(format!(
+                "`{text}` is not a bucket's address, such as s3://my-bucket/prefix"
+            ));
+        }
+        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        Ok(StoreAddress::Bucket { bucket: bucket.to_owned(), prefix })
+    }
+}
+
+impl fmt::Display for StoreAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreAddress::Folder(path) => write!(f, "{}", path.display()),
+            StoreAddress::Bucket { bucket, prefix } => {
+                write!(f, "s3://{bucket}/{}", prefix.trim_end_matches('/'))
+            }
+        }
+    }
+}
 
 /// An object with what is needed to change it only if nobody else has.
 #[derive(Clone, Debug)]
@@ -36,6 +120,15 @@ pub struct Listed {
     pub modified: OffsetDateTime,
 }
 
+/// A part of a listing.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The objects, in the order of their keys.
+    pub objects: Vec<Listed>,
+    /// The key after which the next part begins; none if this is the last.
+    pub next: Option<String>,
+}
+
 /// What became of a creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {
@@ -51,9 +144,9 @@ pub trait Store: Send + Sync {
     /// The object under a key, if there is one.
     async fn get(&self, key: &str) -> Result<Option<Object>, StoreError>;
 
-    /// The next objects whose keys begin with a prefix, in the order of their keys, from the one
-    /// after `after` on. At most one page of them; none means that there are no more.
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, StoreError>;
+    /// The objects whose keys begin with a prefix, from the one after `after` on, or as many of them
+    /// as come at a time.
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError>;
 
     /// Creates an object, unless there is one.
     async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError>;
@@ -77,14 +170,50 @@ pub trait Store: Send + Sync {
 ///
 /// If the store can't be read.
 pub async fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<Listed>, StoreError> {
-    let mut all: Vec<Listed> = Vec::new();
+    let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let page = store.list(prefix, all.last().map(|listed| listed.key.as_str())).await?;
-        if page.is_empty() {
-            return Ok(all);
+        let page = store.list(prefix, after.as_deref()).await?;
+        all.extend(page.objects);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(all),
         }
-        all.extend(page);
     }
+}
+
+/// Tries whether a store keeps what it promises on conditions. Writes under a key that nobody has,
+/// and takes that away again.
+///
+/// # Errors
+///
+/// The store's, or [`StoreError::Unconditional`], naming what it doesn't keep.
+pub async fn probe(store: &dyn Store, key: &str) -> Result<(), StoreError> {
+    let broken = |what| StoreError::Unconditional { location: store.location(""), what };
+    store.put_new(key, b"one").await?;
+    let Some(one) = store.get(key).await? else {
+        return Err(broken("gives back what was written"));
+    };
+    if store.put_new(key, b"two").await? == Created::New {
+        return Err(broken("refuses to create an object twice (If-None-Match)"));
+    }
+    if !store.put_if(key, b"three", &one.tag).await? {
+        return Err(broken("replaces an object that has not changed (If-Match)"));
+    }
+    if store.put_if(key, b"four", &one.tag).await? {
+        return Err(broken("refuses to replace an object that has changed (If-Match)"));
+    }
+    if store.delete_if(key, &one.tag).await? {
+        return Err(broken("refuses to delete an object that has changed (If-Match)"));
+    }
+    if let Some(three) = store.get(key).await? {
+        store.delete_if(key, &three.tag).await?;
+    }
+    Ok(())
+}
+
+/// Whether a key's parts are such that every store can have it, and none hides it.
+fn is_sound(key: &str) -> bool {
+    key.split('/').all(|part| !part.is_empty() && !part.starts_with('.'))
 }
 
 /// How often an object is read again because somebody else changed it meanwhile.
@@ -135,6 +264,26 @@ pub enum StoreError {
     Key {
         /// The key.
         key: String,
+    },
+    /// The service refused, or could not be reached.
+    #[error("could not {verb} {location}: {source}")]
+    Service {
+        /// What was tried.
+        verb: &'static str,
+        /// On what.
+        location: String,
+        /// What it says, with what to do.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A store that others could overwrite things in.
+    #[error(
+        "{location} can't be a store: not every request to it {what}, so that two runs at a time could lose data (use Amazon S3, or a server that honours conditional writes and deletes)"
+    )]
+    Unconditional {
+        /// Where.
+        location: String,
+        /// What it doesn't keep.
+        what: &'static str,
     },
     /// Others keep changing an object.
     #[error("{location} was changed by others {UPDATE_ATTEMPTS_MAX} times in a row (try again)")]

@@ -7,6 +7,7 @@ use spotify_etl::{
     config::LimitSetting,
     document::{ExtractedAt, PlaylistId},
     spotify::{ACCOUNTS_URL, API_URL, Flow, REDIRECT_URI, SLIM_FIELDS, Url},
+    store::StoreAddress,
 };
 
 /// Takes Spotify playlists to tables that SQL can query.
@@ -40,6 +41,8 @@ Examples:
       spotify-etl status
       spotify-etl doctor
 
+A bucket is found as by all AWS programs: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and their kind.
+
 Exit status: 0 all done; 1 something failed, the rest is done; 2 nothing could be tried.
 
 Limits, with their defaults: document_bytes=64MiB json_levels=128 plugin_bytes=32MiB
@@ -54,19 +57,19 @@ further certificates from SSL_CERT_FILE.";
 /// What all commands understand.
 #[derive(Debug, Args)]
 pub struct Common {
-    /// The store: a folder
+    /// The store: a folder, or a bucket (s3://bucket/prefix)
     #[arg(
         long,
         global = true,
-        value_name = "DIR",
+        value_name = "STORE",
         env = "SPOTIFY_ETL_STORE",
         default_value = "./data"
     )]
-    pub store: PathBuf,
+    pub store: StoreAddress,
 
-    /// The folder with the plugins [default: plugins/ in the store]
-    #[arg(long, global = true, value_name = "DIR", env = "SPOTIFY_ETL_PLUGINS")]
-    pub plugins: Option<PathBuf>,
+    /// Where the plugins are, a folder or s3://bucket/prefix [default: plugins/ in the store]
+    #[arg(long, global = true, value_name = "PLACE", env = "SPOTIFY_ETL_PLUGINS")]
+    pub plugins: Option<StoreAddress>,
 
     /// Print the report as JSON, for scripts
     #[arg(long, global = true)]
@@ -109,10 +112,10 @@ pub enum Command {
         after_help = "Example:\n  spotify-etl init --store music --from target/wasm32-wasip2/plugin"
     )]
     Init {
-        /// The folder with the built plugins (*.wasm) [default: those that were installed or built
-        /// with this program]
-        #[arg(long, value_name = "DIR")]
-        from: Option<PathBuf>,
+        /// Where the built plugins (*.wasm) are [default: those that were installed or built with this
+        /// program]
+        #[arg(long, value_name = "PLACE")]
+        from: Option<StoreAddress>,
     },
     /// Extract and transform in one go: the weekly run. With --from, from files instead
     #[command(
@@ -122,7 +125,7 @@ pub enum Command {
         /// What to extract: an id, a spotify: URI, an open.spotify.com address, or a label of the list
         #[arg(value_name = "PLAYLIST", conflicts_with = "from")]
         playlists: Vec<String>,
-        /// Files, folders (every .json in them), or - for standard input
+        /// Files, folders and s3:// prefixes (every .json in them), or - for standard input
         #[arg(long, num_args = 1.., value_name = "PATH")]
         from: Vec<PathBuf>,
         #[command(flatten)]
@@ -152,7 +155,7 @@ pub enum Command {
     Playlist(PlaylistCommand),
     /// Log in to Spotify, so that your playlists can be read
     #[command(
-        after_help = "Make an app on developer.spotify.com/dashboard (Web API, redirect address http://127.0.0.1/callback),\nand give its client id. The consent is kept in a file that only you can read, and lasts six months.\nWith the app's secret (SPOTIFY_CLIENT_SECRET or --client-secret-file) the login can be used by several\nmachines; without, each new token ends the last one.\n\nExamples:\n  spotify-etl login --client-id ID\n  spotify-etl login --paste          on a machine without a browser\n  spotify-etl login --status"
+        after_help = "Make an app on developer.spotify.com/dashboard (Web API, redirect address http://127.0.0.1/callback), and give its client id. The consent is kept in a file that only you can read, and lasts six months. With the app's secret (SPOTIFY_CLIENT_SECRET or --client-secret-file) several machines can use one login; without, each new token ends the last one.\n\nExamples:\n  spotify-etl login --client-id ID\n  spotify-etl login --paste          on a machine without a browser\n  spotify-etl login --status"
     )]
     Login {
         /// Show who is logged in, to what, and for how long
@@ -188,10 +191,10 @@ pub enum Command {
     },
     /// Bring JSON in, to wait for `transform`
     #[command(
-        after_help = "The playlist's id is, first that applies: --playlist, the id in the JSON, the file's name.\nThe time is: --extracted-at, the one in the file's name (2023-09-27 09:53:34), the file's own.\n\nExamples:\n  spotify-etl import --dry-run raw_json/\n  spotify-etl import 'spotify_raw_2023-09-27 09:53:34.123456.json'"
+        after_help = "The playlist's id is, first that applies: --playlist, the id in the JSON, the file's name.\nThe time is: --extracted-at, the one in the file's name (2023-09-27 09:53:34), the file's own.\n\nExamples:\n  spotify-etl import --dry-run raw_json/\n  spotify-etl import 'spotify_raw_2023-09-27 09:53:34.123456.json'\n  spotify-etl import --store s3://new-bucket 's3://old-bucket/raw data/processed/'"
     )]
     Import {
-        /// Files, folders (every .json in them), or - for standard input
+        /// Files, folders and s3:// prefixes (every .json in them), or - for standard input
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
         #[command(flatten)]
@@ -272,6 +275,10 @@ pub struct ImportArgs {
     /// The playlist: an id, a spotify: URI or an open.spotify.com address
     #[arg(long, value_name = "PLAYLIST", value_parser = playlist)]
     pub playlist: Option<PlaylistId>,
+
+    /// Allow files to come from the store itself, or from a place that holds it
+    #[arg(long)]
+    pub in_place: bool,
 
     /// When it was read, UTC: 2023-09-27T09:53:34Z or 20230927T095334Z
     #[arg(long, value_name = "TIME")]
@@ -376,10 +383,13 @@ fn fields(text: &str) -> Result<String, String> {
     if text == "slim" {
         return Ok(SLIM_FIELDS.to_owned());
     }
-    let named = |word: &str| text.split(|c: char| !c.is_alphanumeric()).any(|part| part == word);
-    let missing: Vec<_> =
-        ["items", "total", "next"].into_iter().filter(|word| !named(word)).collect();
-    if missing.is_empty() || text.starts_with('!') {
+    let names = outer_names(text);
+    let leaves_out = text.starts_with('!');
+    let missing: Vec<_> = ["items", "total", "next"]
+        .into_iter()
+        .filter(|word| names.contains(&word.to_string()) == leaves_out)
+        .collect();
+    if missing.is_empty() {
         return Ok(text.to_owned());
     }
     Err(format!(
@@ -387,6 +397,24 @@ fn fields(text: &str) -> Result<String, String> {
          total,next,items(added_at,item(id,name)), or use `slim`",
         missing.join(" and ")
     ))
+}
+
+/// The members that a filter names, without what is inside them.
+fn outer_names(filter: &str) -> Vec<String> {
+    let mut depth = 0;
+    let outer: String = filter
+        .chars()
+        .filter(|character| {
+            depth += i32::from(*character == '(') - i32::from(*character == ')');
+            depth == 0
+        })
+        .collect();
+    let name = |part: &str| {
+        let name: String =
+            part.trim_matches(['!', ' ', ')']).chars().take_while(|c| *c != '.').collect();
+        name
+    };
+    outer.split(',').map(name).collect()
 }
 
 fn flow(text: &str) -> Result<Flow, String> {

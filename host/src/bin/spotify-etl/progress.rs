@@ -10,7 +10,11 @@ use spotify_etl::pipeline::Progress;
 
 static BAR: LazyLock<ProgressBar> = LazyLock::new(|| {
     let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}, {eta} left");
-    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let bar =
+        ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    // Nothing to see until something begins.
+    bar.finish_and_clear();
+    bar
 });
 
 /// The bar.

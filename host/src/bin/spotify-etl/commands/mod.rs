@@ -18,13 +18,13 @@ use spotify_etl::{
         Selection, Transform, Transformed,
         active::PluginPlace,
         install::install,
-        landing::{ImportMode, ImportOptions, import},
+        landing::{ImportMode, ImportOptions, Incoming, import, json_objects},
         report::{Action, Empty, ExtractReport, ImportReport, ImportStatus, Problem, RunReport},
     },
     plugin::Engine,
     source,
     status::{LoginStatus, RunSummary, newest_runs, run_report, status},
-    store::{Folder, Store},
+    store::{Listed, Store, StoreAddress},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -35,16 +35,18 @@ use crate::{
 };
 use spotify::Browser;
 
+/// The exit status of a run that could not try anything of what it was for.
+const NOTHING_TRIED: u8 = 2;
 /// How many runs are listed.
 const RUNS_LISTED_MAX: usize = 20;
 
 /// Does what was asked for, and says the exit status.
 pub fn run(cli: Cli) -> Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let session = Session::new(cli.common);
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
+        let session = Session::new(cli.common).await?;
         match cli.command {
-            Command::Init { from } => session.init(from.as_deref()).await,
+            Command::Init { from } => session.init(from).await,
             Command::Run { playlists, from, import, extract, spotify, transform } => {
                 if from.is_empty() {
                     import.require_files()?;
@@ -73,7 +75,10 @@ pub fn run(cli: Cli) -> Result<u8> {
             Command::Runs { run_id } => session.runs(run_id.as_deref()).await,
             Command::Plugin(PluginCommand::Inspect { file }) => session.inspect(&file).await,
         }
-    })
+    });
+    // A look-up of a name that nobody answers must not keep the program.
+    runtime.shutdown_background();
+    done
 }
 
 /// What a run has done.
@@ -83,38 +88,58 @@ struct Work {
     imports: Vec<ImportReport>,
     transformed: Transformed,
     problems: Vec<Problem>,
+    warnings: Vec<String>,
+    access: Access,
 }
+
+/// Whether Spotify could be asked, if it had to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Access {
+    #[default]
+    Given,
+    None,
+}
+
+/// Another store, and the objects of it that are meant.
+type Objects = (Box<dyn Store>, Vec<Listed>);
 
 /// What all commands share.
 struct Session {
     common: Common,
-    store: Folder,
-    plugin_folder: Option<Folder>,
+    store: Box<dyn Store>,
+    plugin_place: Option<Box<dyn Store>>,
     limits: Limits,
     now: OffsetDateTime,
     started: Instant,
 }
 
 impl Session {
-    fn new(common: Common) -> Self {
+    async fn new(common: Common) -> Result<Self> {
         let mut limits = Limits::default();
         for setting in &common.limits {
             limits.set(setting);
         }
-        Session {
-            store: Folder::new(&common.store),
-            plugin_folder: common.plugins.as_ref().map(Folder::new),
+        Ok(Session {
+            store: common.store.open().await?,
+            plugin_place: match &common.plugins {
+                Some(place) => Some(place.open().await?),
+                None => None,
+            },
             limits,
             now: now(),
             started: Instant::now(),
             common,
-        }
+        })
+    }
+
+    fn store(&self) -> &dyn Store {
+        self.store.as_ref()
     }
 
     fn plugins(&self) -> PluginPlace<'_> {
-        match &self.plugin_folder {
-            Some(folder) => PluginPlace { store: folder, prefix: "" },
-            None => PluginPlace { store: &self.store, prefix: layout::PLUGINS },
+        match &self.plugin_place {
+            Some(place) => PluginPlace { store: place.as_ref(), prefix: "" },
+            None => PluginPlace { store: self.store(), prefix: layout::PLUGINS },
         }
     }
 
@@ -139,17 +164,17 @@ impl Session {
         Ok(Engine::new(&self.limits, self.cache().as_deref())?)
     }
 
-    async fn init(&self, from: Option<&Path>) -> Result<u8> {
-        let Some(from) = from.map(Path::to_owned).or_else(built_plugins) else {
+    async fn init(&self, from: Option<StoreAddress>) -> Result<u8> {
+        let Some(from) = from.or_else(|| built_plugins().map(StoreAddress::Folder)) else {
             bail!(
                 "no plugins were installed or built with this program: name the folder with the \
                  built ones (`spotify-etl init --from target/wasm32-wasip2/plugin`)"
             );
         };
-        let folder = Folder::new(&from);
-        let place = PluginPlace { store: &folder, prefix: "" };
+        let from = from.open().await?;
+        let place = PluginPlace { store: from.as_ref(), prefix: "" };
         let engine = Arc::new(self.engine()?);
-        let reports = install(&self.store, place, &engine, self.now).await?;
+        let reports = install(self.store(), place, &engine, self.now).await?;
         let refused = reports.iter().any(|report| report.problem.is_some());
         self.print(&reports, || render::installed(&self.common.store, &reports))?;
         Ok(u8::from(refused))
@@ -203,8 +228,17 @@ impl Session {
         args: &ImportArgs,
         mode: ImportMode,
     ) -> Result<Vec<ImportReport>> {
-        let found = source::find(paths);
-        if found.sources.is_empty() {
+        if !args.in_place {
+            self.require_apart(paths)?;
+        }
+        let (objects, files) = self.other_stores(paths).await?;
+        let found = source::find(&files);
+        let mut incoming: Vec<Incoming<'_>> = found.sources.iter().map(Incoming::File).collect();
+        for (store, listed) in &objects {
+            let object = |listed| Incoming::Object { store: store.as_ref(), listed };
+            incoming.extend(listed.iter().map(object));
+        }
+        if incoming.is_empty() {
             let problems: Vec<_> = found.problems.iter().map(ToString::to_string).collect();
             bail!("nothing to import: {}", problems.join("; "));
         }
@@ -213,7 +247,59 @@ impl Session {
             extracted_at: args.extracted_at,
             mode,
         };
-        Ok(import(&self.store, &found, &options, &self.limits, self.now, &Bar).await?)
+        let (problems, limits) = (&found.problems, &self.limits);
+        Ok(import(self.store(), &incoming, problems, &options, limits, self.now, &Bar).await?)
+    }
+
+    /// What is to be brought in from buckets, and the paths that are none.
+    async fn other_stores(&self, paths: &[PathBuf]) -> Result<(Vec<Objects>, Vec<PathBuf>)> {
+        let (mut objects, mut files) = (Vec::new(), Vec::new());
+        for path in paths {
+            let address = path.to_str().and_then(|text| text.parse().ok());
+            let Some(StoreAddress::Bucket { bucket, prefix }) = address else {
+                files.push(path.clone());
+                continue;
+            };
+            // One object, or all below a prefix.
+            let object = prefix.strip_suffix('/').filter(|name| name.ends_with(".json"));
+            let (prefix, name) =
+                match object.map(|name| name.rsplit_once('/').unwrap_or(("", name))) {
+                    Some(("", name)) => (String::new(), Some(name)),
+                    Some((above, name)) => (format!("{above}/"), Some(name)),
+                    None => (prefix.clone(), None),
+                };
+            let store = StoreAddress::Bucket { bucket, prefix: prefix.clone() }.open().await?;
+            let mut listed = json_objects(store.as_ref()).await?;
+            listed.retain(|listed| name.is_none_or(|name| listed.key == name));
+            if listed.is_empty() {
+                bail!(
+                    "no JSON objects in {} (compare the prefix with `aws s3 ls`)",
+                    path.display()
+                );
+            }
+            objects.push((store, listed));
+        }
+        Ok((objects, files))
+    }
+
+    /// Fails if what is to be brought in is in the store, or around it: it would come in again with
+    /// every run.
+    fn require_apart(&self, paths: &[PathBuf]) -> Result<()> {
+        for path in paths {
+            let address = path.to_str().and_then(|text| text.parse::<StoreAddress>().ok());
+            // One file is what somebody means, wherever it is.
+            let is_file =
+                path.is_file() || path.to_str().is_some_and(|text| text.ends_with(".json"));
+            let is_apart = address.is_none_or(|address| address.is_apart_from(&self.common.store));
+            if !is_apart && !is_file {
+                bail!(
+                    "`{}` and the store {} hold one another (bring it into another bucket, folder or prefix with --store, so that neither reads the other's files; or say --in-place)",
+                    path.display(),
+                    self.common.store
+                );
+            }
+        }
+        Ok(())
     }
 
     async fn transform(&self, keys: Vec<String>, options: &TransformArgs) -> Result<u8> {
@@ -227,7 +313,7 @@ impl Session {
     /// Keys may be typed as paths in the store's folder.
     fn keys(&self, typed: Vec<String>) -> Vec<String> {
         let plain = |path: &Path| path.strip_prefix(".").unwrap_or(path).to_owned();
-        let root = plain(&self.common.store);
+        let root = plain(Path::new(&self.store.location("")));
         let key = |text: &String| {
             let path = plain(Path::new(text));
             Some(path.strip_prefix(&root).ok()?.to_str()?.to_owned())
@@ -238,7 +324,7 @@ impl Session {
     fn transformer(&self) -> Transform<'_> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Transform {
-            store: &self.store,
+            store: self.store(),
             plugins: self.plugins(),
             cache: self.cache(),
             limits: self.limits.clone(),
@@ -249,12 +335,14 @@ impl Session {
     }
 
     fn require_store(&self) -> Result<()> {
-        let store = &self.common.store;
-        if !store.is_dir() {
-            let store = store.display();
-            bail!("no store in {store} (make one: spotify-etl init --store {store})");
+        match &self.common.store {
+            StoreAddress::Folder(path) if !path.is_dir() => {
+                let store = path.display();
+                bail!("no store in {store} (make one: spotify-etl init --store {store})");
+            }
+            // One that isn't there says so itself.
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn run_id(&self) -> String {
@@ -263,7 +351,7 @@ impl Session {
 
     /// Keeps the report of a run, and prints it.
     async fn finish(&self, command: &str, work: Work, empty: Empty) -> Result<u8> {
-        let Work { extracts, imports, transformed, problems } = work;
+        let Work { extracts, imports, transformed, problems, warnings, access } = work;
         let mut report = RunReport {
             run_id: self.run_id(),
             command: command.to_owned(),
@@ -277,8 +365,12 @@ impl Session {
             plugins: transformed.plugins,
             documents: transformed.documents,
             problems,
+            warnings,
         };
-        report.exit_status = report.judge(empty);
+        report.exit_status = match access {
+            Access::Given => report.judge(empty),
+            Access::None => NOTHING_TRIED,
+        };
         let key = Key::Run { run_id: report.run_id.clone() }.to_string();
         let bytes = serde_json::to_vec_pretty(&report)?;
         let kept = self.store.put_new(&key, &bytes).await;
@@ -301,14 +393,14 @@ impl Session {
         let login =
             spotify::login_file(login).and_then(|file| LoginStatus::of(&file, self.now).ok());
         let (limits, cache) = (&self.limits, cache.as_deref());
-        let status = status(&self.store, self.plugins(), limits, cache, login, self.now).await?;
+        let status = status(self.store(), self.plugins(), limits, cache, login, self.now).await?;
         self.print(&status, || render::status(&status, &self.common.store))?;
         Ok(0)
     }
 
     async fn runs(&self, run_id: Option<&str>) -> Result<u8> {
         self.require_store()?;
-        let runs = newest_runs(&self.store, RUNS_LISTED_MAX).await?;
+        let runs = newest_runs(self.store(), RUNS_LISTED_MAX).await?;
         let Some(run_id) = run_id else {
             let runs: Vec<RunSummary> = runs.iter().map(RunSummary::from).collect();
             self.print(&runs, || render::runs(&runs))?;
@@ -316,7 +408,7 @@ impl Session {
         };
         let report = match run_id {
             "last" => runs.into_iter().next(),
-            run_id => run_report(&self.store, run_id).await?,
+            run_id => run_report(self.store(), run_id).await?,
         };
         let location = self.store.location(layout::RUNS);
         let report = report.with_context(|| {

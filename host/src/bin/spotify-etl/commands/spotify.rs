@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, Read as _, Write as _},
     path::Path,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -13,13 +13,13 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use spotify_etl::{
     config,
-    doctor::{Doctor, Finding, Health},
+    doctor::{Doctor, Finding, Health, LOGIN_DAYS_LOW},
     document::PlaylistId,
     pipeline::{
-        Selection,
+        PipelineError, Selection,
         extract::{Condition, Extract, Extraction},
-        playlists::{self, ListedPlaylist},
-        report::Empty,
+        playlists::{self, ListedPlaylist, PlaylistsError},
+        report::{Action, Empty, Problem},
     },
     spotify::{
         Application, Clock, Consent, CredentialError, CredentialSource, Given, LoginError,
@@ -29,7 +29,7 @@ use spotify_etl::{
 };
 use time::OffsetDateTime;
 
-use super::{Session, Work, now};
+use super::{Access, Session, Work, now};
 use crate::{
     args::{ExtractArgs, LoginArgs, PlaylistCommand, SpotifyArgs, TransformArgs},
     progress::Bar,
@@ -58,12 +58,21 @@ impl Browser {
     }
 }
 
-struct SystemClock;
+/// An address that somebody pastes.
+const ADDRESS_BYTES_MAX: u64 = 16 * 1024;
+/// So many lines that are no such address.
+const PASTES_MAX: usize = 5;
+
+struct SystemClock {
+    started_at: OffsetDateTime,
+    started: Instant,
+}
 
 #[async_trait]
 impl Clock for SystemClock {
     fn now(&self) -> OffsetDateTime {
-        now()
+        // Not set back or forward by anybody while the program runs.
+        self.started_at + self.started.elapsed()
     }
 
     async fn sleep(&self, duration: Duration) {
@@ -88,8 +97,7 @@ impl Session {
     ) -> Result<u8> {
         let transform = self.transformer();
         transform.require_plugins().await?;
-        let Extraction { extracts, problems } = self.land(playlists, extract, spotify).await?;
-        let work = Work { extracts, problems, ..Work::default() };
+        let work = self.land(playlists, extract, spotify).await?;
         self.transform_and_finish(&transform, Selection::Waiting, work, options).await
     }
 
@@ -99,8 +107,7 @@ impl Session {
         extract: &ExtractArgs,
         spotify: &SpotifyArgs,
     ) -> Result<u8> {
-        let Extraction { extracts, problems } = self.land(playlists, extract, spotify).await?;
-        let work = Work { extracts, problems, ..Work::default() };
+        let work = self.land(playlists, extract, spotify).await?;
         self.finish("extract", work, Empty::Allowed).await
     }
 
@@ -109,32 +116,72 @@ impl Session {
         names: &[String],
         args: &ExtractArgs,
         spotify: &SpotifyArgs,
-    ) -> Result<Extraction> {
+    ) -> Result<Work> {
         let playlists = self.named(names).await?;
         if playlists.is_empty() {
-            let store = render::quoted(&self.common.store.display().to_string());
+            let store = render::quoted(&self.common.store.to_string());
             bail!(
                 "no playlist to extract: name one (an id, a spotify: URI or an open.spotify.com address), or list those of this store (spotify-etl playlist add --store {store} ADDRESS); files are brought in with `spotify-etl run --from`"
             );
         }
         let source = credentials(spotify)?;
+        let login = self.login_behind(source.as_ref(), &spotify.login);
         let settings = self.settings(spotify, Some(args));
-        let spotify = Spotify::new(settings, source, Arc::new(SystemClock))?;
+        let spotify = Spotify::new(settings, source, self.clock())?;
         let condition = if args.if_changed { Condition::IfChanged } else { Condition::Always };
         let extract = Extract {
-            store: &self.store,
+            store: self.store(),
             spotify: &spotify,
             condition,
             limits: self.limits.clone(),
             now: self.now,
             progress: &Bar,
         };
-        Ok(extract.run(&playlists).await?)
+        let warnings = self.login_warning(&login).into_iter().collect();
+        Ok(match extract.run(&playlists).await {
+            Ok(Extraction { extracts, problems }) => {
+                Work { extracts, problems, warnings, ..Work::default() }
+            }
+            // Worth a report, for whoever looks later at what an unattended run did.
+            Err(PipelineError::Token(error)) => Work {
+                problems: vec![Problem::new(Action::Setup, error)],
+                warnings,
+                access: Access::None,
+                ..Work::default()
+            },
+            Err(error) => return Err(error.into()),
+        })
+    }
+
+    /// What there is to say of a login that soon ends.
+    fn login_warning(&self, login: &Option<LoginStatus>) -> Option<String> {
+        let LoginStatus { days_left, location, .. } = login.as_ref()?;
+        let when = match days_left {
+            ..0 => "ended, six months after the consent".to_owned(),
+            0 => "ends today".to_owned(),
+            1 => "ends tomorrow".to_owned(),
+            days if *days <= LOGIN_DAYS_LOW => format!("ends in {days} days"),
+            _ => return None,
+        };
+        Some(format!("the login in {location} {when} (log in again: spotify-etl login)"))
+    }
+
+    /// The login, if it is what the credentials are.
+    fn login_behind(&self, source: &dyn CredentialSource, args: &LoginArgs) -> Option<LoginStatus> {
+        let file = login_file(args).filter(|file| file.name() == source.name())?;
+        LoginStatus::of(&file, self.now).ok()
     }
 
     /// The playlists that are meant by names, each once; all of the list if none is named.
     async fn named(&self, names: &[String]) -> Result<Vec<ListedPlaylist>> {
-        let list = playlists::playlists(&self.store).await?;
+        let list = match playlists::playlists(self.store()).await {
+            // What is named in full needs no list.
+            Err(error @ PlaylistsError::Damaged { .. }) if !names.is_empty() => {
+                tracing::warn!("labels are not known: {error}");
+                Vec::new()
+            }
+            list => list?,
+        };
         if names.is_empty() {
             return Ok(list);
         }
@@ -150,6 +197,10 @@ impl Session {
         Ok(found)
     }
 
+    fn clock(&self) -> Arc<SystemClock> {
+        Arc::new(SystemClock { started_at: self.now, started: self.started })
+    }
+
     fn settings(&self, spotify: &SpotifyArgs, extract: Option<&ExtractArgs>) -> Settings {
         Settings {
             api_url: spotify.api_url.clone(),
@@ -163,24 +214,31 @@ impl Session {
 
     pub(super) async fn playlist(&self, command: PlaylistCommand) -> Result<u8> {
         self.require_store()?;
-        let store = render::quoted(&self.common.store.display().to_string());
+        let store = render::quoted(&self.common.store.to_string());
         match command {
             PlaylistCommand::Add { playlist, label } => {
+                let label = label.map(|label| label.trim().to_owned());
+                if label
+                    .as_ref()
+                    .is_some_and(|label| label.is_empty() || label.contains(char::is_control))
+                {
+                    bail!("a label is a word or some, in one line");
+                }
                 let listed = ListedPlaylist { id: playlist_id(&playlist)?, label };
                 let label = listed.label.as_deref();
-                let addition = playlists::add(&self.store, &listed.id, label, self.now).await?;
+                let addition = playlists::add(self.store(), &listed.id, label, self.now).await?;
                 let report = serde_json::json!({
                     "playlist_id": listed.id, "label": listed.label, "status": addition,
                 });
                 self.print(&report, || render::added(&listed, addition, &store))?;
             }
             PlaylistCommand::List => {
-                let list = playlists::playlists(&self.store).await?;
+                let list = playlists::playlists(self.store()).await?;
                 let report: Vec<_> = list.iter().map(as_json).collect();
                 self.print(&report, || render::listed(&list, &store))?;
             }
             PlaylistCommand::Remove { name } => {
-                let removed = playlists::remove(&self.store, &name).await?;
+                let removed = playlists::remove(self.store(), &name).await?;
                 self.print(&as_json(&removed), || {
                     format!("{} is off the list; what was landed of it stays", removed.id)
                 })?;
@@ -198,6 +256,14 @@ impl Session {
         let file = login_file(&args.login).context(
             "no place for the login: neither HOME nor XDG_CONFIG_HOME is set (name a file with --credentials)",
         )?;
+        let reads_input =
+            args.client_secret_file.as_ref().is_some_and(|path| path.as_os_str() == "-");
+        if reads_input && browser == Browser::Elsewhere {
+            bail!(
+                "the secret and the address can't both come from standard input (put the secret into a file)"
+            );
+        }
+        file.prepare().await?;
         let app = application(args, &file)?;
         let settings = self.settings(args, None);
         let (listener, redirect_uri) = match browser {
@@ -214,7 +280,7 @@ impl Session {
         if browser == Browser::Opened && config::can_open_pages() {
             let address = consent.address.to_string();
             // Some browsers stay, and a missing one is no error: the address was shown.
-            tokio::task::spawn_blocking(move || open_page(&address));
+            std::thread::spawn(move || open_page(&address));
         }
         let code = match &listener {
             Some(listener) => {
@@ -223,13 +289,9 @@ impl Session {
                     .await
                     .unwrap_or(Err(LoginError::TooLate { seconds }))?
             }
-            None => {
-                let mut line = String::new();
-                std::io::stdin().lock().read_line(&mut line)?;
-                consent.pasted(&line)?
-            }
+            None => pasted(&consent)?,
         };
-        let login = log_in(&settings, &app, &consent, &code, Arc::new(SystemClock)).await?;
+        let login = log_in(&settings, &app, &consent, &code, self.clock()).await?;
         file.keep(&login)?;
         let status = LoginStatus::of(&file, now())?;
         self.print(&status, || {
@@ -270,7 +332,7 @@ impl Session {
     }
 
     pub(super) async fn doctor(&self, names: &[String], args: &SpotifyArgs) -> Result<u8> {
-        let playlists = self.named(names).await?;
+        let playlists = self.named(names).await.map_err(|error| format!("{error:#}"));
         let source = credentials(args);
         let file = login_file(&args.login);
         let login = match (&source, &file) {
@@ -282,10 +344,10 @@ impl Session {
         let settings = self.settings(args, None);
         let spotify = source.and_then(|source| {
             let place = source.name();
-            Ok((Spotify::new(settings, source, Arc::new(SystemClock))?, place))
+            Ok((Spotify::new(settings, source, self.clock())?, place))
         });
         let doctor = Doctor {
-            store: &self.store,
+            store: self.store(),
             plugins: self.plugins(),
             cache: self.cache(),
             limits: self.limits.clone(),
@@ -324,7 +386,7 @@ fn as_json(listed: &ListedPlaylist) -> serde_json::Value {
 fn playlist_id(text: &str) -> Result<PlaylistId> {
     let is_address = text.contains(['/', ':']);
     match PlaylistId::from_reference(text) {
-        Some(id) if is_address || id.as_str() == text => Ok(id),
+        Some(id) if is_address || id.as_str() == text.trim() => Ok(id),
         _ if Path::new(text).exists() => {
             bail!(
                 "`{text}` is a file, not a playlist of Spotify's (bring it in: spotify-etl run --from {text})"
@@ -353,7 +415,7 @@ fn credentials(args: &SpotifyArgs) -> Result<Arc<dyn CredentialSource>> {
 }
 
 fn client_id(args: &SpotifyArgs) -> Option<String> {
-    args.client_id.clone().filter(|id| !id.is_empty())
+    args.client_id.as_deref().map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned)
 }
 
 fn client_secret(args: &SpotifyArgs) -> Result<Option<SecretString>> {
@@ -378,15 +440,17 @@ fn client_secret(args: &SpotifyArgs) -> Result<Option<SecretString>> {
 /// The app to log in to: the one that is named, else the one of the last login.
 fn application(args: &SpotifyArgs, file: &LoginFile) -> Result<Application> {
     let client_secret = client_secret(args)?;
-    if let Some(client_id) = client_id(args) {
-        return Ok(Application { client_id, client_secret });
-    }
-    match file.login() {
-        Ok(login) => Ok(Application {
+    match (client_id(args), file.login()) {
+        (Some(client_id), Ok(login)) if login.client_id != client_id => {
+            Ok(Application { client_id, client_secret })
+        }
+        (_, Ok(login)) => Ok(Application {
             client_id: login.client_id,
             client_secret: client_secret.or(login.client_secret),
         }),
-        Err(_) => Err(CredentialError::NoClientId.into()),
+        (Some(client_id), Err(_)) => Ok(Application { client_id, client_secret }),
+        (None, Err(error)) if file.exists() => Err(error.into()),
+        (None, Err(_)) => Err(CredentialError::NoClientId.into()),
     }
 }
 
@@ -394,10 +458,37 @@ fn application(args: &SpotifyArgs, file: &LoginFile) -> Result<Application> {
 fn with_port(redirect_uri: &Url) -> Url {
     const PORT: u16 = 8888;
     let mut uri = redirect_uri.clone();
-    if uri.port().is_none() {
+    if uri.scheme() == "http" && uri.port().is_none() {
         let _ = uri.set_port(Some(PORT));
     }
     uri
+}
+
+/// The consent in the address that somebody pastes, who may miss it once or twice.
+fn pasted(consent: &Consent) -> Result<SecretString> {
+    let mut problem = None;
+    for _ in 0..PASTES_MAX {
+        let mut line = Vec::new();
+        std::io::stdin().lock().take(ADDRESS_BYTES_MAX).read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            break;
+        }
+        let line = String::from_utf8_lossy(&line);
+        if line.trim().is_empty() {
+            continue;
+        }
+        match consent.pasted(&line) {
+            Err(error @ LoginError::Pasted) => {
+                writeln!(std::io::stderr(), "{error}")?;
+                problem = Some(error);
+            }
+            answer => return Ok(answer?),
+        }
+    }
+    match problem {
+        Some(error) => Err(error.into()),
+        None => bail!("nothing was pasted (log in again: spotify-etl login --paste)"),
+    }
 }
 
 fn open_page(address: &str) {

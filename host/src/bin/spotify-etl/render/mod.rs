@@ -42,6 +42,17 @@ pub fn json(text: &str) -> io::Result<()> {
     }
 }
 
+/// A name in one line, and no longer than a line.
+fn one_line(name: &str) -> String {
+    const LENGTH_MAX: usize = 80;
+    let mut name = name.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((cut, _)) = name.char_indices().nth(LENGTH_MAX) {
+        name.truncate(cut);
+        name.push('…');
+    }
+    name
+}
+
 /// Names come from anywhere: none of them steers a terminal or turns a line around.
 fn tame(text: &str) -> String {
     let steers = |c: char| {

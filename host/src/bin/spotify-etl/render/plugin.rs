@@ -1,6 +1,6 @@
 //! What plugins are.
 
-use std::{fmt::Write as _, path::Path};
+use std::fmt::Write as _;
 
 use serde::Serialize;
 use spotify_etl::{
@@ -8,12 +8,13 @@ use spotify_etl::{
     pipeline::install::{InstallReport, InstallStatus},
     plugin::Plugin,
     schema::TableSchema,
+    store::StoreAddress,
 };
 
 use super::{plain_table, trimmed};
 
 /// The plugins that were put into a store.
-pub fn installed(store: &Path, reports: &[InstallReport]) -> String {
+pub fn installed(store: &StoreAddress, reports: &[InstallReport]) -> String {
     let mut table = plain_table();
     for report in reports {
         let became = match report.status {
@@ -29,7 +30,7 @@ pub fn installed(store: &Path, reports: &[InstallReport]) -> String {
         let version = report.version.clone().unwrap_or_default();
         table.add_row([format!("  {}", report.name), version, became.to_owned(), what]);
     }
-    let store = store.display();
+
     format!(
         "plugins in {store}/plugins:\n{}\nnext: spotify-etl run --from playlist.json --store {store}",
         trimmed(&table)

@@ -7,7 +7,7 @@ use spotify_etl::pipeline::report::{
     ImportStatus, PluginReport, PluginStatus, RunReport,
 };
 
-use super::{LINES_MAX, plain_table, right, rows, trimmed};
+use super::{LINES_MAX, one_line, plain_table, right, rows, trimmed};
 
 /// So many documents are shown one by one; of more than that, the tables in total, and only those
 /// that somebody should look at.
@@ -23,6 +23,9 @@ pub fn run(report: &RunReport, kept_at: Option<&str>) -> String {
     plugins(&mut text, &report.plugins);
     for problem in &report.problems {
         let _ = writeln!(text, "✗ {problem}\n");
+    }
+    for warning in &report.warnings {
+        let _ = writeln!(text, "! {warning}\n");
     }
     if report.documents.len() <= SHOWN_WHOLE_MAX {
         for document in &report.documents {
@@ -68,7 +71,7 @@ fn extracts(text: &mut String, extracts: &[ExtractReport]) {
         };
         let id = &extract.playlist_id;
         let title = match extract.playlist_name.as_deref().or(extract.label.as_deref()) {
-            Some(name) => format!("{name} ({id})"),
+            Some(name) => format!("{} ({id})", one_line(name)),
             None => id.clone(),
         };
         let _ = writeln!(text, "{mark} {title}: {became}");
@@ -135,7 +138,7 @@ fn plugins(text: &mut String, plugins: &[PluginReport]) {
 }
 
 fn title(document: &DocumentReport) -> String {
-    let name = document.playlist_name.as_deref().unwrap_or_default();
+    let name = one_line(document.playlist_name.as_deref().unwrap_or_default());
     let id = document.document.as_deref().unwrap_or(&document.key);
     if name.is_empty() { id.to_owned() } else { format!("{name} ({id})") }
 }
@@ -279,7 +282,7 @@ pub fn dry_run(imports: &[ImportReport]) -> String {
             (None, ImportStatus::Processed) => "there already, with its tables".to_owned(),
             (None, _) => import.document.clone().unwrap_or_default(),
         };
-        let name = import.playlist_name.as_deref().map(|name| format!(" ({name})"));
+        let name = import.playlist_name.as_deref().map(|name| format!(" ({})", one_line(name)));
         table.add_row([
             shown_source(&import.source).to_owned(),
             import.playlist_id.clone().unwrap_or_default() + &name.unwrap_or_default(),

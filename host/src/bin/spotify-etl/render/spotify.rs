@@ -9,7 +9,7 @@ use spotify_etl::{
     status::LoginStatus,
 };
 
-use super::{plain_table, trimmed};
+use super::{one_line, plain_table, trimmed};
 
 /// What to do to log in.
 pub fn login(address: &str, pasted: bool) -> String {
@@ -30,7 +30,7 @@ pub fn logged_in(login: &LoginStatus) -> String {
     let mut text = String::new();
     let LoginStatus { account, client_id, scopes, location, days_left, .. } = login;
     let who = match &account.name {
-        Some(name) => format!("{name} ({})", account.id),
+        Some(name) => format!("{} ({})", one_line(name), account.id),
         None => account.id.clone(),
     };
     let (since, until) = (day(&login.consented_at), day(&login.ends_at));
@@ -98,5 +98,5 @@ pub fn finding(finding: &Finding) -> String {
         Health::Bad => "✗",
         Health::Skipped => "-",
     };
-    format!("{mark} {}: {}", finding.subject, finding.message)
+    format!("{mark} {}: {}", finding.subject, finding.message.replace(['\n', '\r'], " "))
 }

@@ -1,19 +1,20 @@
 //! How a store is doing.
 
-use std::{fmt::Write as _, path::Path};
+use std::fmt::Write as _;
 
 use spotify_etl::{
     config::LimitSetting,
     doctor::LOGIN_DAYS_LOW,
     pipeline::report::{PluginReport, PluginStatus},
     status::{LoginStatus, RunSummary, Status, Stuck},
+    store::StoreAddress,
 };
 
-use super::{LINES_MAX, plain_table, quoted, right, trimmed};
+use super::{LINES_MAX, one_line, plain_table, quoted, right, trimmed};
 
 /// How a store is doing, on a screen.
-pub fn status(status: &Status, store: &Path) -> String {
-    let store = quoted(&store.display().to_string());
+pub fn status(status: &Status, store: &StoreAddress) -> String {
+    let store = quoted(&store.to_string());
     let mut text = format!("store {}\n\n", status.store);
     playlists(&mut text, status, &store);
     stuck(&mut text, "waiting", &status.waiting, &|document| {
@@ -75,7 +76,7 @@ fn playlists(text: &mut String, status: &Status, store: &str) {
     table.set_header(["playlist", "id", "snapshots", "last", "age"]);
     for playlist in &status.playlists {
         table.add_row([
-            playlist.name.clone().unwrap_or_default(),
+            one_line(playlist.name.as_deref().unwrap_or_default()),
             playlist.playlist_id.clone(),
             playlist.snapshots.to_string(),
             playlist.last_extracted_at.clone(),
@@ -126,7 +127,7 @@ fn plugin_line(text: &mut String, plugin: &PluginReport, store: &str) {
 
 fn login_line(text: &mut String, login: &LoginStatus) {
     let LoginStatus { account, days_left, .. } = login;
-    let who = account.name.as_ref().unwrap_or(&account.id);
+    let who = one_line(account.name.as_ref().unwrap_or(&account.id));
     let _ = match days_left {
         ..0 => writeln!(text, "✗ login of {who}: the consent ended\n      spotify-etl login"),
         ..=LOGIN_DAYS_LOW => {
