@@ -72,7 +72,7 @@ test_all() {
     cargo build --locked --profile plugin --target "$wasm" "${plugins[@]}" -p guests --lib --examples
     say "tests: unit, golden, components, hostile plugins, crashes, the command"
     [ -n "${SPOTIFY_ETL_SAMPLES:-}" ] || echo "skipped: real responses, as SPOTIFY_ETL_SAMPLES names no folder with some"
-    cargo test --locked --profile "$profile"
+    with_s3 cargo test --locked --profile "$profile"
     say "documentation, links and all"
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --profile "$profile" --no-deps --document-private-items \
         -p spotify-etl -p spotify-etl-plugin "${plugins[@]}"
@@ -84,7 +84,20 @@ test_all() {
     say "all checks passed"
 }
 
+# Runs a command with an S3 server beside it, where Python can have one.
+with_s3() {
+    local venv=target/venv-s3
+    if python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/requirements.txt; then
+        "$venv/bin/python" tests/with_s3.py "$@"
+    else
+        echo "skipped: the store on S3, as there is no Python with venv and pip for its server"
+        "$@"
+    fi
+}
+
 heavy() {
+    say "heavy checks: a bucket, stopped at every operation"
+    SPOTIFY_ETL_TEST_EVERY=1 with_s3 cargo test --locked --profile "$profile" -p tests -- crash
     say "heavy checks: tables read back by pandas and DuckDB"
     need python3 "install Python 3.9 or newer"
     python3 -m venv target/venv

@@ -1,10 +1,11 @@
 //! Nothing lost, nothing twice: the pipeline stopped at every store operation, by a failure and
-//! by the end of the process, and run again; and two of them on one store at once.
+//! by the end of the process, and run again; and several of them on one store at once. In a folder,
+//! and in a bucket.
 
 use std::{
     collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
 };
@@ -13,13 +14,11 @@ use async_trait::async_trait;
 use spotify_etl::{
     config::Limits,
     pipeline::{PipelineError, Selection},
-    store::{Created, Folder, Object, Page, Store, StoreError, Tag},
+    store::{Created, Folder, Object, Page, Store, StoreAddress, StoreError, Tag, list_all},
 };
 use tempfile::TempDir;
 
-use crate::support::{
-    EXTRACTED_AT, PLUGINS, files_below, fixture, land, plugin_file, transform, wait,
-};
+use crate::support::{EXTRACTED_AT, PLUGINS, Site, fixture, land, plugin_file, transform, wait};
 
 /// What happens at the operation that is counted down to.
 #[derive(Clone, Copy, Debug)]
@@ -39,14 +38,15 @@ const FAULTS: [Fault; 4] =
 
 /// A store of which the n-th operation goes wrong.
 struct Faulty {
-    store: Folder,
+    store: Box<dyn Store>,
     left: AtomicUsize,
     fault: Fault,
 }
 
 impl Faulty {
-    fn new(root: &Path, operation: usize, fault: Fault) -> Self {
-        Faulty { store: Folder::new(root), left: AtomicUsize::new(operation), fault }
+    async fn new(address: &StoreAddress, operation: usize, fault: Fault) -> Self {
+        let store = address.open().await.unwrap();
+        Faulty { store, left: AtomicUsize::new(operation), fault }
     }
 
     async fn through<T>(
@@ -100,20 +100,28 @@ impl Store for Faulty {
 }
 
 /// A store with plugins, something older to process, and something that can't be.
-fn prepare(root: &Path) {
+async fn prepare(store: &dyn Store) {
     for name in PLUGINS {
-        write(root, &format!("plugins/{name}.wasm"), &fs::read(plugin_file(name)).unwrap());
+        let bytes = fs::read(plugin_file(name)).unwrap();
+        store.put(&format!("plugins/{name}.wasm"), &bytes).await.unwrap();
     }
     let foreign = fs::read(fixture("playlists/track_key_with_markets.json")).unwrap();
-    write(root, "raw_data/to_process/raw_2026-07-06 05:00:00.123.json", &foreign);
+    let key = "raw_data/to_process/raw_2026-07-06 05:00:00.123.json";
+    store.put(key, &foreign).await.unwrap();
     let broken = fs::read(fixture("refused/truncated.json")).unwrap();
-    write(root, "raw_data/to_process/older/broken.json", &broken);
+    store.put("raw_data/to_process/older/broken.json", &broken).await.unwrap();
 }
 
-fn write(root: &Path, key: &str, bytes: &[u8]) {
-    let path = root.join(key);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, bytes).unwrap();
+/// Everything in a store but what its runs report.
+async fn contents(store: &dyn Store) -> BTreeMap<String, Vec<u8>> {
+    let mut contents = BTreeMap::new();
+    for listed in list_all(store, "").await.unwrap() {
+        if !listed.key.starts_with("runs/") {
+            let object = store.get(&listed.key).await.unwrap().unwrap();
+            contents.insert(listed.key, object.bytes);
+        }
+    }
+    contents
 }
 
 /// The whole way: files brought in, and everything that waits taken to tables.
@@ -126,93 +134,109 @@ async fn whole_run(store: &dyn Store) -> Result<(), PipelineError> {
     Ok(())
 }
 
-fn undisturbed() -> (BTreeMap<String, Vec<u8>>, usize) {
-    let folder = TempDir::new().unwrap();
-    prepare(folder.path());
-    let store = Faulty::new(folder.path(), usize::MAX, Fault::FailsBefore);
-    wait(whole_run(&store)).unwrap();
+async fn undisturbed(site: &Site) -> (BTreeMap<String, Vec<u8>>, usize) {
+    let store = Faulty::new(&site.place(), usize::MAX, Fault::FailsBefore).await;
+    prepare(store.store.as_ref()).await;
+    whole_run(&store).await.unwrap();
     let operations = usize::MAX - store.left.load(Ordering::SeqCst);
-    (files_below(folder.path()), operations)
+    (contents(store.store.as_ref()).await, operations)
 }
 
 #[test]
 fn stopped_at_any_operation_and_run_again_the_store_is_as_if_nothing_had_happened() {
-    let (expected, operations) = undisturbed();
+    wait(stop_everywhere(&Site::folder(), 1));
+}
+
+#[test]
+fn stopped_at_operations_on_a_bucket_it_is_as_if_nothing_had_happened() {
+    let Some(site) = Site::bucket() else { return };
+    // Each takes about a second there; `build.sh test --all` takes all of them.
+    let every = std::env::var("SPOTIFY_ETL_TEST_EVERY").map_or(9, |every| every.parse().unwrap());
+    wait(stop_everywhere(&site, every));
+}
+
+async fn stop_everywhere(site: &Site, every: usize) {
+    let (expected, operations) = undisturbed(site).await;
     assert!(expected.keys().any(|key| key.starts_with("raw_data/failed/")));
     assert!(expected.keys().filter(|key| key.starts_with("raw_data/processed/")).count() == 3);
     assert!(operations > 60, "only {operations} operations");
-    for operation in 1..=operations {
-        for fault in FAULTS {
-            let folder = TempDir::new().unwrap();
-            prepare(folder.path());
-            stop_at(folder.path(), operation, fault);
-            wait(whole_run(&Folder::new(folder.path()))).unwrap();
-            let found = files_below(folder.path());
-            let keys =
-                |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
-            assert_eq!(keys(&found), keys(&expected), "{fault:?} at operation {operation}");
-            for (key, bytes) in &expected {
-                assert!(found[key] == *bytes, "{fault:?} at operation {operation}: {key} differs");
-            }
+    let faults = (1..=operations).flat_map(|operation| FAULTS.map(|fault| (operation, fault)));
+    for (operation, fault) in faults.step_by(every) {
+        let address = site.place();
+        let store = address.open().await.unwrap();
+        prepare(store.as_ref()).await;
+        stop_at(&address, operation, fault).await;
+        whole_run(store.as_ref()).await.unwrap();
+        let found = contents(store.as_ref()).await;
+        let keys = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(keys(&found), keys(&expected), "{fault:?} at operation {operation}");
+        for (key, bytes) in &expected {
+            assert!(found[key] == *bytes, "{fault:?} at operation {operation}: {key} differs");
         }
     }
 }
 
-fn stop_at(root: &Path, operation: usize, fault: Fault) {
+async fn stop_at(address: &StoreAddress, operation: usize, fault: Fault) {
     match fault {
         Fault::FailsBefore | Fault::FailsAfter => {
-            let _ = wait(whole_run(&Faulty::new(root, operation, fault)));
+            let _ = whole_run(&Faulty::new(address, operation, fault).await).await;
         }
         Fault::EndsBefore | Fault::EndsAfter => {
-            let ended = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "crash::in_a_process_of_its_own", "--nocapture"])
-                .env("CRASH_STORE", root)
-                .env("CRASH_AT", format!("{operation} {fault:?}"))
-                .output()
-                .unwrap();
+            let ended = process(address, operation, fault).output().unwrap();
             assert!(!ended.status.success(), "the process was to end at operation {operation}");
         }
     }
 }
 
-/// Not a test: what the test above starts, to be ended by a fault.
+fn process(address: &StoreAddress, operation: usize, fault: Fault) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", "crash::in_a_process_of_its_own", "--nocapture"])
+        .env("CRASH_STORE", address.to_string())
+        .env("CRASH_AT", format!("{operation} {fault:?}"));
+    command
+}
+
+/// Not a test: what the tests here start, to be ended by a fault.
 #[test]
 fn in_a_process_of_its_own() {
-    let Some(root) = std::env::var_os("CRASH_STORE") else { return };
+    let Ok(address) = std::env::var("CRASH_STORE") else { return };
     let at = std::env::var("CRASH_AT").unwrap();
     let (operation, fault) = at.split_once(' ').unwrap();
     let fault = FAULTS.into_iter().find(|known| format!("{known:?}") == fault).unwrap();
-    let store = Faulty::new(Path::new(&root), operation.parse().unwrap(), fault);
-    let _ = wait(whole_run(&store));
+    wait(async {
+        let address = address.parse().unwrap();
+        let store = Faulty::new(&address, operation.parse().unwrap(), fault).await;
+        let _ = whole_run(&store).await;
+    });
 }
 
 #[test]
 fn several_processes_on_one_store_at_once_do_no_harm() {
-    let (expected, _) = undisturbed();
-    for _ in 0..5 {
-        let folder = TempDir::new().unwrap();
-        prepare(folder.path());
-        let start = || {
-            Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "crash::in_a_process_of_its_own", "--nocapture"])
-                .env("CRASH_STORE", folder.path())
-                .env("CRASH_AT", format!("{} {:?}", usize::MAX, Fault::FailsBefore))
-                .stdout(Stdio::null())
-                .spawn()
-                .unwrap()
-        };
-        let processes: Vec<_> = (0..3).map(|_| start()).collect();
-        for mut process in processes {
-            assert!(process.wait().unwrap().success());
+    for site in [Some(Site::folder()), Site::bucket()].into_iter().flatten() {
+        let (expected, _) = wait(undisturbed(&site));
+        for _ in 0..5 {
+            let address = site.place();
+            let store = wait(address.open()).unwrap();
+            wait(prepare(store.as_ref()));
+            let start = || {
+                let mut process = process(&address, usize::MAX, Fault::FailsBefore);
+                process.stdout(Stdio::null()).spawn().unwrap()
+            };
+            let processes: Vec<_> = (0..3).map(|_| start()).collect();
+            for mut process in processes {
+                assert!(process.wait().unwrap().success());
+            }
+            assert_eq!(wait(contents(store.as_ref())), expected);
         }
-        assert_eq!(files_below(folder.path()), expected);
     }
 }
 
 #[test]
 fn what_a_killed_process_left_unfinished_is_cleared_away() {
     let folder = TempDir::new().unwrap();
-    write(folder.path(), ".store/unfinished/left", b"half");
+    fs::create_dir_all(folder.path().join(".store/unfinished")).unwrap();
+    fs::write(folder.path().join(".store/unfinished/left"), b"half").unwrap();
     wait(Folder::new(folder.path()).put("tables/x.json", b"{}")).unwrap();
     assert_eq!(fs::read_dir(folder.path().join(".store/unfinished")).unwrap().count(), 0);
 }

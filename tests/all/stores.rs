@@ -1,19 +1,118 @@
 //! What any store must do, and what keys must be.
 
+use async_trait::async_trait;
 use proptest::prelude::*;
 use spotify_etl::{
     document::{DocumentId, ExtractedAt, PlaylistId},
     layout::{Format, Key, Stage},
-    store::{Created, Folder, Store, Tag, list_all},
+    store::{
+        Created, Folder, Object, Page, Store, StoreAddress, StoreError, Tag, list_all, probe,
+        update,
+    },
 };
 use time::OffsetDateTime;
 
-use crate::support::wait;
+use crate::support::{Site, wait};
 
 #[test]
 fn a_folder_is_a_store() {
     let folder = tempfile::TempDir::new().unwrap();
     wait(keeps_the_contract(&Folder::new(folder.path().join("not/there/yet"))));
+}
+
+#[test]
+fn a_bucket_is_a_store() {
+    let Some(site) = Site::bucket() else { return };
+    wait(async {
+        let store = site.place().open().await.unwrap();
+        keeps_the_contract(store.as_ref()).await;
+        let store = site.place().open().await.unwrap();
+        probe(store.as_ref(), "probe-1.json").await.unwrap();
+        assert!(list_all(store.as_ref(), "").await.unwrap().is_empty());
+        // More than come at a time, and one that is sent in parts.
+        for number in 0..1003 {
+            store.put(&format!("many/{number:04}"), b"x").await.unwrap();
+        }
+        let listed = list_all(store.as_ref(), "many/").await.unwrap();
+        assert_eq!(listed.len(), 1003);
+        assert!(listed.is_sorted_by_key(|listed| listed.key.clone()));
+        let large: Vec<u8> = (0..70_000_000_u32).map(|at| (at % 251) as u8).collect();
+        assert_eq!(store.put_new("large", &large).await.unwrap(), Created::New);
+        assert_eq!(store.put_new("large", b"small").await.unwrap(), Created::Exists);
+        assert_eq!(store.put_new("large", &large).await.unwrap(), Created::Exists);
+        assert!(store.get("large").await.unwrap().unwrap().bytes == large);
+    });
+}
+
+#[test]
+fn of_several_who_create_or_change_an_object_one_does() {
+    for site in [Some(Site::folder()), Site::bucket()].into_iter().flatten() {
+        let address = site.place();
+        let one = || {
+            let address = address.clone();
+            std::thread::spawn(move || wait(create_and_count(&address)))
+        };
+        let threads: Vec<_> = (0..4).map(|_| one()).collect();
+        let created: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+        assert_eq!(created, 10);
+        let store = wait(address.open()).unwrap();
+        assert_eq!(wait(store.get("count")).unwrap().unwrap().bytes, b"40");
+    }
+}
+
+/// Creates ten objects that others create as well, and counts to ten more than there was.
+async fn create_and_count(address: &StoreAddress) -> usize {
+    let store = address.open().await.unwrap();
+    let mut created = 0;
+    for round in 0..10 {
+        let thread = format!("{:?}", std::thread::current().id());
+        let new = store.put_new(&format!("rounds/{round}"), thread.as_bytes()).await.unwrap();
+        created += usize::from(new == Created::New);
+        let added = update(store.as_ref(), "count", |bytes| {
+            let count = bytes.map_or("0", |bytes| str::from_utf8(bytes).unwrap());
+            let count = count.parse::<u32>().unwrap() + 1;
+            Ok::<_, StoreError>(Some(count.to_string().into_bytes()))
+        });
+        added.await.unwrap();
+    }
+    created
+}
+
+/// A store that takes conditions for wishes, as some S3 servers do.
+struct Careless(Folder);
+
+#[async_trait]
+impl Store for Careless {
+    async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
+        self.0.get(key).await
+    }
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
+        self.0.list(prefix, after).await
+    }
+    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError> {
+        self.0.put(key, bytes).await.map(|()| Created::New)
+    }
+    async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.0.put(key, bytes).await
+    }
+    async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<bool, StoreError> {
+        self.0.put_if(key, bytes, tag).await
+    }
+    async fn delete_if(&self, key: &str, tag: &Tag) -> Result<bool, StoreError> {
+        self.0.delete_if(key, tag).await
+    }
+    fn location(&self, key: &str) -> String {
+        self.0.location(key)
+    }
+}
+
+#[test]
+fn a_store_that_takes_conditions_for_wishes_is_refused_by_name() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let error = wait(probe(&Careless(Folder::new(folder.path())), "probe-1.json")).unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains("refuses to create an object twice (If-None-Match)"), "{message}");
+    assert!(message.contains(folder.path().to_str().unwrap()), "{message}");
 }
 
 /// What every store has to hold to.
@@ -97,6 +196,8 @@ fn key() -> impl Strategy<Value = Key> {
         ),
         document().prop_map(|document| Key::Lineage { document }),
         name().prop_map(|run_id| Key::Run { run_id }),
+        name().prop_map(|run_id| Key::Probe { run_id }),
+        Just(Key::Playlists),
     ]
 }
 

@@ -5,6 +5,7 @@ use std::{
     fs,
     io::Write as _,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use spotify_etl::{
@@ -18,7 +19,7 @@ use spotify_etl::{
         report::ImportReport,
     },
     source,
-    store::{Folder, Store, StoreError},
+    store::{Folder, Store, StoreAddress, StoreError},
 };
 use tempfile::TempDir;
 use time::{OffsetDateTime, macros::datetime};
@@ -154,6 +155,44 @@ impl Place {
 
     pub fn transform(&self) -> Transformed {
         wait(transform(&self.store, &Selection::Waiting, &Limits::default())).unwrap()
+    }
+}
+
+/// Where stores can be made for a test: in a folder that goes with it, or in the bucket of the S3
+/// server that `tests/with_s3.py` started.
+pub enum Site {
+    Folder(TempDir, AtomicUsize),
+    Bucket(AtomicUsize),
+}
+
+impl Site {
+    pub fn folder() -> Self {
+        Site::Folder(TempDir::new().unwrap(), AtomicUsize::new(0))
+    }
+
+    /// None where there is no server.
+    pub fn bucket() -> Option<Self> {
+        if std::env::var_os("SPOTIFY_ETL_TEST_BUCKET").is_none() {
+            skipped("no S3 server was started (build.sh test does, with tests/with_s3.py)");
+            return None;
+        }
+        Some(Site::Bucket(AtomicUsize::new(0)))
+    }
+
+    /// A new place for a store, with nothing in it.
+    pub fn place(&self) -> StoreAddress {
+        let next = |count: &AtomicUsize| count.fetch_add(1, Ordering::SeqCst);
+        match self {
+            Site::Folder(folder, count) => {
+                StoreAddress::Folder(folder.path().join(next(count).to_string()))
+            }
+            Site::Bucket(count) => {
+                let bucket = std::env::var("SPOTIFY_ETL_TEST_BUCKET").unwrap();
+                let test = std::thread::current().name().unwrap_or("test").replace("::", "-");
+                let (process, number) = (std::process::id(), next(count));
+                StoreAddress::Bucket { bucket, prefix: format!("{test}-{process}/{number}/") }
+            }
+        }
     }
 }
 

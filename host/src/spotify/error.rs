@@ -12,6 +12,9 @@ use crate::{config::Bytes, document::PlaylistId};
 
 /// What the ids of Spotify's own playlists begin with.
 const EDITORIAL: &str = "37i9dQZ";
+/// Spotify's tokens have some hundred characters, its secrets 32. What is much shorter is no secret, and
+/// would be found in honest words.
+const SECRET_BYTES_MIN: usize = 8;
 /// How much of an answer is quoted.
 const WORDS_MAX: usize = 300;
 
@@ -123,7 +126,8 @@ fn words_of(value: &Value) -> String {
 
 /// Text without secrets.
 pub fn without(text: &str, secrets: &[SecretString]) -> String {
-    let secrets = secrets.iter().map(ExposeSecret::expose_secret).filter(|text| !text.is_empty());
+    let secrets = secrets.iter().map(ExposeSecret::expose_secret);
+    let secrets = secrets.filter(|text| text.len() >= SECRET_BYTES_MIN);
     secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "[secret]"))
 }
 

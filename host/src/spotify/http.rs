@@ -109,7 +109,11 @@ impl Method<'_> {
             query.trim_start_matches('=').to_owned()
         };
         let spelled = plain.iter().flat_map(|text| [(*text).to_owned(), encoded(text)]);
-        spelled.chain(header).map(SecretString::from).collect()
+        let mut all: Vec<String> = spelled.chain(header).collect();
+        // One within another must not break it up.
+        all.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        all.dedup();
+        all.into_iter().map(SecretString::from).collect()
     }
 }
 

@@ -156,8 +156,7 @@ impl Bucket {
                     .key(&name)
                     .metadata(MARK, &mark)
                     .body(ByteStream::from(bytes.to_vec()));
-                outcome(conditional(request, condition).send().await)
-                    .map_err(self.error("write", key))?
+                self.outcome("write", key, conditional(request, condition).send().await)?
             };
             match written {
                 Written::Done => return Ok(true),
@@ -215,7 +214,30 @@ impl Bucket {
             Condition::Absent => complete.if_none_match("*"),
             Condition::Unchanged(tag) => complete.if_match(&tag.0),
         };
-        outcome(complete.send().await).map_err(self.error("write", key))
+        self.outcome("write", key, complete.send().await)
+    }
+
+    fn outcome<T, E>(
+        &self,
+        verb: &'static str,
+        key: &str,
+        sent: Result<T, SdkError<E>>,
+    ) -> Result<Written, StoreError>
+    where
+        E: Error + ProvideErrorMetadata + Send + Sync + 'static,
+    {
+        let error = match sent {
+            Ok(_) => return Ok(Written::Done),
+            Err(error) => error,
+        };
+        match (status(&error), code(&error)) {
+            (Some(412), _) => Ok(Written::Refused),
+            (Some(404), Some("NoSuchBucket")) => Err(self.error(verb, key)(error)),
+            // A condition on what is not there.
+            (Some(404), _) => Ok(Written::Refused),
+            (Some(409), Some("ConditionalRequestConflict")) => Ok(Written::Conflict),
+            _ => Err(self.error(verb, key)(error)),
+        }
     }
 
     /// Whether what is under a key is what was written with this mark.
@@ -298,7 +320,7 @@ impl Store for Bucket {
         for _ in 0..CONFLICTS_MAX {
             let request = self.client.delete_object().bucket(&self.bucket).key(&name);
             let deleted = request.if_match(&tag.0).send().await;
-            match outcome(deleted).map_err(self.error("delete", key))? {
+            match self.outcome("delete", key, deleted)? {
                 Written::Done => return Ok(true),
                 Written::Refused => return Ok(false),
                 Written::Conflict => {}
@@ -319,23 +341,6 @@ enum Written {
     Refused,
     /// Another request for the same key was under way.
     Conflict,
-}
-
-fn outcome<T, E: ProvideErrorMetadata>(
-    sent: Result<T, SdkError<E>>,
-) -> Result<Written, SdkError<E>> {
-    match sent {
-        Ok(_) => Ok(Written::Done),
-        Err(error) => match status(&error) {
-            Some(412) => Ok(Written::Refused),
-            // A condition on what is not there.
-            Some(404) if code(&error) != Some("NoSuchBucket") => Ok(Written::Refused),
-            Some(409) if code(&error) == Some("ConditionalRequestConflict") => {
-                Ok(Written::Conflict)
-            }
-            _ => Err(error),
-        },
-    }
 }
 
 fn conditional(

@@ -5,16 +5,13 @@ use std::{
     sync::LazyLock,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use spotify_etl::pipeline::Progress;
 
 static BAR: LazyLock<ProgressBar> = LazyLock::new(|| {
     let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}, {eta} left");
-    let bar =
-        ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    // Nothing to see until something begins.
-    bar.finish_and_clear();
-    bar
+    // Nothing to see until there is something to count.
+    ProgressBar::hidden().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 });
 
 /// The bar.
@@ -23,12 +20,16 @@ pub struct Bar;
 impl Progress for Bar {
     fn begin(&self, what: &'static str, count: usize) {
         BAR.reset();
-        BAR.set_length(count as u64);
         BAR.set_message(what);
+        BAR.set_length(0);
+        self.expect(count);
     }
 
     fn expect(&self, more: usize) {
         BAR.inc_length(more as u64);
+        if more > 0 {
+            BAR.set_draw_target(ProgressDrawTarget::stderr());
+        }
     }
 
     fn advance(&self) {
@@ -37,6 +38,7 @@ impl Progress for Bar {
 
     fn end(&self) {
         BAR.finish_and_clear();
+        BAR.set_draw_target(ProgressDrawTarget::hidden());
     }
 }
 
