@@ -186,8 +186,9 @@ fn user_folder(name: &str, in_home: &str) -> Option<PathBuf> {
     folder.is_absolute().then(|| folder.join("spotify-etl"))
 }
 
+/// A variable of the environment that is set to something.
 #[expect(clippy::disallowed_methods, reason = "the place where the environment is read")]
-fn variable(name: &str) -> Option<OsString> {
+pub fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 

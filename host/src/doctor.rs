@@ -1,21 +1,17 @@
 //! Whether everything is there that a weekly run needs, tried one after another. Leaves nothing
 //! behind.
 
-use std::{path::PathBuf, sync::Arc};
-
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::{
-    config::Limits,
     document::PlaylistId,
     layout::Key,
     pipeline::{
         PipelineError,
-        active::{PluginPlace, active_plugins, choose},
+        active::{PluginPlace, Shelf, active_plugins, choose},
         playlists::ListedPlaylist,
     },
-    plugin::Engine,
     spotify::{CredentialError, Flow, Spotify, SpotifyError},
     status::LoginStatus,
     store::{Store, StoreError, probe},
@@ -55,10 +51,8 @@ pub struct Doctor<'s> {
     pub store: &'s dyn Store,
     /// Where the plugins are.
     pub plugins: PluginPlace<'s>,
-    /// Where they are kept once compiled.
-    pub cache: Option<PathBuf>,
-    /// The limits.
-    pub limits: Limits,
+    /// Those that are loaded already.
+    pub shelf: &'s Shelf,
     /// Spotify, or why nobody can ask it; with what its credentials are called.
     pub spotify: Result<(&'s Spotify, String), String>,
     /// The login, if the credentials are one.
@@ -148,8 +142,7 @@ impl Doctor<'_> {
             let location = self.plugins.store.location(self.plugins.prefix);
             return Err(PipelineError::NoPlugins { location });
         }
-        let engine = Arc::new(Engine::new(&self.limits, self.cache.as_deref())?);
-        let reports = choose(self.store, self.plugins, &engine).await?.reports;
+        let reports = choose(self.store, self.plugins, self.shelf).await?.reports;
         let problems =
             reports.iter().filter_map(|report| report.problem.as_ref()).map(ToString::to_string);
         let names = reports.iter().map(|report| {

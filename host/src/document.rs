@@ -183,6 +183,9 @@ struct Header {
     snapshot_id: Option<String>,
     extracted_at: String,
     market: Option<String>,
+    /// The filter that Spotify was asked with, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fields: Option<String>,
     complete: Option<bool>,
     sha256: String,
     host_version: String,
@@ -234,6 +237,8 @@ pub struct Extracted {
     pub extracted_at: ExtractedAt,
     /// The country whose catalogue was asked for, if one was.
     pub market: Option<String>,
+    /// The filter that was asked with, if one was.
+    pub fields: Option<String>,
 }
 
 impl Document {
@@ -253,7 +258,8 @@ impl Document {
             entries += containers::read(text).map_err(Refused::NoEntries)?.entries();
         }
         let sha256 = hash(pages.iter().map(String::as_str));
-        let Extracted { playlist_id, name, owner, snapshot_id, extracted_at, market } = about;
+        let Extracted { playlist_id, name, owner, snapshot_id, extracted_at, market, fields } =
+            about;
         let header = Header {
             format: FORMAT,
             playlist_id: playlist_id.to_string(),
@@ -262,6 +268,7 @@ impl Document {
             snapshot_id,
             extracted_at: extracted_at.moment().format(&Rfc3339).unwrap_or_default(),
             market,
+            fields,
             complete: Some(true),
             sha256: sha256.clone(),
             host_version: HOST_VERSION.to_owned(),
@@ -351,6 +358,7 @@ impl Document {
             snapshot_id,
             extracted_at: extracted_at.moment().format(&Rfc3339).unwrap_or_default(),
             market: None,
+            fields: None,
             complete,
             sha256: sha256.clone(),
             host_version: HOST_VERSION.to_owned(),
@@ -417,6 +425,11 @@ impl Document {
 
     fn header_text(&self) -> String {
         serde_json::to_string(&self.header).unwrap_or_default()
+    }
+
+    /// The filter that Spotify was asked with, if it was.
+    pub fn fields(&self) -> Option<&str> {
+        self.header.fields.as_deref()
     }
 
     /// The country whose catalogue was asked for, if one was.

@@ -21,6 +21,8 @@ pub const HISTORY: &str = "plugins/history/";
 pub const LINEAGE: &str = "lineage/";
 /// Where runs report.
 pub const RUNS: &str = "runs/";
+/// What stands behind a plugin's name where it is said what is wrong with it.
+const PLUGIN_ERROR: &str = ".wasm.error.json";
 /// Where the playlists to extract are listed.
 const PLAYLISTS: &str = "playlists.json";
 
@@ -74,6 +76,11 @@ pub enum Key {
     /// An active plugin.
     Plugin {
         /// Its name.
+        name: String,
+    },
+    /// What is wrong with an active plugin, as it was found when it was put there.
+    PluginError {
+        /// The plugin's name.
         name: String,
     },
     /// A version of a plugin.
@@ -178,6 +185,7 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Key::Plugin { name } => write!(f, "{PLUGINS}{name}.wasm"),
+            Key::PluginError { name } => write!(f, "{PLUGINS}{name}{PLUGIN_ERROR}"),
             Key::History { name, sha256 } => write!(f, "{HISTORY}{name}/{sha256}.wasm"),
             Key::HistoryRecord { name, sha256 } => write!(f, "{HISTORY}{name}/{sha256}.json"),
             Key::Raw { stage, document } => {
@@ -214,7 +222,12 @@ impl FromStr for Key {
         let key = if let Some(rest) = text.strip_prefix(HISTORY) {
             parse_history(rest)
         } else if let Some(rest) = text.strip_prefix(PLUGINS) {
-            rest.strip_suffix(".wasm").map(|name| Key::Plugin { name: name.to_owned() })
+            match rest.strip_suffix(PLUGIN_ERROR) {
+                Some(name) => Some(Key::PluginError { name: name.to_owned() }),
+                None => {
+                    rest.strip_suffix(".wasm").map(|name| Key::Plugin { name: name.to_owned() })
+                }
+            }
         } else if let Some(rest) = text.strip_prefix(TO_PROCESS) {
             parse_raw(Stage::ToProcess, rest)
         } else if let Some(rest) = text.strip_prefix(PROCESSED) {
@@ -247,7 +260,7 @@ impl Key {
     fn is_sound(&self) -> bool {
         let segment = |name: &str| is_plain_segment(name);
         match self {
-            Key::Plugin { name } => segment(name),
+            Key::Plugin { name } | Key::PluginError { name } => segment(name),
             Key::History { name, sha256 } | Key::HistoryRecord { name, sha256 } => {
                 segment(name) && segment(sha256)
             }

@@ -1,7 +1,7 @@
 //! How a store is doing: what is in it, what waits or failed and why, and what mends it.
 //! Reads only.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -12,10 +12,9 @@ use crate::{
     layout::{self, Key, Stage},
     pipeline::{
         PipelineError,
-        active::{PluginPlace, active_plugins, choose},
+        active::{PluginPlace, Shelf, active_plugins, choose},
         report::{PluginReport, RunReport},
     },
-    plugin::Engine,
     spotify::{
         Account, CredentialError, CredentialSource, Login, LoginFile, login_days_left, login_ends,
     },
@@ -149,8 +148,7 @@ impl From<&RunReport> for RunSummary {
 pub async fn status(
     store: &dyn Store,
     place: PluginPlace<'_>,
-    limits: &Limits,
-    cache: Option<&Path>,
+    shelf: &Shelf,
     login: Option<LoginStatus>,
     now: OffsetDateTime,
 ) -> Result<Status, PipelineError> {
@@ -158,7 +156,7 @@ pub async fn status(
     let plugins = if active_plugins(place).await?.is_empty() {
         Vec::new()
     } else {
-        choose(store, place, &Arc::new(Engine::new(limits, cache)?)).await?.reports
+        choose(store, place, shelf).await?.reports
     };
     Ok(Status {
         store: store.location(""),

@@ -383,6 +383,8 @@ fn what_fails_is_in_the_exit_status_and_in_the_json() {
         (&["run", ID, "--from", "song.json"], "cannot be used with"),
         (&["run", "--playlist", ID], "--from names none"),
         (&["run", ID, "--market", "France"], "two letters"),
+        (&["run", ID, "--store", "s3a://bucket"], "neither a folder nor a bucket"),
+        (&["run", ID, "--store", "s3:bucket"], "neither a folder nor a bucket"),
         (&["run", ID, "--page-size", "0"], "1..=100"),
         (&["run", ID, "--fields", "items(added_at)"], "name items, total and next"),
         (&["run", ID, "--api-url", "http://api.spotify.com/v1"], "https addresses only"),

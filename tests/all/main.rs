@@ -8,6 +8,8 @@
 //! - `crash`: the pipeline stopped at every store operation, and two of them at once.
 //! - `stores`: what any store must do; what keys must be.
 //! - `spotify`: extraction from a server that speaks the Web API as it is described (`web_api`).
+//! - `lambda`: the function, driven through the Runtime API.
+//! - `login`: the commands that ask Spotify, as processes.
 //! - `command`: the command as a process, as people and scripts use it.
 //!
 //! The built plugins and the command are expected where `build.sh` puts them.
@@ -21,6 +23,7 @@ mod components;
 mod crash;
 mod golden;
 mod hostile;
+mod lambda;
 mod login;
 mod samples;
 mod schemas;

@@ -136,6 +136,7 @@ impl Desk {
             store: &self.place.store,
             spotify: &spotify,
             condition,
+            scheduled_at: None,
             limits: self.limits.clone(),
             now: self.clock.now(),
             progress: &Nobody,
@@ -440,6 +441,10 @@ fn a_long_wait_is_refused_at_once_naming_when_it_ends() {
     desk.api.reply(&metadata(), [Reply::Is(429, date, String::new()), Reply::wait(429, 0, "")]);
     assert_eq!(desk.extract().problem, None);
     assert_eq!(desk.slept(), [20.0, 1.0]);
+    let desk = Desk::new(Mode::Development);
+    desk.api.playlist(ID, 3);
+    desk.api.reply(&metadata(), [Reply::wait(503, 9999, "maintenance")]);
+    desk.fails(&["until 2026-07-06 08:47:09 UTC", "503 `maintenance`"]);
     // Nor does a shorter wait end a longer one.
     let desk = Desk::new(Mode::Development);
     for (id, seconds) in [("one", 5000), ("two", 2)] {
@@ -734,6 +739,15 @@ fn if_changed_lands_what_changed_and_always_lands_all() {
     }
     assert_eq!(go(Condition::Always).status, ExtractStatus::Landed);
     assert_eq!(desk.landed().len(), 2);
+    desk.pass(7);
+    let slim = Desk { fields: Some(SLIM_FIELDS.to_owned()), ..desk };
+    let go = |condition| slim.try_extract(&[ID], condition).unwrap().extracts.remove(0);
+    assert_eq!(go(Condition::IfChanged).status, ExtractStatus::Landed);
+    assert_eq!(go(Condition::IfChanged).status, ExtractStatus::Unchanged);
+    // The description knows no albums without images.
+    slim.api.forgive();
+    let desk = Desk { fields: None, ..slim };
+    let go = |condition| desk.try_extract(&[ID], condition).unwrap().extracts.remove(0);
     desk.pass(7);
     desk.api.playlist(ID, 4);
     assert_eq!(go(Condition::IfChanged).status, ExtractStatus::Landed);

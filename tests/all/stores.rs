@@ -181,6 +181,7 @@ fn key() -> impl Strategy<Value = Key> {
     let name = || "[a-z][a-z0-9_-]{0,12}";
     prop_oneof![
         name().prop_map(|name| Key::Plugin { name }),
+        name().prop_map(|name| Key::PluginError { name }),
         (name(), "[0-9a-f]{64}").prop_map(|(name, sha256)| Key::History { name, sha256 }),
         (name(), "[0-9a-f]{64}").prop_map(|(name, sha256)| Key::HistoryRecord { name, sha256 }),
         (stage(), document()).prop_map(|(stage, document)| Key::Raw { stage, document }),

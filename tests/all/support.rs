@@ -14,7 +14,7 @@ use spotify_etl::{
     layout,
     pipeline::{
         PipelineError, Progress, Selection, Transform, Transformed,
-        active::PluginPlace,
+        active::{PluginPlace, Shelf},
         landing::{ImportMode, ImportOptions, Incoming, import},
         report::ImportReport,
     },
@@ -251,9 +251,10 @@ pub async fn transform(
     limits: &Limits,
 ) -> Result<Transformed, PipelineError> {
     let plugins = PluginPlace { store, prefix: layout::PLUGINS };
-    let (limits, progress) = (limits.clone(), &Nobody);
+    let shelf = Shelf::new(limits, Some(cache()));
+    let (shelf, limits, progress) = (&shelf, limits.clone(), &Nobody);
     let transform =
-        Transform { store, plugins, cache: Some(cache()), limits, jobs: 2, now: NOW, progress };
+        Transform { store, plugins, shelf, limits, jobs: 2, now: NOW, until: None, progress };
     transform.run(selection).await
 }
 

@@ -1,8 +1,13 @@
 //! The plugins of a run: those that lie among the plugins, each checked against its tables'
 //! records; where one is refused, the newest version in history that fits.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
 
+use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -11,13 +16,16 @@ use super::{
     report::{PluginReport, PluginStatus, Problem},
 };
 use crate::{
+    config::Limits,
     document::sha256,
     layout::{self, Format, Key},
-    plugin::{Engine, Plugin},
+    plugin::{Engine, EngineError, Plugin},
     schema::{Column, Fit, TableSchema, fit},
-    store::{Listed, Store, StoreError, list_all, update},
+    store::{Listed, Store, StoreError, Tag, list_all, update},
 };
 
+/// So many plugins are read and compiled at a time.
+const LOADS_AT_ONCE: usize = 8;
 /// The format of records.
 const FORMAT: u32 = 1;
 
@@ -28,6 +36,57 @@ pub struct PluginPlace<'s> {
     pub store: &'s dyn Store,
     /// The prefix of their keys there.
     pub prefix: &'s str,
+}
+
+/// Plugins that were loaded, for as long as the program runs: one whose file is the same as before
+/// is not loaded again, and one whose file is gone is dropped.
+pub struct Shelf {
+    limits: Limits,
+    cache: Option<PathBuf>,
+    engine: OnceLock<Arc<Engine>>,
+    loaded: Mutex<HashMap<String, (Tag, Arc<Plugin>)>>,
+}
+
+impl Shelf {
+    /// An empty one. Compiled plugins are kept in a folder, if one is given.
+    pub fn new(limits: &Limits, cache: Option<PathBuf>) -> Self {
+        let (engine, loaded) = (OnceLock::new(), Mutex::default());
+        Shelf { limits: limits.clone(), cache, engine, loaded }
+    }
+
+    /// The engine, made when it is needed first.
+    ///
+    /// # Errors
+    ///
+    /// If the machine can't run WebAssembly.
+    pub fn engine(&self) -> Result<Arc<Engine>, EngineError> {
+        if let Some(engine) = self.engine.get() {
+            return Ok(Arc::clone(engine));
+        }
+        let engine = Arc::new(Engine::new(&self.limits, self.cache.as_deref())?);
+        Ok(Arc::clone(self.engine.get_or_init(|| engine)))
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, HashMap<String, (Tag, Arc<Plugin>)>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The plugin of an object that didn't change since it was loaded.
+    fn find(&self, listed: &Listed) -> Option<Arc<Plugin>> {
+        let loaded = self.loaded();
+        let (tag, plugin) = loaded.get(&listed.key)?;
+        (listed.tag.as_ref() == Some(tag)).then(|| Arc::clone(plugin))
+    }
+
+    fn keep(&self, listed: &Listed, plugin: &Arc<Plugin>) {
+        if let Some(tag) = &listed.tag {
+            self.loaded().insert(listed.key.clone(), (tag.clone(), Arc::clone(plugin)));
+        }
+    }
+
+    fn drop_others(&self, listed: &[(String, Listed)]) {
+        self.loaded().retain(|key, _| listed.iter().any(|(_, listed)| listed.key == *key));
+    }
 }
 
 /// A plugin that takes part in a run.
@@ -113,10 +172,10 @@ impl ActiveSet {
 pub async fn activate(
     store: &dyn Store,
     place: PluginPlace<'_>,
-    engine: &Arc<Engine>,
+    shelf: &Shelf,
     now: OffsetDateTime,
 ) -> Result<ActiveSet, PipelineError> {
-    let mut set = choose(store, place, engine).await?;
+    let mut set = choose(store, place, shelf).await?;
     let mut active = Vec::new();
     for ActivePlugin { plugin, .. } in std::mem::take(&mut set.plugins) {
         // Another run may have changed a record since the choice.
@@ -149,12 +208,18 @@ pub async fn activate(
 pub async fn choose(
     store: &dyn Store,
     place: PluginPlace<'_>,
-    engine: &Arc<Engine>,
+    shelf: &Shelf,
 ) -> Result<ActiveSet, PipelineError> {
+    let found = active_plugins(place).await?;
+    shelf.drop_others(&found);
+    let looked_at = stream::iter(&found)
+        .map(|(name, listed)| candidate(store, place, shelf, name.clone(), listed));
     let mut candidates = Vec::new();
-    for (name, listed) in active_plugins(place).await? {
-        candidates.extend(candidate(store, place, engine, name, &listed).await?);
+    let mut looked_at = looked_at.buffered(LOADS_AT_ONCE);
+    while let Some(candidate) = looked_at.next().await {
+        candidates.extend(candidate?);
     }
+    drop(looked_at);
     if candidates.is_empty() {
         return Err(PipelineError::NoPlugins { location: place.store.location(place.prefix) });
     }
@@ -166,7 +231,7 @@ pub async fn choose(
         let (status, active) = match (&problem, plugin) {
             (None, Some(plugin)) => (PluginStatus::Active, Some(ActivePlugin { plugin, targets })),
             _ if shares_table => (PluginStatus::Refused, None),
-            _ => match fallback(store, engine, &name, &sha256, &set).await? {
+            _ => match fallback(store, &shelf.engine()?, &name, &sha256, &set).await? {
                 Some(active) => (PluginStatus::Fallback, Some(active)),
                 None => (PluginStatus::Refused, None),
             },
@@ -198,7 +263,7 @@ struct Candidate {
 async fn candidate(
     store: &dyn Store,
     place: PluginPlace<'_>,
-    engine: &Arc<Engine>,
+    shelf: &Shelf,
     name: String,
     listed: &Listed,
 ) -> Result<Option<Candidate>, PipelineError> {
@@ -210,15 +275,24 @@ async fn candidate(
         problem: None,
         shares_table: false,
     };
+    let engine = shelf.engine()?;
     if let Err(refusal) = engine.check_size(listed.size) {
         let message = format!("is refused: {refusal}");
         candidate.problem = Some(Problem::of_plugin(&candidate.name, message));
         return Ok(Some(candidate));
     }
-    let Some(object) = place.store.get(&listed.key).await? else { return Ok(None) };
-    candidate.sha256 = sha256(&object.bytes);
-    match load(engine, &candidate.name, object.bytes).await {
+    let loaded = match shelf.find(listed) {
+        Some(plugin) => Ok(plugin),
+        None => {
+            let Some(object) = place.store.get(&listed.key).await? else { return Ok(None) };
+            candidate.sha256 = sha256(&object.bytes);
+            load(&engine, &candidate.name, object.bytes).await
+        }
+    };
+    match loaded {
         Ok(plugin) => {
+            shelf.keep(listed, &plugin);
+            candidate.sha256 = plugin.sha256().to_owned();
             match targets(store, &plugin).await? {
                 Ok(targets) => candidate.targets = targets,
                 Err(problem) => candidate.problem = Some(problem),

@@ -31,6 +31,8 @@ pub struct Extract<'s> {
     pub spotify: &'s Spotify,
     /// Whether a playlist is landed though it didn't change.
     pub condition: Condition,
+    /// When this was planned for, if it was: what was landed since is done.
+    pub scheduled_at: Option<OffsetDateTime>,
     /// The limits.
     pub limits: Limits,
     /// The time: of all documents of this run.
@@ -119,25 +121,40 @@ impl Extract<'_> {
         report: &mut ExtractReport,
     ) -> Result<(), Failure> {
         let id = &playlist.id;
+        let mut known = Known::default();
+        let newest = newest(known.of(self.store, id).await?);
+        if let (Some((stage, last)), Some(scheduled_at)) = (&newest, self.scheduled_at)
+            && last.extracted_at.moment() >= scheduled_at
+        {
+            report.status = ExtractStatus::Done;
+            name(report, *stage, last);
+            return Ok(());
+        }
         let mut metadata = self.spotify.metadata(id, budget).await?;
         describe(report, &metadata);
-        let mut known = Known::default();
         if self.condition == Condition::IfChanged
-            && let Some((stage, last)) = newest(known.of(self.store, id).await?)
+            && let Some((stage, last)) = newest
             && metadata.snapshot_id.is_some()
             && metadata.snapshot_id == self.comparable_snapshot_id(stage, &last).await?
         {
             report.status = ExtractStatus::Unchanged;
-            report.key = Some(Key::Raw { stage, document: last.clone() }.to_string());
-            report.document = Some(last.to_string());
+            name(report, stage, &last);
             return Ok(());
         }
         let pages = self.spotify.pages(id, &mut metadata, budget, &|read| self.watch(read)).await?;
         describe(report, &metadata);
         let Metadata { name, owner, snapshot_id } = metadata;
         let market = self.spotify.market().map(str::to_owned);
-        let about =
-            Extracted { playlist_id: id.clone(), name, owner, snapshot_id, extracted_at, market };
+        let fields = self.spotify.fields().map(str::to_owned);
+        let about = Extracted {
+            playlist_id: id.clone(),
+            name,
+            owner,
+            snapshot_id,
+            extracted_at,
+            market,
+            fields,
+        };
         report.pages = Some(pages.bodies.len());
         report.bytes = Some(pages.bodies.iter().map(|body| body.len() as u64).sum());
         let document = Document::extracted(about, pages.bodies, &self.limits)?;
@@ -182,7 +199,9 @@ impl Extract<'_> {
             };
             let read = Document::read(&object.bytes, &origin, &self.limits);
             let alike = |document: &Document| {
-                document.complete() == Some(true) && document.market() == self.spotify.market()
+                document.complete() == Some(true)
+                    && document.market() == self.spotify.market()
+                    && document.fields() == self.spotify.fields()
             };
             let document = read.ok().map(|(document, _)| document).filter(alike);
             return Ok(document.and_then(|document| document.snapshot_id().map(str::to_owned)));
@@ -212,6 +231,11 @@ fn blank(playlist: &ListedPlaylist) -> ExtractReport {
 fn describe(report: &mut ExtractReport, metadata: &Metadata) {
     report.playlist_name = metadata.name.clone();
     report.snapshot_id = metadata.snapshot_id.clone();
+}
+
+fn name(report: &mut ExtractReport, stage: Stage, document: &DocumentId) {
+    report.key = Some(Key::Raw { stage, document: document.clone() }.to_string());
+    report.document = Some(document.to_string());
 }
 
 fn newest(documents: &[(Stage, DocumentId)]) -> Option<(Stage, DocumentId)> {

@@ -13,7 +13,7 @@ pub mod playlists;
 pub mod report;
 mod transform;
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use futures_util::{StreamExt, stream};
 use time::OffsetDateTime;
@@ -22,12 +22,12 @@ use crate::{
     config::Limits,
     document::{DocumentId, PlaylistId},
     layout::{self, Key, Stage},
-    plugin::{Engine, EngineError},
+    plugin::EngineError,
     source::SourceError,
     spotify::TokenError,
     store::{Listed, Store, StoreError, list_all},
 };
-use active::{ActiveSet, PluginPlace, activate, active_plugins};
+use active::{ActiveSet, PluginPlace, Shelf, activate, active_plugins};
 use lineage::{Lineage, jumps};
 use report::{Action, DocumentReport, DocumentStatus, PluginReport, Problem};
 use transform::{Outcome, Workshop, transform};
@@ -38,14 +38,16 @@ pub struct Transform<'s> {
     pub store: &'s dyn Store,
     /// Where the plugins are.
     pub plugins: PluginPlace<'s>,
-    /// Where they are kept once compiled, if anywhere.
-    pub cache: Option<PathBuf>,
+    /// Those that are loaded already.
+    pub shelf: &'s Shelf,
     /// The limits.
     pub limits: Limits,
     /// How many documents are worked on at a time.
     pub jobs: usize,
     /// The time.
     pub now: OffsetDateTime,
+    /// When no further document is begun, if there is such a time.
+    pub until: Option<Instant>,
     /// Who watches.
     pub progress: &'s dyn Progress,
 }
@@ -94,8 +96,7 @@ impl Transform<'_> {
         if documents.is_empty() {
             return Ok(Transformed::default());
         }
-        let engine = Arc::new(Engine::new(&self.limits, self.cache.as_deref())?);
-        let set = activate(self.store, self.plugins, &engine, self.now).await?;
+        let set = activate(self.store, self.plugins, self.shelf, self.now).await?;
         let refused = set.refused();
         let ActiveSet { plugins, reports, .. } = set;
         let workshop = Workshop {
@@ -111,7 +112,10 @@ impl Transform<'_> {
         let mut outcomes: Vec<Outcome> = Vec::new();
         for (documents, jobs) in [(&foreign, 1), (&ours, self.jobs.max(1))] {
             let done = stream::iter(documents).map(|listed| async {
-                let outcome = transform(&workshop, listed).await;
+                let outcome = match self.until {
+                    Some(until) if Instant::now() >= until => transform::not_begun(listed),
+                    _ => transform(&workshop, listed).await,
+                };
                 self.progress.advance();
                 outcome
             });

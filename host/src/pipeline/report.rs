@@ -99,6 +99,8 @@ pub enum ExtractStatus {
     Processed,
     /// It didn't change since it was landed last, and was not read.
     Unchanged,
+    /// It was landed since the time that this was planned for, and was not read again.
+    Done,
     /// Nothing was landed.
     Failed,
 }
@@ -306,16 +308,19 @@ impl DocumentReport {
 }
 
 impl RunReport {
+    /// Everything that went wrong.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        let extracts = self.extracts.iter().filter_map(|extract| extract.problem.as_ref());
+        let imports = self.imports.iter().filter_map(|import| import.problem.as_ref());
+        let plugins = self.plugins.iter().filter_map(|plugin| plugin.problem.as_ref());
+        let documents = self.documents.iter().flat_map(|document| &document.problems);
+        self.problems.iter().chain(extracts).chain(imports).chain(plugins).chain(documents)
+    }
+
     /// The exit status that this run has earned.
     pub fn judge(&self, empty: Empty) -> u8 {
-        let extract_failed = self.extracts.iter().any(|extract| extract.problem.is_some());
-        let import_failed = self.imports.iter().any(|import| import.problem.is_some());
-        let plugin_failed = self.plugins.iter().any(|plugin| plugin.problem.is_some());
-        let document_failed = self.documents.iter().any(|document| {
-            !document.problems.is_empty() || (empty == Empty::Fails && document.is_empty())
-        });
-        let any = extract_failed || import_failed || plugin_failed || document_failed;
-        u8::from(any || !self.problems.is_empty())
+        let empty = empty == Empty::Fails && self.documents.iter().any(DocumentReport::is_empty);
+        u8::from(empty || self.problems().next().is_some())
     }
 }
 

@@ -50,6 +50,14 @@ pub async fn transform(workshop: &Workshop<'_>, listed: &Listed) -> Outcome {
     outcome
 }
 
+/// Leaves a document for the next run, as there is no time for it in this one.
+pub fn not_begun(listed: &Listed) -> Outcome {
+    let mut report = DocumentReport::new(listed.key.clone());
+    let message = "waits for the next run: there was no time left for it in this one";
+    report.problems.push(Problem::new(Action::Retry, message));
+    Outcome { report, lineage: None }
+}
+
 async fn steps(
     workshop: &Workshop<'_>,
     listed: &Listed,

@@ -16,6 +16,8 @@ use time::{Date, Month, OffsetDateTime, format_description::well_known::Rfc3339}
 /// So many months after the consent a refresh token ends, for all apps since 2026-07-20:
 /// <https://developer.spotify.com/blog/2026-06-18-refresh-token-expiration>.
 pub const LOGIN_MONTHS: i32 = 6;
+/// What is wrong with folders, devices, pipes.
+const NO_FILE: &str = "not even a file";
 /// The format of the login file.
 const FORMAT: u32 = 1;
 
@@ -267,6 +269,10 @@ impl LoginFile {
     /// If it can't be read, or is none.
     pub fn login(&self) -> Result<Login, CredentialError> {
         let location = self.name();
+        // Reading from what is no file may take for ever.
+        if fs::metadata(&self.path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(CredentialError::SomethingElse { location, problem: NO_FILE.to_owned() });
+        }
         let bytes = fs::read(&self.path).map_err(self.error("read"))?;
         let damaged = |problem: String| {
             let location = location.clone();
@@ -352,7 +358,7 @@ impl LoginFile {
             },
             Ok(_) => Err(CredentialError::SomethingElse {
                 location: self.name(),
-                problem: "not even a file".to_owned(),
+                problem: NO_FILE.to_owned(),
             }),
             Err(_) => Ok(()),
         }
@@ -488,7 +494,9 @@ pub enum CredentialError {
         source: io::Error,
     },
     /// Something else than a login.
-    #[error("{location} holds no login of this program: {problem} (log in: spotify-etl login)")]
+    #[error(
+        "{location} holds no login that this program can read: {problem} (take it away, and log in: spotify-etl login)"
+    )]
     Damaged {
         /// Which file.
         location: String,

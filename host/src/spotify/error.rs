@@ -124,16 +124,16 @@ fn words_of(value: &Value) -> String {
     }
 }
 
-/// Text without secrets.
-pub fn without(text: &str, secrets: &[SecretString]) -> String {
+/// Text without secrets of at least so many bytes.
+pub fn without(text: &str, secrets: &[SecretString], bytes_min: usize) -> String {
     let secrets = secrets.iter().map(ExposeSecret::expose_secret);
-    let secrets = secrets.filter(|text| text.len() >= SECRET_BYTES_MIN);
+    let secrets = secrets.filter(|text| text.len() >= bytes_min);
     secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "[secret]"))
 }
 
 /// Text from elsewhere as it can be shown: without secrets, in one line, and not too long.
 pub fn redacted(text: &str, secrets: &[SecretString]) -> String {
-    let text = without(text, secrets);
+    let text = without(text, secrets, SECRET_BYTES_MIN);
     let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some((cut, _)) = text.char_indices().nth(WORDS_MAX) {
         text.truncate(cut);

@@ -26,6 +26,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 /// No service means a longer wait than a year.
 const LONGEST_WAIT: Duration = Duration::from_secs(366 * 86400);
+/// Spotify's tokens are longer.
+const TOKEN_BYTES_MIN: usize = 24;
 /// How much of a refusal is read.
 const REFUSAL_BYTES_MAX: u64 = 64 * 1024;
 /// How long a connection may take to be made.
@@ -141,7 +143,8 @@ impl Answer {
 
     /// Text of it without the secrets that were sent, which no honest answer holds.
     pub fn clean(&self, text: &str) -> String {
-        without(text, &self.secrets)
+        // A short one would be found in honest names.
+        without(text, &self.secrets, TOKEN_BYTES_MIN)
     }
 
     /// A part of it that can be shown: without the secrets that were sent, and not too long.
@@ -328,9 +331,7 @@ impl Service {
             let (asked, cause) = match self.attempt(url.clone(), method, left, bytes_max).await {
                 Attempt::Answered(answer) => return Ok(answer),
                 Attempt::Refused { asked, said } => {
-                    if said.status == 429 {
-                        self.rest_for(asked, &said)?;
-                    }
+                    self.rest_for(asked, &said)?;
                     if is_last {
                         return Err(SpotifyError::Unavailable { attempts, said });
                     }
@@ -363,7 +364,7 @@ impl Service {
     /// nobody should sit out.
     fn rest_for(&self, asked: Option<Duration>, said: &Said) -> Result<(), SpotifyError> {
         let until = asked.map(|asked| self.clock.now() + asked);
-        if let Some(until) = until {
+        if let Some(until) = until.filter(|_| said.status == 429) {
             let mut rest = self.rest();
             // Several are under way at a time, and the longest wait counts.
             if rest.as_ref().is_none_or(|known| known.until < until) {
@@ -372,7 +373,9 @@ impl Service {
         }
         match asked {
             Some(wait) if wait > self.longest_wait() => Err(self.too_long(wait, said.clone())),
-            None if said.is_quota() => Err(SpotifyError::QuotaWithoutEnd { said: said.clone() }),
+            None if said.status == 429 && said.is_quota() => {
+                Err(SpotifyError::QuotaWithoutEnd { said: said.clone() })
+            }
             _ => Ok(()),
         }
     }

@@ -334,7 +334,7 @@ pub enum LoginError {
     Pasted,
     /// A consent that is no good any more.
     #[error(
-        "Spotify does not accept the consent: {said} (log in again, and agree within some minutes)"
+        "Spotify does not accept the consent: {said} (log in again, and agree within some minutes; if it is about the redirect address, compare that with the app's on developer.spotify.com/dashboard)"
     )]
     Code {
         /// In its words.

@@ -104,6 +104,11 @@ impl Spotify {
         self.settings.market.as_deref()
     }
 
+    /// The filter that is asked with.
+    pub fn fields(&self) -> Option<&str> {
+        self.settings.fields.as_deref()
+    }
+
     /// A new budget for what belongs together: one playlist.
     pub fn budget(&self) -> Budget {
         Budget::new(self.clock.now())

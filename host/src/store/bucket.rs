@@ -293,6 +293,7 @@ impl Store for Bucket {
                 key: key(object.key()).filter(|key| is_sound(key))?,
                 size: u64::try_from(object.size().unwrap_or_default()).unwrap_or_default(),
                 modified: object.last_modified().map(moment)?,
+                tag: object.e_tag().map(|tag| Tag(tag.to_owned())),
             })
         });
         Ok(Page { objects: objects.collect(), next: last.filter(|_| !is_last) })

@@ -163,7 +163,7 @@ impl Folder {
                 self.walk(&path, prefix, found)?;
             } else if metadata.is_file() && key.starts_with(prefix) {
                 let modified = metadata.modified().map(OffsetDateTime::from)?;
-                found.push(Listed { key, size: metadata.len(), modified });
+                found.push(Listed { key, size: metadata.len(), modified, tag: None });
             }
         }
         Ok(())

@@ -68,9 +68,17 @@ impl FromStr for StoreAddress {
 
     /// Reads `s3://bucket/prefix`; anything else is a folder's path.
     fn from_str(text: &str) -> Result<Self, String> {
-        let Some(rest) = text.strip_prefix("s3://") else {
-            return Ok(StoreAddress::Folder(PathBuf::from(text)));
+        let rest = match text.split_once(':') {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("s3") => rest.strip_prefix("//"),
+            // What was meant as an address must not become a folder of that name.
+            Some((_, rest)) if rest.starts_with("//") => None,
+            _ => return Ok(StoreAddress::Folder(PathBuf::from(text))),
         };
+        let rest = rest.ok_or_else(|| {
+            format!(
+                "`{text}` is neither a folder nor a bucket's address, such as s3://my-bucket/prefix"
+            )
+        })?;
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let prefix = prefix.trim_end_matches('/');
         if bucket.is_empty() || prefix.split('/').any(|part| part == "." || part == "..") {
@@ -118,6 +126,8 @@ pub struct Listed {
     pub size: u64,
     /// When it was last written.
     pub modified: OffsetDateTime,
+    /// Its content's mark, where a listing has it.
+    pub tag: Option<Tag>,
 }
 
 /// A part of a listing.

@@ -9,17 +9,20 @@ mod render;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tracing::Level;
+use tracing_subscriber::{
+    Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 use args::Cli;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_max_level(cli.common.log)
-        .with_writer(|| progress::Log)
-        .without_time()
-        .with_target(false)
-        .init();
+    // What libraries warn of comes again in errors, in words.
+    let others = if cli.common.log > Level::INFO { cli.common.log } else { Level::ERROR };
+    let shown = Targets::new().with_target("spotify_etl", cli.common.log).with_default(others);
+    let log = fmt::layer().with_writer(|| progress::Log).without_time().with_target(false);
+    tracing_subscriber::registry().with(log.with_filter(shown)).init();
     let json = cli.common.json;
     match commands::run(cli) {
         Ok(status) => ExitCode::from(status),

@@ -5,7 +5,6 @@ mod spotify;
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Instant,
 };
 
@@ -16,12 +15,11 @@ use spotify_etl::{
     layout::{self, Key},
     pipeline::{
         Selection, Transform, Transformed,
-        active::PluginPlace,
+        active::{PluginPlace, Shelf},
         install::install,
         landing::{ImportMode, ImportOptions, Incoming, import, json_objects},
         report::{Action, Empty, ExtractReport, ImportReport, ImportStatus, Problem, RunReport},
     },
-    plugin::Engine,
     source,
     status::{LoginStatus, RunSummary, newest_runs, run_report, status},
     store::{Listed, Store, StoreAddress},
@@ -109,6 +107,7 @@ struct Session {
     store: Box<dyn Store>,
     plugin_place: Option<Box<dyn Store>>,
     limits: Limits,
+    shelf: Shelf,
     now: OffsetDateTime,
     started: Instant,
 }
@@ -125,6 +124,7 @@ impl Session {
                 Some(place) => Some(place.open().await?),
                 None => None,
             },
+            shelf: Shelf::new(&limits, cache(&common)),
             limits,
             now: now(),
             started: Instant::now(),
@@ -143,27 +143,6 @@ impl Session {
         }
     }
 
-    /// The folder for compiled plugins.
-    fn cache(&self) -> Option<PathBuf> {
-        match &self.common.cache_dir {
-            Some(folder) if folder.as_os_str() == "none" => None,
-            Some(folder) => std::path::absolute(folder).ok(),
-            None => cache_folder().filter(|folder| {
-                // Nobody asked for this one, so it may be missed.
-                let made = fs::create_dir_all(folder);
-                if let Err(error) = &made {
-                    let folder = folder.display();
-                    tracing::warn!("compiled plugins are not kept: {folder}: {error} (name another folder with --cache-dir)");
-                }
-                made.is_ok()
-            }),
-        }
-    }
-
-    fn engine(&self) -> Result<Engine> {
-        Ok(Engine::new(&self.limits, self.cache().as_deref())?)
-    }
-
     async fn init(&self, from: Option<StoreAddress>) -> Result<u8> {
         let Some(from) = from.or_else(|| built_plugins().map(StoreAddress::Folder)) else {
             bail!(
@@ -173,7 +152,7 @@ impl Session {
         };
         let from = from.open().await?;
         let place = PluginPlace { store: from.as_ref(), prefix: "" };
-        let engine = Arc::new(self.engine()?);
+        let engine = self.shelf.engine()?;
         let reports = install(self.store(), place, &engine, self.now).await?;
         let refused = reports.iter().any(|report| report.problem.is_some());
         self.print(&reports, || render::installed(&self.common.store, &reports))?;
@@ -326,10 +305,11 @@ impl Session {
         Transform {
             store: self.store(),
             plugins: self.plugins(),
-            cache: self.cache(),
+            shelf: &self.shelf,
             limits: self.limits.clone(),
             jobs: self.common.jobs.map_or(processors, usize::from),
             now: self.now,
+            until: None,
             progress: &Bar,
         }
     }
@@ -388,12 +368,10 @@ impl Session {
 
     async fn status(&self, login: &LoginArgs) -> Result<u8> {
         self.require_store()?;
-        let cache = self.cache();
         // A login that can't be read is the doctor's affair.
         let login =
             spotify::login_file(login).and_then(|file| LoginStatus::of(&file, self.now).ok());
-        let (limits, cache) = (&self.limits, cache.as_deref());
-        let status = status(self.store(), self.plugins(), limits, cache, login, self.now).await?;
+        let status = status(self.store(), self.plugins(), &self.shelf, login, self.now).await?;
         self.print(&status, || render::status(&status, &self.common.store))?;
         Ok(0)
     }
@@ -431,7 +409,7 @@ impl Session {
         let bytes =
             fs::read(file).with_context(|| format!("could not read `{}`", file.display()))?;
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let engine = self.engine()?;
+        let engine = self.shelf.engine()?;
         match tokio::task::spawn_blocking(move || engine.load(&name, &bytes)).await? {
             Ok(plugin) => {
                 let inspection = render::Inspection::of(&plugin);
@@ -482,6 +460,25 @@ fn empty(options: &TransformArgs) -> Empty {
 #[expect(clippy::disallowed_methods, reason = "the one place where time enters")]
 fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
+}
+
+/// The folder for compiled plugins.
+fn cache(common: &Common) -> Option<PathBuf> {
+    match &common.cache_dir {
+        Some(folder) if folder.as_os_str() == "none" => None,
+        Some(folder) => std::path::absolute(folder).ok(),
+        None => cache_folder().filter(|folder| {
+            // Nobody asked for this one, so it may be missed.
+            let made = fs::create_dir_all(folder);
+            if let Err(error) = &made {
+                let folder = folder.display();
+                tracing::warn!(
+                    "compiled plugins are not kept: {folder}: {error} (name another folder with --cache-dir)"
+                );
+            }
+            made.is_ok()
+        }),
+    }
 }
 
 /// The plugins that were installed, or built, with this program.

@@ -133,6 +133,7 @@ impl Session {
             store: self.store(),
             spotify: &spotify,
             condition,
+            scheduled_at: None,
             limits: self.limits.clone(),
             now: self.now,
             progress: &Bar,
@@ -349,8 +350,7 @@ impl Session {
         let doctor = Doctor {
             store: self.store(),
             plugins: self.plugins(),
-            cache: self.cache(),
-            limits: self.limits.clone(),
+            shelf: &self.shelf,
             spotify: match &spotify {
                 Ok((spotify, place)) => Ok((spotify, place.clone())),
                 Err(error) => Err(format!("{error:#}")),

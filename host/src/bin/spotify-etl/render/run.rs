@@ -53,6 +53,7 @@ fn extracts(text: &mut String, extracts: &[ExtractReport]) {
         let mark = if extract.problem.is_some() { "✗" } else { "✓" };
         let became = match (extract.status, &extract.problem) {
             (_, Some(problem)) => problem.to_string(),
+            (ExtractStatus::Done, None) => "landed already since it was planned".to_owned(),
             (ExtractStatus::Unchanged, None) => "unchanged since it was landed last".to_owned(),
             (status, None) => {
                 let count = |count: Option<usize>, one: &str, more: &str| match count {

@@ -1,0 +1,171 @@
+//! The Lambda function: takes events from Lambda's runtime and hands them to the library. What is
+//! set is set by the environment, with the names that the command has.
+
+use std::{
+    num::NonZero,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use async_trait::async_trait;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use serde_json::Value;
+use spotify_etl::{
+    config::{self, Limits, variable},
+    function::{Failure, Function, Invocation},
+    layout,
+    pipeline::{active::Shelf, extract::Condition, report::Empty},
+    spotify::{ACCOUNTS_URL, API_URL, Clock, Given, LoginFile, SLIM_FIELDS, Settings, Url, source},
+    store::StoreAddress,
+};
+use time::OffsetDateTime;
+
+/// The only folder that a function can write to.
+const CACHE: &str = "/tmp/spotify-etl";
+/// As much as Spotify gives at a time.
+const PAGE_ENTRIES: u32 = 50;
+
+struct SystemClock;
+
+#[async_trait]
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place where time enters")]
+    fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+fn main() -> ExitCode {
+    let level = set("SPOTIFY_ETL_LOG", |text| text.parse().ok()).ok().flatten();
+    tracing_subscriber::fmt()
+        .json()
+        .with_max_level(level.unwrap_or(tracing::Level::INFO))
+        .with_target(false)
+        .without_time()
+        .init();
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let function = function().await?;
+        let function = &function;
+        let handler = move |event: LambdaEvent<Value>| async move { answer(function, event).await };
+        lambda_runtime::run(service_fn(handler)).await.map_err(anyhow::Error::from_boxed)
+    })
+}
+
+/// What is done before the first event: settings read, the store found, plugins looked for.
+async fn function() -> Result<Function> {
+    let mut limits = Limits::default();
+    for setting in text("SPOTIFY_ETL_LIMIT")?.iter().flat_map(|all| all.split(',')) {
+        let setting =
+            setting.parse().map_err(|error| anyhow::anyhow!("SPOTIFY_ETL_LIMIT: {error}"))?;
+        limits.set(&setting);
+    }
+    let address = text("SPOTIFY_ETL_STORE")?;
+    let address =
+        address.context("SPOTIFY_ETL_STORE is not set (name the bucket: s3://bucket/prefix)")?;
+    let address: StoreAddress = address.parse().map_err(anyhow::Error::msg)?;
+    let url = |name, default: &str| -> Result<Url> {
+        let url = set(name, |text| Url::parse(text).ok())?;
+        Ok(url.map_or_else(|| Url::parse(default), Ok)?)
+    };
+    let settings = Settings {
+        api_url: url("SPOTIFY_API_URL", API_URL)?,
+        accounts_url: url("SPOTIFY_ACCOUNTS_URL", ACCOUNTS_URL)?,
+        page_entries: set("SPOTIFY_ETL_PAGE_SIZE", |text| text.parse().ok())?
+            .unwrap_or(PAGE_ENTRIES),
+        market: text("SPOTIFY_ETL_MARKET")?,
+        fields: text("SPOTIFY_ETL_FIELDS")?.map(|fields| match fields.as_str() {
+            "slim" => SLIM_FIELDS.to_owned(),
+            _ => fields,
+        }),
+        limits: limits.clone(),
+    };
+    let credentials = source(Given {
+        client_id: text("SPOTIFY_CLIENT_ID")?,
+        client_secret: config::secret("SPOTIFY_CLIENT_SECRET"),
+        refresh_token: config::secret("SPOTIFY_REFRESH_TOKEN"),
+        login_file: text("SPOTIFY_CREDENTIALS")?.map(|path| LoginFile::new(path.as_ref())),
+        flow: None,
+    });
+    let is_set = |name| Ok::<_, anyhow::Error>(set(name, flag)?.unwrap_or_default());
+    let if_changed = is_set("SPOTIFY_ETL_IF_CHANGED")?;
+    let allow_empty = is_set("SPOTIFY_ETL_ALLOW_EMPTY")?;
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let jobs = set("SPOTIFY_ETL_JOBS", |text| text.parse::<NonZero<usize>>().ok())?;
+    Ok(Function {
+        store: address.open().await?,
+        address,
+        shelf: Shelf::new(&limits, Some(PathBuf::from(CACHE))),
+        limits,
+        jobs: jobs.map_or(processors, NonZero::get),
+        empty: if allow_empty { Empty::Allowed } else { Empty::Fails },
+        settings,
+        credentials,
+        condition: if if_changed { Condition::IfChanged } else { Condition::Always },
+        clock: Arc::new(SystemClock),
+    })
+}
+
+async fn answer(function: &Function, event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
+    let LambdaEvent { payload, context } = event;
+    let now = function.clock.now();
+    let left = u64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+    let left = Duration::from_millis(context.deadline.saturating_sub(left));
+    // Told apart by the request, so that a second try doesn't hide the first one's report.
+    let distinct = context
+        .request_id
+        .bytes()
+        .fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    let run_id = layout::run_id(now, distinct ^ now.nanosecond());
+    let invocation = Invocation { run_id, until: Instant::now() + left };
+    match function.handle(&payload, &invocation).await {
+        Ok(outcome) => {
+            log(&outcome.metrics);
+            Ok(outcome.answer)
+        }
+        Err(Failure { error_type, message, metrics }) => {
+            log(&metrics);
+            Err(Diagnostic { error_type, error_message: message })
+        }
+    }
+}
+
+/// Metrics are lines of their own on standard output, which CloudWatch reads.
+#[expect(clippy::print_stdout, reason = "where CloudWatch reads metrics")]
+fn log(metrics: &[Value]) {
+    for line in metrics {
+        println!("{line}");
+    }
+}
+
+/// A variable that is set to something.
+fn text(name: &str) -> Result<Option<String>> {
+    set(name, |text| Some(text.to_owned()))
+}
+
+fn set<T>(name: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
+    let Some(value) = variable(name) else { return Ok(None) };
+    let value = value.to_str().and_then(&read);
+    value.map(Some).with_context(|| format!("{name} is set to something it can't be"))
+}
+
+fn flag(text: &str) -> Option<bool> {
+    text.parse().ok()
+}
