@@ -16,6 +16,7 @@ help() {
 ./build.sh test         everything the project checks about itself
 ./build.sh test --all   the same, and the slower checks with heavy tools
 ./build.sh build        the command and the plugins
+./build.sh lambda       target/lambda/bootstrap.zip, to be deployed with host/src/bin/bootstrap/template.yaml
 ./build.sh install      the command to where cargo puts programs, the plugins beside it
 HELP
 }
@@ -73,6 +74,8 @@ test_all() {
     say "tests: unit, golden, components, hostile plugins, crashes, the command"
     [ -n "${SPOTIFY_ETL_SAMPLES:-}" ] || echo "skipped: real responses, as SPOTIFY_ETL_SAMPLES names no folder with some"
     with_s3 cargo test --locked --profile "$profile"
+    say "the deployment template"
+    template
     say "documentation, links and all"
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --profile "$profile" --no-deps --document-private-items \
         -p spotify-etl -p spotify-etl-plugin "${plugins[@]}"
@@ -86,13 +89,57 @@ test_all() {
 
 # Runs a command with an S3 server beside it, where Python can have one.
 with_s3() {
-    local venv=target/venv-s3
-    if python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/requirements.txt; then
+    if tools; then
         "$venv/bin/python" tests/with_s3.py "$@"
     else
         echo "skipped: the store on S3, as there is no Python with venv and pip for its server"
         "$@"
     fi
+}
+
+template() {
+    if tools; then
+        "$venv/bin/cfn-lint" host/src/bin/bootstrap/template.yaml
+    else
+        echo "skipped: there is no Python with venv and pip for cfn-lint"
+    fi
+}
+
+venv=target/venv-tests
+
+tools() {
+    [ -x "$venv/bin/cfn-lint" ] || {
+        python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/requirements.txt
+    }
+}
+
+# The functions' zip, for the processor that this machine has.
+lambda() {
+    need cargo "install Rust with rustup, https://rustup.rs"
+    need python3 "install Python 3, which packs the zip"
+    cargo build --locked --profile "$profile" -p spotify-etl --bin bootstrap
+    mkdir -p target/lambda
+    cp target/$profile/bootstrap target/lambda/bootstrap
+    strip target/lambda/bootstrap
+    # Amazon Linux 2023 has glibc 2.34.
+    local newest
+    newest=$(objdump -T target/lambda/bootstrap | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -1)
+    if [ "$(printf '%s\nGLIBC_2.34\n' "$newest" | sort -V | tail -1)" != GLIBC_2.34 ]; then
+        echo "build.sh: this system's C library is newer than Lambda's ($newest): build on Debian 12 or Amazon Linux 2023" >&2
+        exit 2
+    fi
+    python3 - <<'PACK'
+import os, zipfile
+with zipfile.ZipFile("target/lambda/bootstrap.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as out:
+    entry = zipfile.ZipInfo("bootstrap")
+    entry.external_attr = 0o100755 << 16
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    with open("target/lambda/bootstrap", "rb") as file:
+        out.writestr(entry, file.read())
+for name in ("bootstrap", "bootstrap.zip"):
+    print(f"target/lambda/{name}: {os.path.getsize('target/lambda/' + name) / 1e6:.1f} MB")
+PACK
+    uname -m
 }
 
 heavy() {
@@ -127,6 +174,7 @@ case ${1:-help} in
     run) run ;;
     test) shift; test_all "$@" ;;
     build) build ;;
+    lambda) lambda ;;
     install) install ;;
     help | -h | --help) help ;;
     *) help >&2; exit 2 ;;

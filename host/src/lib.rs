@@ -19,18 +19,20 @@
 //! | [`schema`] | tables, columns, types; how a declared schema fits the stored one | I/O |
 //! | [`batch`] | rows as a plugin returns them, unchecked | whether they are right |
 //! | [`layout`] | every key of a store | I/O |
-//! | [`store`] | keys and bytes; the folder that is a store | what the bytes mean |
+//! | [`store`] | keys and bytes; the folder and the bucket (`aws-sdk-s3`) that are stores | what the bytes mean |
 //! | [`source`] | the files that people have | what the bytes mean |
 //! | [`spotify`] | `reqwest`: tokens, requests, pages, Spotify's refusals; where a login is kept | what becomes of the pages |
 //! | [`plugin`] | `wasmtime`: engine, limits, cache, conformance, one call | table files |
 //! | [`table`] | what is fit to be stored, and the files it is stored in | `wasmtime`, stores |
 //! | [`status`], [`doctor`] | how a store is doing; whether all is there that a run needs | how to change it |
+//! | [`event`], [`metrics`] | what wakes a function; what a run did, as CloudWatch reads it | I/O |
+//! | [`function`] | one invocation: from an event to the pipeline to an answer | how a step is done |
 //! | [`config`] | limits; the environment | what they are for |
-//! | `bin/spotify-etl` | `clap`, text for people, the time | logic |
+//! | `bin/spotify-etl`, `bin/bootstrap` | `clap`, text for people; `lambda_runtime`; the time | logic |
 //!
-//! [`document`], [`schema`], [`batch`], [`layout`] and [`config`] are values that all may import.
-//! The others don't import one another; [`pipeline`] composes them, and [`status`] and [`doctor`]
-//! read with them. Where entries are in Spotify's JSON is in `spotify_etl_plugin::containers`, which
+//! [`document`], [`schema`], [`batch`], [`layout`], [`event`] and [`config`] are values that all may
+//! import. The others don't import one another; [`pipeline`] composes them, [`status`] and [`doctor`]
+//! read with them, and [`function`] is to Lambda what the command is to a person. Where entries are in Spotify's JSON is in `spotify_etl_plugin::containers`, which
 //! the plugins share; what an entry means is in the plugins' half of that crate and not here.
 //!
 //! The body of the transform step is the program: `pipeline::transform` gets the document, hands it
