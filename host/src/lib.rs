@@ -32,8 +32,9 @@
 //!
 //! [`document`], [`schema`], [`batch`], [`layout`], [`event`] and [`config`] are values that all may
 //! import. The others don't import one another; [`pipeline`] composes them, [`status`] and [`doctor`]
-//! read with them, and [`function`] is to Lambda what the command is to a person. Where entries are in Spotify's JSON is in `spotify_etl_plugin::containers`, which
-//! the plugins share; what an entry means is in the plugins' half of that crate and not here.
+//! read with them, and [`function`] is to Lambda what the command is to a person. Where entries are
+//! in Spotify's JSON is in `spotify_etl_plugin::containers`, which the plugins share; what an entry
+//! means is in the plugins' half of that crate and not here.
 //!
 //! The body of the transform step is the program: `pipeline::transform` gets the document, hands it
 //! to each plugin, checks what comes back against what the plugin declared, encodes it, puts it
