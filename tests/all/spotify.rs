@@ -291,7 +291,7 @@ fn every_refusal_says_what_happened_why_and_what_to_do() {
         (
             items(),
             Reply::error(403, "Forbidden"),
-            &["refuses the entries", "403 `Forbidden`", "February 2026", "copy the songs"],
+            &["refuses playlist", "403 `Forbidden`", "February 2026", "copy the songs"],
         ),
         (items(), Reply::error(403, "Insufficient client scope"), &["log in again"]),
         (items(), Reply::error(400, "Invalid limit"), &["`Invalid limit`", "50 at most"]),

@@ -180,7 +180,7 @@ pub enum SpotifyError {
     },
     /// Somebody else's playlist.
     #[error(
-        "Spotify refuses the entries of playlist `{id}`: {said}. Since February 2026 an app in development mode reads only playlists that its user owns or collaborates on (log in as the owner with `spotify-etl login`, become a collaborator, or copy the songs into a playlist of your own and extract that)"
+        "Spotify refuses playlist `{id}`: {said}. Since February 2026 an app in development mode reads only playlists that its user owns or collaborates on (log in as the owner with `spotify-etl login`, become a collaborator, or copy the songs into a playlist of your own and extract that)"
     )]
     NotYours {
         /// Which.
