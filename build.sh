@@ -144,7 +144,7 @@ PACK
 
 heavy() {
     say "heavy checks: a bucket, stopped at every operation"
-    SPOTIFY_ETL_TEST_EVERY=1 with_s3 cargo test --locked --profile "$profile" -p tests -- crash
+    SPOTIFY_ETL_TEST_EVERY=1 with_s3 cargo test --locked --profile "$profile" -- crash
     say "heavy checks: tables read back by pandas and DuckDB"
     need python3 "install Python 3.9 or newer"
     python3 -m venv target/venv
