@@ -12,7 +12,7 @@ use crate::{
         active::{PluginPlace, Shelf, active_plugins, choose},
         playlists::ListedPlaylist,
     },
-    spotify::{CredentialError, Flow, Spotify, SpotifyError},
+    spotify::{CredentialError, Flow, Spotify, SpotifyError, login_command},
     status::LoginStatus,
     store::{Store, StoreError, probe},
 };
@@ -162,27 +162,22 @@ impl Doctor<'_> {
             Some(Err(error)) => return bad(SUBJECT, error),
             Some(Ok(login)) => login,
         };
-        let LoginStatus { account, client_id, days_left, .. } = login;
-        let who = account.name.as_deref().unwrap_or(&account.id);
-        let known = format!("{who}, logged in to app {client_id}, in {place}");
-        match days_left {
-            ..0 => bad(
+        let known = format!("{}, logged in to app {}, in {place}", login.who(), login.client_id);
+        let again = login_command(place);
+        match login.days_left {
+            Some(days @ ..0) => bad(
                 SUBJECT,
-                format!(
-                    "{known}; the consent ended {} days ago (log in again: spotify-etl login)",
-                    -days_left
-                ),
+                format!("{known}; the consent ended {} days ago (log in again: {again})", -days),
             ),
-            ..=LOGIN_DAYS_LOW => warning(
+            Some(days @ ..=LOGIN_DAYS_LOW) => warning(
                 SUBJECT,
-                format!(
-                    "{known}; the consent ends in {days_left} days (log in again before: spotify-etl login)"
-                ),
+                format!("{known}; the consent ends in {days} days (log in again before: {again})"),
             ),
             _ if login.open_to_others => {
                 warning(SUBJECT, format!("{known}; others may read it (chmod 600 {place})"))
             }
-            _ => good(SUBJECT, format!("{known}; {days_left} days of consent left")),
+            Some(days) => good(SUBJECT, format!("{known}; {days} days of consent left")),
+            None => good(SUBJECT, format!("{known}; when the consent ends is not known")),
         }
     }
 }

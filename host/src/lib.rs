@@ -65,6 +65,7 @@
 //! lineage, reports and the document's move go. If the store itself fails between two table files of
 //! a plugin, the first of them lies there until the document is transformed again.
 
+pub mod aws;
 pub mod batch;
 pub mod config;
 pub mod doctor;
@@ -81,3 +82,5 @@ pub mod spotify;
 pub mod status;
 pub mod store;
 pub mod table;
+pub mod topic;
+pub mod vault;

@@ -51,8 +51,8 @@ pub fn of_status(status: &Status, now: OffsetDateTime) -> Vec<Value> {
         ("WaitingDocuments", "Count", status.waiting.len() as f64),
         ("FailedDocuments", "Count", status.failed.len() as f64),
     ];
-    if let Some(login) = &status.login {
-        whole.push(("ConsentDaysLeft", "Count", login.days_left as f64));
+    if let Some(days) = status.login.as_ref().and_then(|login| login.days_left) {
+        whole.push(("ConsentDaysLeft", "Count", days as f64));
     }
     let playlists = status.playlists.iter().map(|playlist| {
         let PlaylistStatus { playlist_id, age_days, .. } = playlist;

@@ -15,9 +15,7 @@ use crate::{
         active::{PluginPlace, Shelf, active_plugins, choose},
         report::{PluginReport, RunReport},
     },
-    spotify::{
-        Account, CredentialError, CredentialSource, Login, LoginFile, login_days_left, login_ends,
-    },
+    spotify::{Account, CredentialError, Login, LoginPlace, login_days_left, login_ends},
     store::{Listed, Store, StoreError, list_all},
 };
 
@@ -49,40 +47,53 @@ pub struct LoginStatus {
     /// Where the login is kept.
     pub location: String,
     /// Whose account.
-    pub account: Account,
+    pub account: Option<Account>,
     /// The app.
     pub client_id: String,
     /// What was consented to.
     pub scopes: Vec<String>,
-    /// When, RFC 3339.
-    pub consented_at: String,
+    /// When, RFC 3339, if that is known.
+    pub consented_at: Option<String>,
     /// When the consent ends, RFC 3339.
-    pub ends_at: String,
+    pub ends_at: Option<String>,
     /// How many whole days that is from now; below 0 if it has ended.
-    pub days_left: i64,
+    pub days_left: Option<i64>,
     /// Whether others may read the file.
     pub open_to_others: bool,
 }
 
 impl LoginStatus {
-    /// Looks at a login.
+    /// Looks at a login, if there is one.
     ///
     /// # Errors
     ///
     /// If it can't be read.
-    pub fn of(file: &LoginFile, now: OffsetDateTime) -> Result<Self, CredentialError> {
-        let Login { client_id, scopes, consented_at, account, .. } = file.login()?;
+    pub async fn of(
+        place: &dyn LoginPlace,
+        now: OffsetDateTime,
+    ) -> Result<Option<Self>, CredentialError> {
+        let Some(login) = place.login().await? else { return Ok(None) };
+        let Login { client_id, scopes, consented_at, account, .. } = login;
         let text = |moment: OffsetDateTime| moment.format(&Rfc3339).unwrap_or_default();
-        Ok(LoginStatus {
-            location: file.name(),
+        Ok(Some(LoginStatus {
+            location: place.name(),
             account,
             client_id,
             scopes,
-            consented_at: text(consented_at),
-            ends_at: text(login_ends(consented_at)),
-            days_left: login_days_left(consented_at, now),
-            open_to_others: file.is_open_to_others(),
-        })
+            consented_at: consented_at.map(text),
+            ends_at: consented_at.map(login_ends).map(text),
+            days_left: consented_at.map(|moment| login_days_left(moment, now)),
+            open_to_others: place.is_open_to_others(),
+        }))
+    }
+
+    /// Whose it is.
+    pub fn who(&self) -> String {
+        match &self.account {
+            Some(Account { name: Some(name), .. }) => name.clone(),
+            Some(account) => account.id.clone(),
+            None => format!("somebody of app {}", self.client_id),
+        }
     }
 }
 

@@ -21,8 +21,8 @@ use spotify_etl::{
         report::{Action, ExtractReport, ExtractStatus},
     },
     spotify::{
-        Account, Clock, CredentialError, CredentialSource, Credentials, Given, Login, LoginFile,
-        SLIM_FIELDS, Settings, Spotify, source,
+        Account, Clock, CredentialError, CredentialSource, Credentials, Given, Kept, Login,
+        LoginFile, LoginPlace, SLIM_FIELDS, Settings, Spotify, source,
     },
 };
 use time::OffsetDateTime;
@@ -71,7 +71,7 @@ impl Desk {
             client_id: Some(CLIENT_ID.to_owned()),
             client_secret: Some(SecretString::from(CLIENT_SECRET)),
             refresh_token: None,
-            login_file: None,
+            login: None,
             flow: None,
         };
         let mut desk = Desk { api, place, clock, given, limits: Limits::default(), fields: None };
@@ -88,26 +88,26 @@ impl Desk {
         let login = Login {
             client_id: CLIENT_ID.to_owned(),
             client_secret: None,
-            refresh_token: SecretString::from(desk.api.consent(true)),
+            refresh_token: Some(SecretString::from(desk.api.consent(true))),
             scopes: Vec::new(),
-            consented_at: NOW,
-            account: Account { id: "somebody".to_owned(), name: None },
+            consented_at: Some(NOW),
+            account: Some(Account { id: "somebody".to_owned(), name: None }),
         };
         wait(file.prepare()).unwrap();
-        file.keep(&login).unwrap();
+        wait(file.keep(&login)).unwrap();
         desk.given = Given {
             client_id: None,
             client_secret: None,
             refresh_token: None,
-            login_file: Some(file),
+            login: Some(Arc::new(file)),
             flow: None,
         };
         desk
     }
 
     fn kept_token(&self) -> String {
-        let login = self.given.login_file.as_ref().unwrap().login().unwrap();
-        login.refresh_token.expose_secret().to_owned()
+        let login = wait(self.given.login.as_ref().unwrap().login()).unwrap().unwrap();
+        login.refresh_token.unwrap().expose_secret().to_owned()
     }
 
     fn settings(&self) -> Settings {
@@ -540,26 +540,26 @@ fn a_refresh_token_that_is_good_once_is_replaced_in_the_file_before_it_is_used()
 
 /// A file that was read just before another run replaced what is in it.
 struct ReadTooEarly {
-    file: LoginFile,
+    kept: Kept,
     stale: Mutex<Option<Credentials>>,
 }
 
 #[async_trait]
 impl CredentialSource for ReadTooEarly {
     fn name(&self) -> String {
-        self.file.name()
+        self.kept.name()
     }
 
     async fn read(&self) -> Result<Credentials, CredentialError> {
         let stale = self.stale.lock().unwrap().take();
         match stale {
             Some(stale) => Ok(stale),
-            None => self.file.read().await,
+            None => self.kept.read().await,
         }
     }
 
     async fn rotated(&self, old: &SecretString, new: &SecretString) -> Result<(), CredentialError> {
-        self.file.rotated(old, new).await
+        self.kept.rotated(old, new).await
     }
 }
 
@@ -567,11 +567,11 @@ impl CredentialSource for ReadTooEarly {
 fn a_refresh_token_that_another_run_used_up_is_looked_for_again() {
     let desk = Desk::logged_in();
     desk.api.playlist(ID, 3);
-    let file = desk.given.login_file.clone().unwrap();
-    let stale = Mutex::new(Some(wait(file.read()).unwrap()));
+    let kept = Kept::new(desk.given.login.clone().unwrap(), None);
+    let stale = Mutex::new(Some(wait(kept.read()).unwrap()));
     assert_eq!(desk.extract().problem, None);
     let clock: Arc<dyn Clock> = Arc::clone(&desk.clock) as Arc<dyn Clock>;
-    let source = Arc::new(ReadTooEarly { file, stale });
+    let source = Arc::new(ReadTooEarly { kept, stale });
     let spotify = Spotify::new(desk.settings(), source, clock).unwrap();
     wait(spotify.authorize()).unwrap();
     assert_eq!(Some(desk.kept_token()), desk.api.refresh_token());

@@ -19,9 +19,9 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{
     Settings,
-    credentials::{Account, Login},
     error::{Said, SpotifyError},
     http::{self, Answer, Budget, Method, Service},
+    kept::{Account, Login},
     token::{self, TokenError},
 };
 use crate::spotify::Clock;
@@ -254,10 +254,10 @@ pub async fn log_in(
         tracing::warn!("Spotify did not grant `{scope}`: some of your playlists can't be read");
     }
     Ok(Login {
-        account: account(&answer)?,
+        account: Some(account(&answer)?),
         scopes: scopes.split_whitespace().map(str::to_owned).collect(),
-        consented_at: now,
-        refresh_token,
+        consented_at: Some(now),
+        refresh_token: Some(refresh_token),
         client_id,
         client_secret,
     })

@@ -7,7 +7,9 @@
 mod credentials;
 mod error;
 mod http;
+mod kept;
 mod login;
+mod login_file;
 mod playlist;
 mod token;
 
@@ -17,12 +19,16 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 pub use credentials::{
-    Account, CredentialError, CredentialSource, Credentials, Environment, Flow, Given, Grant,
-    LOGIN_MONTHS, Login, LoginFile, login_days_left, login_ends, source,
+    CredentialError, CredentialSource, Credentials, Environment, Flow, Given, Grant, source,
 };
 pub use error::{Said, SpotifyError, is_editorial};
 pub use http::Budget;
+pub use kept::{
+    Account, Author, Kept, LOGIN_MONTHS, Login, LoginPlace, SECRETS_MANAGER, SSM, login_command,
+    login_days_left, login_ends,
+};
 pub use login::{Application, Consent, LoginError, REDIRECT_URI, listen, log_in};
+pub use login_file::LoginFile;
 pub use playlist::{Metadata, PageRead, Pages, SLIM_FIELDS};
 pub use reqwest::Url;
 pub use token::TokenError;

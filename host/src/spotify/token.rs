@@ -12,6 +12,7 @@ use super::{
     credentials::{CredentialError, CredentialSource, Credentials, Flow, Grant},
     error::{Said, SpotifyError},
     http::{Answer, Budget, Method, Service},
+    kept::login_command,
 };
 
 /// A token's answer is a few hundred bytes.
@@ -264,7 +265,7 @@ pub enum TokenError {
     Spotify(Box<SpotifyError>),
     /// The login is no longer good.
     #[error(
-        "no access token: Spotify no longer accepts the login in {place}: {said}. A login ends six months after the consent, when access is removed in the account's settings, and when another program used its refresh token (log in again: spotify-etl login; nothing was deleted, so if Spotify has an outage, just run again)"
+        "no access token: Spotify no longer accepts the login in {place}: {said}. A login ends six months after the consent, when access is removed in the account's settings, and when another program used its refresh token (log in again: {}; nothing was deleted, so if Spotify has an outage, just run again)", login_command(.place)
     )]
     Grant {
         /// Where the login is.
@@ -284,7 +285,7 @@ pub enum TokenError {
     },
     /// Anything else.
     #[error(
-        "no access token: Spotify refuses the credentials in {place}: {said} (run the same command again later; if it goes on, log in again: spotify-etl login)"
+        "no access token: Spotify refuses the credentials in {place}: {said} (run the same command again later; if it goes on, log in again: {})", login_command(.place)
     )]
     Refused {
         /// Where they come from.
@@ -300,9 +301,8 @@ impl TokenError {
         match self {
             TokenError::Spotify(error) => error.is_transient(),
             TokenError::Refused { .. } => true,
-            TokenError::Credentials(_) | TokenError::Grant { .. } | TokenError::Client { .. } => {
-                false
-            }
+            TokenError::Credentials(error) => error.is_transient(),
+            TokenError::Grant { .. } | TokenError::Client { .. } => false,
         }
     }
 }

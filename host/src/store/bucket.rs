@@ -4,10 +4,9 @@
 //! that was lost on its way makes the client ask again, and then its own first attempt is in its
 //! way: each write carries a mark, by which it knows it again.
 
-use std::{error::Error, fmt};
+use std::error::Error;
 
 use async_trait::async_trait;
-use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_s3::{
     Client,
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
@@ -15,30 +14,23 @@ use aws_sdk_s3::{
     primitives::ByteStream,
     types::{CompletedMultipartUpload, CompletedPart},
 };
-use aws_smithy_http_client::{
-    Builder, Connector,
-    proxy::ProxyConfig,
-    tls::{Provider, rustls_provider::CryptoMode},
-};
 use rand::TryRng;
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
 use super::{Created, Listed, Object, Page, Store, StoreError, Tag, is_sound, probe};
-use crate::{config, layout::Key};
+use crate::{
+    aws::{self, Refusal, code, status},
+    config,
+    layout::Key,
+};
 
-/// How often a request is made before it is given up.
-const ATTEMPTS_MAX: u32 = 5;
 /// How often a request is made again that met another one for the same key.
 const CONFLICTS_MAX: usize = 10;
-/// How long one attempt may take.
-const ATTEMPT_SECONDS_MAX: u64 = 60;
 /// An object of more than this is sent in parts of this size.
 const PART_BYTES: usize = 64 * 1024 * 1024;
 /// The name of a write's mark in the object's metadata.
 const MARK: &str = "spotify-etl-write";
-/// The region that servers which know none are asked in.
-const ANY_REGION: &str = "us-east-1";
 
 /// A bucket, below a prefix.
 pub struct Bucket {
@@ -57,29 +49,6 @@ enum Condition<'a> {
     Unchanged(&'a Tag),
 }
 
-/// Credentials, region and endpoint of the environment, the profile, or the machine, as all AWS
-/// programs find them.
-pub async fn aws() -> SdkConfig {
-    let client = Builder::new().build_with_connector_fn(|settings, components| {
-        let mut builder = Connector::builder();
-        builder.set_proxy_config(Some(ProxyConfig::from_env()));
-        builder.set_connector_settings(settings.cloned());
-        builder.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
-        builder.tls_provider(Provider::Rustls(CryptoMode::Ring)).build()
-    });
-    let attempt = std::time::Duration::from_secs(ATTEMPT_SECONDS_MAX);
-    let loaded = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(client)
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
-        .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(attempt).build())
-        .load()
-        .await;
-    if loaded.region().is_none() && config::is_endpoint_set() {
-        return loaded.into_builder().region(Region::from_static(ANY_REGION)).build();
-    }
-    loaded
-}
-
 impl Bucket {
     /// Gets a bucket ready. Nothing is asked of it yet.
     ///
@@ -87,14 +56,11 @@ impl Bucket {
     ///
     /// If no region is known to look for it in.
     pub async fn open(bucket: &str, prefix: &str) -> Result<Self, StoreError> {
-        let aws = aws().await;
-        if aws.region().is_none() {
-            return Err(StoreError::Service {
-                verb: "find",
-                location: format!("s3://{bucket}/{prefix}"),
-                source: "no region is set (set AWS_REGION, or `region` in the AWS profile)".into(),
-            });
-        }
+        let aws = aws::settings().await.map_err(|error| StoreError::Service {
+            verb: "find",
+            location: format!("s3://{bucket}/{prefix}"),
+            source: error.into(),
+        })?;
         let is_other = aws.endpoint_url().is_some() || config::is_endpoint_set();
         let config = aws_sdk_s3::config::Builder::from(&aws)
             // Other servers seldom have a host name for each bucket.
@@ -120,7 +86,11 @@ impl Bucket {
         E: Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
         let location = self.location(key);
-        move |error| StoreError::Service { verb, location, source: Box::new(Refusal::of(&error)) }
+        move |error| StoreError::Service {
+            verb,
+            location,
+            source: Box::new(Refusal::of(&error, advice)),
+        }
     }
 
     /// Tries once whether conditions hold, where that can't be taken for granted.
@@ -355,12 +325,24 @@ fn conditional(
     }
 }
 
-fn status<E>(error: &SdkError<E>) -> Option<u16> {
-    error.raw_response().map(|response| response.status().as_u16())
-}
-
-fn code<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Option<&str> {
-    error.as_service_error().and_then(ProvideErrorMetadata::code)
+/// What to do about the answers that only S3 gives.
+fn advice(code: &str, status: Option<u16>) -> Option<&'static str> {
+    Some(match (code, status) {
+        ("NoSuchBucket", _) => "make the bucket, or name another one with --store",
+        ("AccessDenied" | "AllAccessDisabled", _) => {
+            "these credentials must be allowed s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and s3:DeleteObject on what is in it"
+        }
+        (
+            "PermanentRedirect"
+            | "AuthorizationHeaderMalformed"
+            | "IllegalLocationConstraintException",
+            _,
+        )
+        | (_, Some(301)) => "the bucket is in another region: set AWS_REGION to that one",
+        // An answer to HEAD has no code.
+        ("", Some(403)) => return advice("AccessDenied", None),
+        _ => return None,
+    })
 }
 
 fn moment(moment: &aws_sdk_s3::primitives::DateTime) -> OffsetDateTime {
@@ -374,74 +356,4 @@ fn mark() -> String {
     // Without randomness two writes are only told apart less well.
     let _ = rand::rngs::SysRng.try_fill_bytes(&mut bytes);
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// What the service, or the way to it, has to say, and what to do about it.
-#[derive(Debug)]
-struct Refusal {
-    words: String,
-    advice: &'static str,
-}
-
-impl Refusal {
-    fn of<E: Error + ProvideErrorMetadata + Send + Sync + 'static>(error: &SdkError<E>) -> Self {
-        let (code, status) = (code(error), status(error));
-        let words = match (error, code) {
-            (SdkError::ServiceError(_), Some(code)) => {
-                let message = error.as_service_error().and_then(ProvideErrorMetadata::message);
-                format!("{code}: {}", message.unwrap_or("no further words"))
-            }
-            (SdkError::ServiceError(_), None) => {
-                format!("it answers {}", status.unwrap_or_default())
-            }
-            _ => causes(error),
-        };
-        let advice = match (code.unwrap_or_default(), status) {
-            ("NoSuchBucket", _) => "make the bucket, or name another one with --store",
-            ("AccessDenied" | "AllAccessDisabled", _) | (_, Some(403))
-                if code != Some("ExpiredToken") =>
-            {
-                "these credentials must be allowed s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and s3:DeleteObject on what is in it"
-            }
-            ("ExpiredToken" | "InvalidAccessKeyId" | "SignatureDoesNotMatch", _) => {
-                "log in to AWS again, or set AWS_PROFILE"
-            }
-            (
-                "PermanentRedirect"
-                | "AuthorizationHeaderMalformed"
-                | "IllegalLocationConstraintException",
-                _,
-            )
-            | (_, Some(301)) => "the bucket is in another region: set AWS_REGION to that one",
-            _ if words.contains("credentials") => {
-                "log in to AWS (`aws configure`, `aws sso login`), or set AWS_PROFILE"
-            }
-            (_, None) => {
-                "check the network, and AWS_ENDPOINT_URL if it is set; run the same command again"
-            }
-            _ => "run the same command again: nothing is lost",
-        };
-        Refusal { words, advice }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.words, self.advice)
-    }
-}
-
-impl Error for Refusal {}
-
-fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut found: Vec<String> = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        if !found.iter().any(|earlier| earlier.contains(&text)) {
-            found.push(text);
-        }
-        next = cause.source();
-    }
-    if found.is_empty() { error.to_string() } else { found.join(": ") }
 }

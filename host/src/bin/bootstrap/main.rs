@@ -18,8 +18,9 @@ use spotify_etl::{
     function::{Failure, Function, Invocation},
     layout,
     pipeline::{active::Shelf, extract::Condition, report::Empty},
-    spotify::{ACCOUNTS_URL, API_URL, Clock, Given, LoginFile, SLIM_FIELDS, Settings, Url, source},
+    spotify::{ACCOUNTS_URL, API_URL, Clock, Given, SLIM_FIELDS, Settings, Url, source},
     store::StoreAddress,
+    vault,
 };
 use time::OffsetDateTime;
 
@@ -97,11 +98,14 @@ async fn function() -> Result<Function> {
         }),
         limits: limits.clone(),
     };
+    let login_place = text("SPOTIFY_CREDENTIALS")?.map(|place| vault::login_place(&place));
+    let login_place =
+        login_place.transpose().map_err(|error| anyhow::anyhow!("SPOTIFY_CREDENTIALS: {error}"))?;
     let credentials = source(Given {
         client_id: text("SPOTIFY_CLIENT_ID")?,
         client_secret: config::secret("SPOTIFY_CLIENT_SECRET"),
         refresh_token: config::secret("SPOTIFY_REFRESH_TOKEN"),
-        login_file: text("SPOTIFY_CREDENTIALS")?.map(|path| LoginFile::new(path.as_ref())),
+        login: login_place,
         flow: None,
     });
     let is_set = |name| Ok::<_, anyhow::Error>(set(name, flag)?.unwrap_or_default());

@@ -1,13 +1,14 @@
 //! What can be typed, and what it means.
 
-use std::{num::NonZero, path::PathBuf};
+use std::{num::NonZero, path::PathBuf, sync::Arc};
 
 use clap::{Args, Parser, Subcommand};
 use spotify_etl::{
     config::LimitSetting,
     document::{ExtractedAt, PlaylistId},
-    spotify::{ACCOUNTS_URL, API_URL, Flow, REDIRECT_URI, SLIM_FIELDS, Url},
+    spotify::{ACCOUNTS_URL, API_URL, Flow, LoginPlace, REDIRECT_URI, SLIM_FIELDS, Url},
     store::StoreAddress,
+    vault,
 };
 
 /// Takes Spotify playlists to tables that SQL can query.
@@ -155,12 +156,16 @@ pub enum Command {
     Playlist(PlaylistCommand),
     /// Log in to Spotify, so that your playlists can be read
     #[command(
-        after_help = "Make an app on developer.spotify.com/dashboard (Web API, redirect address http://127.0.0.1/callback), and give its client id. The consent is kept in a file that only you can read, and lasts six months. With the app's secret (SPOTIFY_CLIENT_SECRET or --client-secret-file) several machines can use one login; without, each new token ends the last one.\n\nExamples:\n  spotify-etl login --client-id ID\n  spotify-etl login --paste          on a machine without a browser\n  spotify-etl login --status"
+        after_help = "Make an app on developer.spotify.com/dashboard (Web API, redirect address http://127.0.0.1/callback), and give its client id. The consent is kept in a file that only you can read, and lasts six months. With the app's secret (SPOTIFY_CLIENT_SECRET or --client-secret-file) several machines can use one login; without, each new token ends the last one.\n\nExamples:\n  spotify-etl login --client-id ID\n  spotify-etl login --paste          on a machine without a browser\n  spotify-etl login --save ssm:/spotify-etl/login    for the function that reads it there\n  spotify-etl login --status"
     )]
     Login {
         /// Show who is logged in, to what, and for how long
         #[arg(long)]
         status: bool,
+        /// Keep it there: a file, ssm:/NAME (Systems Manager) or secretsmanager:NAME
+        /// [default: --credentials]
+        #[arg(long, value_name = "PLACE", value_parser = place, conflicts_with = "status")]
+        save: Option<Place>,
         /// The browser is on another machine: paste the address it ends at
         #[arg(long, conflicts_with = "status")]
         paste: bool,
@@ -313,13 +318,22 @@ pub struct ExtractArgs {
     pub fields: Option<String>,
 }
 
+/// A place for a login.
+#[derive(Clone, Debug)]
+pub struct Place(pub Arc<dyn LoginPlace>);
+
+fn place(text: &str) -> Result<Place, String> {
+    vault::login_place(text).map(Place)
+}
+
 /// Where the login is kept.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Spotify")]
 pub struct LoginArgs {
-    /// Where the login is kept [default: spotify-etl/login.json in ~/.config]
-    #[arg(long, value_name = "FILE", env = "SPOTIFY_CREDENTIALS")]
-    pub credentials: Option<PathBuf>,
+    /// Where the login is kept: a file, ssm:/NAME (Systems Manager) or secretsmanager:NAME
+    /// [default: spotify-etl/login.json in ~/.config]
+    #[arg(long, value_name = "PLACE", env = "SPOTIFY_CREDENTIALS", value_parser = place)]
+    pub credentials: Option<Place>,
 }
 
 /// Who asks Spotify, and where it is.

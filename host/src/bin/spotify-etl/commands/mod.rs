@@ -57,12 +57,14 @@ pub fn run(cli: Cli) -> Result<u8> {
                 session.extract(&playlists, &extract, &spotify).await
             }
             Command::Playlist(command) => session.playlist(command).await,
-            Command::Login { status: true, spotify, .. } => session.login_status(&spotify.login),
-            Command::Login { paste, no_browser, redirect_uri, spotify, .. } => {
-                let browser = Browser::of(paste, no_browser);
-                session.login(&spotify, &redirect_uri, browser).await
+            Command::Login { status: true, spotify, .. } => {
+                session.login_status(&spotify.login).await
             }
-            Command::Logout { login } => session.logout(&login),
+            Command::Login { save, paste, no_browser, redirect_uri, spotify, .. } => {
+                let browser = Browser::of(paste, no_browser);
+                session.login(&spotify, save, &redirect_uri, browser).await
+            }
+            Command::Logout { login } => session.logout(&login).await,
             Command::Doctor { playlists, spotify } => session.doctor(&playlists, &spotify).await,
             Command::Import { paths, import, dry_run } => {
                 let mode = if dry_run { ImportMode::DryRun } else { ImportMode::Land };
@@ -369,8 +371,10 @@ impl Session {
     async fn status(&self, login: &LoginArgs) -> Result<u8> {
         self.require_store()?;
         // A login that can't be read is the doctor's affair.
-        let login =
-            spotify::login_file(login).and_then(|file| LoginStatus::of(&file, self.now).ok());
+        let login = match spotify::login_place(login) {
+            Some(place) => LoginStatus::of(place.as_ref(), self.now).await.ok().flatten(),
+            None => None,
+        };
         let status = status(self.store(), self.plugins(), &self.shelf, login, self.now).await?;
         self.print(&status, || render::status(&status, &self.common.store))?;
         Ok(0)

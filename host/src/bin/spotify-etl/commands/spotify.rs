@@ -22,8 +22,8 @@ use spotify_etl::{
         report::{Action, Empty, Problem},
     },
     spotify::{
-        Application, Clock, Consent, CredentialError, CredentialSource, Given, LoginError,
-        LoginFile, Settings, Spotify, Url, listen, log_in, source,
+        Application, Clock, Consent, CredentialError, CredentialSource, Given, Login, LoginError,
+        LoginFile, LoginPlace, Settings, Spotify, Url, listen, log_in, login_command, source,
     },
     status::LoginStatus,
 };
@@ -31,7 +31,7 @@ use time::OffsetDateTime;
 
 use super::{Access, Session, Work, now};
 use crate::{
-    args::{ExtractArgs, LoginArgs, PlaylistCommand, SpotifyArgs, TransformArgs},
+    args::{ExtractArgs, LoginArgs, Place, PlaylistCommand, SpotifyArgs, TransformArgs},
     progress::Bar,
     render,
 };
@@ -80,11 +80,14 @@ impl Clock for SystemClock {
     }
 }
 
-/// The file that a login is or will be kept in.
-pub fn login_file(args: &LoginArgs) -> Option<LoginFile> {
-    let path = args.credentials.clone().filter(|path| !path.as_os_str().is_empty());
-    let path = path.or_else(|| Some(config::config_folder()?.join("login.json")))?;
-    Some(LoginFile::new(&path))
+/// Where a login is or will be kept.
+pub fn login_place(args: &LoginArgs) -> Option<Arc<dyn LoginPlace>> {
+    let named = args.credentials.as_ref().filter(|place| !place.0.name().is_empty());
+    if let Some(place) = named {
+        return Some(Arc::clone(&place.0));
+    }
+    let path = config::config_folder()?.join("login.json");
+    Some(Arc::new(LoginFile::new(&path)))
 }
 
 impl Session {
@@ -125,7 +128,7 @@ impl Session {
             );
         }
         let source = credentials(spotify)?;
-        let login = self.login_behind(source.as_ref(), &spotify.login);
+        let login = self.login_behind(source.as_ref(), &spotify.login).await;
         let settings = self.settings(spotify, Some(args));
         let spotify = Spotify::new(settings, source, self.clock())?;
         let condition = if args.if_changed { Condition::IfChanged } else { Condition::Always };
@@ -157,20 +160,25 @@ impl Session {
     /// What there is to say of a login that soon ends.
     fn login_warning(&self, login: &Option<LoginStatus>) -> Option<String> {
         let LoginStatus { days_left, location, .. } = login.as_ref()?;
-        let when = match days_left {
+        let when = match (*days_left)? {
             ..0 => "ended, six months after the consent".to_owned(),
             0 => "ends today".to_owned(),
             1 => "ends tomorrow".to_owned(),
-            days if *days <= LOGIN_DAYS_LOW => format!("ends in {days} days"),
+            days if days <= LOGIN_DAYS_LOW => format!("ends in {days} days"),
             _ => return None,
         };
-        Some(format!("the login in {location} {when} (log in again: spotify-etl login)"))
+        let again = login_command(location);
+        Some(format!("the login in {location} {when} (log in again: {again})"))
     }
 
     /// The login, if it is what the credentials are.
-    fn login_behind(&self, source: &dyn CredentialSource, args: &LoginArgs) -> Option<LoginStatus> {
-        let file = login_file(args).filter(|file| file.name() == source.name())?;
-        LoginStatus::of(&file, self.now).ok()
+    async fn login_behind(
+        &self,
+        source: &dyn CredentialSource,
+        args: &LoginArgs,
+    ) -> Option<LoginStatus> {
+        let place = login_place(args).filter(|place| place.name() == source.name())?;
+        LoginStatus::of(place.as_ref(), self.now).await.ok()?
     }
 
     /// The playlists that are meant by names, each once; all of the list if none is named.
@@ -251,10 +259,12 @@ impl Session {
     pub(super) async fn login(
         &self,
         args: &SpotifyArgs,
+        save: Option<Place>,
         redirect_uri: &Url,
         browser: Browser,
     ) -> Result<u8> {
-        let file = login_file(&args.login).context(
+        let (usual, is_moved) = (login_place(&args.login), save.is_some());
+        let place = save.map(|place| place.0).or_else(|| usual.clone()).context(
             "no place for the login: neither HOME nor XDG_CONFIG_HOME is set (name a file with --credentials)",
         )?;
         let reads_input =
@@ -264,8 +274,16 @@ impl Session {
                 "the secret and the address can't both come from standard input (put the secret into a file)"
             );
         }
-        file.prepare().await?;
-        let app = application(args, &file)?;
+        place.prepare().await?;
+        // Who moves to another place may mean the same app.
+        let known = match place.login().await? {
+            None => match usual {
+                Some(usual) => usual.login().await?,
+                None => None,
+            },
+            known => known,
+        };
+        let app = application(args, known)?;
         let settings = self.settings(args, None);
         let (listener, redirect_uri) = match browser {
             // Nobody listens, so any port will do.
@@ -293,41 +311,44 @@ impl Session {
             None => pasted(&consent)?,
         };
         let login = log_in(&settings, &app, &consent, &code, self.clock()).await?;
-        file.keep(&login)?;
-        let status = LoginStatus::of(&file, now())?;
+        place.keep(&login).await?;
+        let status = LoginStatus::of(place.as_ref(), now()).await?;
+        let status = status.with_context(|| format!("the login is not in {}", place.name()))?;
         self.print(&status, || {
-            format!("{}next: spotify-etl doctor PLAYLIST", render::logged_in(&status))
+            let mut text = render::logged_in(&status);
+            if is_moved && app.client_secret.is_none() {
+                text.push_str(render::ROTATES);
+            }
+            text + "next: spotify-etl doctor PLAYLIST"
         })?;
         Ok(0)
     }
 
-    pub(super) fn login_status(&self, args: &LoginArgs) -> Result<u8> {
-        let file = login_file(args).context("neither HOME nor XDG_CONFIG_HOME is set")?;
-        if !file.exists() {
-            let report = serde_json::json!({ "location": file.name(), "account": null });
+    pub(super) async fn login_status(&self, args: &LoginArgs) -> Result<u8> {
+        let place = login_place(args).context("neither HOME nor XDG_CONFIG_HOME is set")?;
+        let location = place.name();
+        let Some(status) = LoginStatus::of(place.as_ref(), self.now).await? else {
+            let report = serde_json::json!({ "location": location, "account": null });
             self.print(&report, || {
-                format!(
-                    "nobody is logged in: there is no {}\n      spotify-etl login --client-id ID",
-                    file.name()
-                )
+                let again = login_command(&location);
+                format!("nobody is logged in: there is no {location}\n      {again} --client-id ID")
             })?;
             return Ok(1);
-        }
-        let status = LoginStatus::of(&file, self.now)?;
+        };
         self.print(&status, || render::logged_in(&status))?;
-        Ok(u8::from(status.days_left < 0))
+        Ok(u8::from(status.days_left.is_some_and(|days| days < 0)))
     }
 
-    pub(super) fn logout(&self, args: &LoginArgs) -> Result<u8> {
-        let file = login_file(args).context("neither HOME nor XDG_CONFIG_HOME is set")?;
-        let forgotten = file.forget()?;
-        let report = serde_json::json!({ "location": file.name(), "forgotten": forgotten });
+    pub(super) async fn logout(&self, args: &LoginArgs) -> Result<u8> {
+        let place = login_place(args).context("neither HOME nor XDG_CONFIG_HOME is set")?;
+        let forgotten = place.forget().await?;
+        let location = place.name();
+        let report = serde_json::json!({ "location": location, "forgotten": forgotten });
         self.print(&report, || match forgotten {
             true => format!(
-                "{} is deleted; to take the app's access away as well, see spotify.com/account/apps",
-                file.name()
+                "{location} is deleted; to take the app's access away as well, see spotify.com/account/apps"
             ),
-            false => format!("nobody was logged in: there is no {}", file.name()),
+            false => format!("nobody was logged in: there is no {location}"),
         })?;
         Ok(0)
     }
@@ -335,10 +356,9 @@ impl Session {
     pub(super) async fn doctor(&self, names: &[String], args: &SpotifyArgs) -> Result<u8> {
         let playlists = self.named(names).await.map_err(|error| format!("{error:#}"));
         let source = credentials(args);
-        let file = login_file(&args.login);
-        let login = match (&source, &file) {
-            (Ok(source), Some(file)) if source.name() == file.name() => {
-                Some(LoginStatus::of(file, self.now))
+        let login = match (&source, login_place(&args.login)) {
+            (Ok(source), Some(place)) if source.name() == place.name() => {
+                LoginStatus::of(place.as_ref(), self.now).await.transpose()
             }
             _ => None,
         };
@@ -408,7 +428,7 @@ fn credentials(args: &SpotifyArgs) -> Result<Arc<dyn CredentialSource>> {
         client_id: client_id(args),
         client_secret: client_secret(args)?,
         refresh_token: config::secret("SPOTIFY_REFRESH_TOKEN"),
-        login_file: login_file(&args.login),
+        login: login_place(&args.login),
         flow: args.auth,
     };
     Ok(source(given)?)
@@ -438,19 +458,18 @@ fn client_secret(args: &SpotifyArgs) -> Result<Option<SecretString>> {
 }
 
 /// The app to log in to: the one that is named, else the one of the last login.
-fn application(args: &SpotifyArgs, file: &LoginFile) -> Result<Application> {
+fn application(args: &SpotifyArgs, known: Option<Login>) -> Result<Application> {
     let client_secret = client_secret(args)?;
-    match (client_id(args), file.login()) {
-        (Some(client_id), Ok(login)) if login.client_id != client_id => {
+    match (client_id(args), known) {
+        (Some(client_id), Some(login)) if login.client_id != client_id => {
             Ok(Application { client_id, client_secret })
         }
-        (_, Ok(login)) => Ok(Application {
+        (_, Some(login)) => Ok(Application {
             client_id: login.client_id,
             client_secret: client_secret.or(login.client_secret),
         }),
-        (Some(client_id), Err(_)) => Ok(Application { client_id, client_secret }),
-        (None, Err(error)) if file.exists() => Err(error.into()),
-        (None, Err(_)) => Err(CredentialError::NoClientId.into()),
+        (Some(client_id), None) => Ok(Application { client_id, client_secret }),
+        (None, None) => Err(CredentialError::NoClientId.into()),
     }
 }
 

@@ -14,7 +14,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 pub use plugin::{Inspection, inspection, installed};
 pub use run::{dry_run, run};
-pub use spotify::{added, finding, listed, logged_in, login};
+pub use spotify::{ROTATES, added, finding, listed, logged_in, login};
 pub use status::{runs, status};
 
 /// So many lines of a kind.

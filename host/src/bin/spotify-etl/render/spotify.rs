@@ -5,11 +5,17 @@ use std::fmt::Write as _;
 use spotify_etl::{
     doctor::{Finding, Health, LOGIN_DAYS_LOW},
     pipeline::playlists::{Addition, ListedPlaylist},
-    spotify::is_editorial,
+    spotify::{Account, is_editorial, login_command},
     status::LoginStatus,
 };
 
 use super::{one_line, plain_table, trimmed};
+
+/// What a login without the app's secret is good for.
+pub const ROTATES: &str = "\
+  ! without the app's secret each run's token ends the last one: whatever else uses this login ends
+    it (log in with the app's secret: SPOTIFY_CLIENT_SECRET or --client-secret-file)
+";
 
 /// What to do to log in.
 pub fn login(address: &str, pasted: bool) -> String {
@@ -28,34 +34,40 @@ pub fn login(address: &str, pasted: bool) -> String {
 /// Who is logged in.
 pub fn logged_in(login: &LoginStatus) -> String {
     let mut text = String::new();
-    let LoginStatus { account, client_id, scopes, location, days_left, .. } = login;
-    let who = match &account.name {
-        Some(name) => format!("{} ({})", one_line(name), account.id),
-        None => account.id.clone(),
+    let LoginStatus { account, client_id, scopes, location, .. } = login;
+    let _ = match account {
+        Some(Account { id, name: Some(name) }) => {
+            writeln!(text, "logged in as {} ({id})", one_line(name))
+        }
+        Some(Account { id, name: None }) => writeln!(text, "logged in as {id}"),
+        None => writeln!(text, "a login of nobody knows whom"),
     };
-    let (since, until) = (day(&login.consented_at), day(&login.ends_at));
-    let _ = writeln!(text, "logged in as {who}");
     let _ = writeln!(text, "  app      {client_id}");
     let _ = writeln!(text, "  scopes   {}", scopes.join(" "));
     let _ = writeln!(text, "  kept in  {location}");
-    let _ = match days_left {
-        ..0 => writeln!(
-            text,
-            "  ✗ the consent of {since} ended on {until}, six months later\n      spotify-etl login"
-        ),
-        _ => writeln!(text, "  consent  of {since}, until {until}: {days_left} days left"),
+    let again = login_command(location);
+    let day = |moment: &Option<String>| {
+        let moment = moment.as_deref().unwrap_or_default();
+        moment.get(..10).unwrap_or(moment).to_owned()
     };
-    if (0..=LOGIN_DAYS_LOW).contains(days_left) {
-        text.push_str("  ! log in again before that\n      spotify-etl login\n");
+    let (since, until) = (day(&login.consented_at), day(&login.ends_at));
+    let _ = match login.days_left {
+        Some(..0) => writeln!(
+            text,
+            "  ✗ the consent of {since} ended on {until}, six months later\n      {again}"
+        ),
+        Some(days) => writeln!(text, "  consent  of {since}, until {until}: {days} days left"),
+        None => {
+            writeln!(text, "  consent  ends six months after it was given, which was not noted")
+        }
+    };
+    if login.days_left.is_some_and(|days| (0..=LOGIN_DAYS_LOW).contains(&days)) {
+        let _ = writeln!(text, "  ! log in again before that\n      {again}");
     }
     if login.open_to_others {
         let _ = writeln!(text, "  ! others may read it\n      chmod 600 {location}");
     }
     text
-}
-
-fn day(moment: &str) -> &str {
-    moment.get(..10).unwrap_or(moment)
 }
 
 /// What became of a playlist that was put on the list.

@@ -6,6 +6,7 @@ use spotify_etl::{
     config::LimitSetting,
     doctor::LOGIN_DAYS_LOW,
     pipeline::report::{PluginReport, PluginStatus},
+    spotify::login_command,
     status::{LoginStatus, RunSummary, Status, Stuck},
     store::StoreAddress,
 };
@@ -126,17 +127,14 @@ fn plugin_line(text: &mut String, plugin: &PluginReport, store: &str) {
 }
 
 fn login_line(text: &mut String, login: &LoginStatus) {
-    let LoginStatus { account, days_left, .. } = login;
-    let who = one_line(account.name.as_ref().unwrap_or(&account.id));
-    let _ = match days_left {
-        ..0 => writeln!(text, "✗ login of {who}: the consent ended\n      spotify-etl login"),
-        ..=LOGIN_DAYS_LOW => {
-            writeln!(
-                text,
-                "! login of {who}: {days_left} days of consent left\n      spotify-etl login"
-            )
+    let (who, again) = (one_line(&login.who()), login_command(&login.location));
+    let _ = match login.days_left {
+        Some(..0) => writeln!(text, "✗ login of {who}: the consent ended\n      {again}"),
+        Some(days @ ..=LOGIN_DAYS_LOW) => {
+            writeln!(text, "! login of {who}: {days} days of consent left\n      {again}")
         }
-        _ => writeln!(text, "login of {who}: {days_left} days of consent left"),
+        Some(days) => writeln!(text, "login of {who}: {days} days of consent left"),
+        None => writeln!(text, "login of {who}: when the consent ends is not known"),
     };
     text.push('\n');
 }
