@@ -1,9 +1,11 @@
-"""Runs a command with an S3 server beside it: moto, which keeps conditional writes.
+"""Runs a command with an S3 server beside it: moto, which keeps conditional writes, and has the other
+services that a function asks.
 
 usage: with_s3.py COMMAND [ARGUMENT...]
 
 The command finds the server by the variables that all AWS programs read, and a bucket on it in
-SPOTIFY_ETL_TEST_BUCKET.
+SPOTIFY_ETL_TEST_BUCKET; a topic and the queue that subscribed to it in SPOTIFY_ETL_TEST_TOPIC and
+SPOTIFY_ETL_TEST_QUEUE.
 """
 
 import logging
@@ -31,6 +33,12 @@ os.environ.update(
 boto3.client("s3", region_name=REGION).create_bucket(
     Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
 )
+topic = boto3.client("sns", region_name=REGION).create_topic(Name="alarms")["TopicArn"]
+queue = boto3.client("sqs", region_name=REGION).create_queue(QueueName="told")["QueueUrl"]
+boto3.client("sns", region_name=REGION).subscribe(
+    TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:123456789012:told"
+)
+os.environ.update(SPOTIFY_ETL_TEST_TOPIC=topic, SPOTIFY_ETL_TEST_QUEUE=queue)
 status = subprocess.run(sys.argv[1:]).returncode
 server.stop()
 sys.exit(status)

@@ -23,7 +23,16 @@ pub enum Event {
         keys: Vec<String>,
     },
     /// To say how things are.
-    Check,
+    Check(Vec<Checked>),
+}
+
+/// What can be looked at; nothing named means all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// What waits, and how old the last snapshots are.
+    Store,
+    /// How long the login lasts.
+    Login,
 }
 
 /// An object that was created.
@@ -34,7 +43,16 @@ pub struct Created {
     /// Its key, decoded.
     pub key: String,
     /// The message of a queue that brought it, if one did.
-    pub message_id: Option<String>,
+    pub message: Option<Message>,
+}
+
+/// What a queue brings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// Its id.
+    pub id: String,
+    /// How often it was brought, this time included.
+    pub tries: u32,
 }
 
 /// An event that is none of these.
@@ -78,8 +96,13 @@ impl Event {
         if let Some(wanted) = event.get("transform") {
             return Ok(Event::Transform { keys: names(wanted)? });
         }
-        if event.get("check").is_some() {
-            return Ok(Event::Check);
+        if let Some(wanted) = event.get("check") {
+            let of = |name: &String| match name.as_str() {
+                "store" => Ok(Checked::Store),
+                "login" => Ok(Checked::Login),
+                _ => Err(unknown(wanted)),
+            };
+            return Ok(Event::Check(names(wanted)?.iter().map(of).collect::<Result<_, _>>()?));
         }
         if event["detail-type"] == "Scheduled Event" {
             let scheduled_at = moment(&event["time"])?;
@@ -90,11 +113,11 @@ impl Event {
 }
 
 /// The objects that an event names, which a queue may have brought.
-fn created(event: &Value, message_id: Option<&str>) -> Result<Vec<Created>, UnknownEvent> {
+fn created(event: &Value, message: Option<&Message>) -> Result<Vec<Created>, UnknownEvent> {
     let of = |place: &Value, key: fn(&str) -> String| {
         let place = Place::deserialize(place).map_err(|_| unknown(event))?;
-        let message_id = message_id.map(str::to_owned);
-        Ok(Created { bucket: place.bucket.name, key: key(&place.object.key), message_id })
+        let (bucket, key) = (place.bucket.name, key(&place.object.key));
+        Ok(Created { bucket, key, message: message.cloned() })
     };
     if event["detail-type"] == "Object Created" {
         // EventBridge has keys as they are.
@@ -109,15 +132,21 @@ fn created(event: &Value, message_id: Option<&str>) -> Result<Vec<Created>, Unkn
     for record in records {
         match record["eventSource"].as_str() {
             Some("aws:s3") => found.push(of(&record["s3"], decoded)?),
-            Some("aws:sqs") if message_id.is_none() => {
+            Some("aws:sqs") if message.is_none() => {
                 let body = record["body"].as_str().unwrap_or_default();
                 let inner: Value = serde_json::from_str(body).map_err(|_| unknown(record))?;
-                found.extend(created(&inner, record["messageId"].as_str())?);
+                found.extend(created(&inner, message_of(record).as_ref())?);
             }
             _ => return Err(unknown(event)),
         }
     }
     Ok(found)
+}
+
+fn message_of(record: &Value) -> Option<Message> {
+    let id = record["messageId"].as_str()?.to_owned();
+    let tries = record["attributes"]["ApproximateReceiveCount"].as_str();
+    Some(Message { id, tries: tries.and_then(|tries| tries.parse().ok()).unwrap_or(1) })
 }
 
 /// A key as S3 encodes it in notifications: `+` for a space, `%C3%A9` for a letter.
@@ -183,9 +212,9 @@ mod tests {
 
     use super::*;
 
-    fn object(key: &str, message_id: Option<&str>) -> Created {
-        let message_id = message_id.map(str::to_owned);
-        Created { bucket: "music".to_owned(), key: key.to_owned(), message_id }
+    fn object(key: &str, message: Option<(&str, u32)>) -> Created {
+        let message = message.map(|(id, tries)| Message { id: id.to_owned(), tries });
+        Created { bucket: "music".to_owned(), key: key.to_owned(), message }
     }
 
     #[test]
@@ -204,7 +233,10 @@ mod tests {
         });
         let queue = json!({ "Records": [
             { "messageId": "1", "eventSource": "aws:sqs", "body": s3.to_string() },
-            { "messageId": "2", "eventSource": "aws:sqs", "body": bridge.to_string() },
+            {
+                "messageId": "2", "eventSource": "aws:sqs", "body": bridge.to_string(),
+                "attributes": { "ApproximateReceiveCount": "3" },
+            },
         ] });
         let key = "raw_data/to_process/my list/é+1.json";
         let scheduled_at = Some(datetime!(2026-07-06 06:00 UTC));
@@ -212,7 +244,13 @@ mod tests {
         for (event, expected) in [
             (s3, Event::Created(vec![object(key, None)])),
             (bridge, Event::Created(vec![object("a b+c.json", None)])),
-            (queue, Event::Created(vec![object(key, Some("1")), object("a b+c.json", Some("2"))])),
+            (
+                queue,
+                Event::Created(vec![
+                    object(key, Some(("1", 1))),
+                    object("a b+c.json", Some(("2", 3))),
+                ]),
+            ),
             (json!({ "Service": "Amazon S3", "Event": "s3:TestEvent" }), Event::Created(vec![])),
             (
                 json!({ "detail-type": "Scheduled Event", "source": "aws.events", "time": "2026-07-06T06:00:00Z" }),
@@ -225,7 +263,12 @@ mod tests {
             (json!({ "extract": {} }), Event::Extract { playlists: vec![], scheduled_at: None }),
             (json!({ "transform": {} }), Event::Transform { keys: vec![] }),
             (json!({ "transform": ["x"] }), Event::Transform { keys: list(&["x"]) }),
-            (json!({ "check": {} }), Event::Check),
+            (json!({ "check": {} }), Event::Check(vec![])),
+            (json!({ "check": "login" }), Event::Check(vec![Checked::Login])),
+            (
+                json!({ "check": ["store", "login"] }),
+                Event::Check(vec![Checked::Store, Checked::Login]),
+            ),
         ] {
             assert_eq!(Event::read(&event).unwrap(), expected, "{event}");
         }
@@ -241,6 +284,7 @@ mod tests {
             (json!({ "Records": [{ "eventSource": "aws:sns" }] }), "Records: 1 of them"),
             (json!({ "Records": [{ "eventSource": "aws:s3", "s3": {} }] }), "Records: 1 of them"),
             (json!({ "extract": 3 }), "`3`"),
+            (json!({ "check": ["everything"] }), "everything"),
             (json!({ "extract": [], "scheduled_at": "Monday" }), "`\"Monday\"`"),
             (json!(null), "`null`"),
         ] {

@@ -76,6 +76,7 @@ pub mod layout;
 pub mod metrics;
 pub mod pipeline;
 pub mod plugin;
+pub mod remedy;
 pub mod schema;
 pub mod source;
 pub mod spotify;

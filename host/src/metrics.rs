@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::{
     pipeline::report::RunReport,
-    status::{PlaylistStatus, Status},
+    status::{LoginStatus, PlaylistStatus, Status},
 };
 
 /// The namespace of all metrics.
@@ -20,13 +20,14 @@ pub fn of_run(report: &RunReport, now: OffsetDateTime) -> Vec<Value> {
     let warnings = documents.iter().map(|document| document.warnings.len()).sum::<usize>()
         + report.extracts.iter().map(|extract| extract.warnings.len()).sum::<usize>()
         + report.warnings.len();
+    let failures = report.problems().count() + report.empty_documents().count();
     let total = line(
         now,
         &[("Command", &report.command)],
         &[
             ("Documents", "Count", documents.len() as f64),
             ("Playlists", "Count", report.extracts.len() as f64),
-            ("Failures", "Count", report.problems().count() as f64),
+            ("Failures", "Count", failures as f64),
             ("Warnings", "Count", warnings as f64),
             ("Skips", "Count", skips as f64),
             ("Duration", "Milliseconds", report.milliseconds as f64),
@@ -44,23 +45,31 @@ pub fn of_run(report: &RunReport, now: OffsetDateTime) -> Vec<Value> {
     std::iter::once(total).chain(tables).collect()
 }
 
-/// The numbers of a store: how old each playlist's last snapshot is, how many documents wait, how
-/// long the login lasts.
-pub fn of_status(status: &Status, now: OffsetDateTime) -> Vec<Value> {
+/// The numbers of a store: how many documents wait, and how old the last snapshot is of each of the
+/// playlists that are looked after, and of the one that is worst off.
+pub fn of_store(
+    status: &Status,
+    looked_after: &[&PlaylistStatus],
+    now: OffsetDateTime,
+) -> Vec<Value> {
+    let store = ("Store", status.store.as_str());
     let mut whole = vec![
         ("WaitingDocuments", "Count", status.waiting.len() as f64),
         ("FailedDocuments", "Count", status.failed.len() as f64),
     ];
-    if let Some(days) = status.login.as_ref().and_then(|login| login.days_left) {
-        whole.push(("ConsentDaysLeft", "Count", days as f64));
-    }
-    let playlists = status.playlists.iter().map(|playlist| {
-        let PlaylistStatus { playlist_id, age_days, .. } = playlist;
-        let age = [("SnapshotAgeDays", "Count", *age_days as f64)];
-        line(now, &[("Playlist", playlist_id)], &age, &[])
+    let oldest = looked_after.iter().map(|playlist| playlist.age_days).max();
+    whole.extend(oldest.map(|days| ("SnapshotAgeDays", "Count", days as f64)));
+    let playlists = looked_after.iter().map(|playlist| {
+        let age = [("SnapshotAgeDays", "Count", playlist.age_days as f64)];
+        line(now, &[store, ("Playlist", &playlist.playlist_id)], &age, &[])
     });
-    let whole = line(now, &[("Store", &status.store)], &whole, &[]);
-    std::iter::once(whole).chain(playlists).collect()
+    std::iter::once(line(now, &[store], &whole, &[])).chain(playlists).collect()
+}
+
+/// How long a login lasts, where that is known.
+pub fn of_login(login: &LoginStatus, store: &str, now: OffsetDateTime) -> Option<Value> {
+    let days = [("ConsentDaysLeft", "Count", login.days_left? as f64)];
+    Some(line(now, &[("Store", store)], &days, &[]))
 }
 
 fn line(

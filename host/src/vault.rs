@@ -44,7 +44,7 @@ trait Vault: std::fmt::Debug + Send + Sync {
     fn name(&self) -> String;
     async fn get(&self) -> Result<Option<SecretString>, CredentialError>;
     async fn put(&self, text: &SecretString) -> Result<(), CredentialError>;
-    async fn delete(&self) -> Result<bool, CredentialError>;
+    async fn delete(&self) -> Result<(), CredentialError>;
 }
 
 /// A login in a vault.
@@ -81,12 +81,7 @@ impl<V: Vault> LoginPlace for Kept<V> {
     }
 
     async fn prepare(&self) -> Result<(), CredentialError> {
-        match self.login().await {
-            Err(CredentialError::Damaged { location, problem }) => {
-                Err(CredentialError::SomethingElse { location, problem })
-            }
-            looked => looked.map(|_| ()),
-        }
+        self.require_login().await.map(|_| ())
     }
 
     async fn keep(&self, login: &Login) -> Result<(), CredentialError> {
@@ -94,8 +89,23 @@ impl<V: Vault> LoginPlace for Kept<V> {
     }
 
     async fn forget(&self) -> Result<bool, CredentialError> {
-        self.prepare().await?;
-        self.vault.delete().await
+        let is_there = self.require_login().await?.is_some();
+        if is_there {
+            self.vault.delete().await?;
+        }
+        Ok(is_there)
+    }
+}
+
+impl<V: Vault> Kept<V> {
+    /// The login; an error if something else is there.
+    async fn require_login(&self) -> Result<Option<Login>, CredentialError> {
+        self.login().await.map_err(|error| match error {
+            CredentialError::Damaged { location, problem } => {
+                CredentialError::SomethingElse { location, problem }
+            }
+            error => error,
+        })
     }
 }
 
@@ -148,10 +158,9 @@ impl Vault for Parameter {
         }
     }
 
-    async fn delete(&self) -> Result<bool, CredentialError> {
+    async fn delete(&self) -> Result<(), CredentialError> {
         match self.client().await?.delete_parameter().name(&self.name).send().await {
-            Ok(_) => Ok(true),
-            Err(error) if code(&error) == Some("ParameterNotFound") => Ok(false),
+            Ok(_) => Ok(()),
             Err(error) => Err(refused("delete", self.name(), &error, parameter_advice)),
         }
     }
@@ -208,12 +217,11 @@ impl Vault for Secret {
         }
     }
 
-    async fn delete(&self) -> Result<bool, CredentialError> {
+    async fn delete(&self) -> Result<(), CredentialError> {
         let request = self.client().await?.delete_secret().secret_id(&self.name);
         // Otherwise its name could not be used again for weeks.
         match request.force_delete_without_recovery(true).send().await {
-            Ok(_) => Ok(true),
-            Err(error) if code(&error) == NO_SECRET => Ok(false),
+            Ok(_) => Ok(()),
             Err(error) => Err(refused("delete", self.name(), &error, secret_advice)),
         }
     }

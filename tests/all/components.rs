@@ -6,7 +6,7 @@ use spotify_etl::{
     batch::{RawColumn, RawExtraction, RawValues},
     config::Limits,
     document::{Document, Origin},
-    plugin::Engine,
+    plugin::{Engine, Refusal, precompile},
 };
 use spotify_etl_plugin::{
     Plugin, bindings::spotify_etl::plugin::types as wit, plugin::Document as NativeDocument,
@@ -20,6 +20,40 @@ fn every_plugin_gives_the_same_rows_as_a_component_and_as_native_code() {
     same_rows::<artist::ArtistPlugin>("artist");
     same_rows::<snapshot::Snapshot>("snapshot");
     same_rows::<song::Song>("song");
+}
+
+/// Code that came with the program stands in for what would be compiled. That it is looked at at all
+/// shows with code of another plugin under a plugin's name; whoever can put it there can change
+/// the program as well.
+#[test]
+fn code_that_came_with_the_program_is_not_compiled_again() {
+    let (song, album) =
+        (fs::read(plugin_file("song")).unwrap(), fs::read(plugin_file("album")).unwrap());
+    let limits = Limits::default();
+    let (_, code_of_song) = precompile(&song, &limits).unwrap();
+    let (_, code_of_album) = precompile(&album, &limits).unwrap();
+    let folder = tempfile::TempDir::new().unwrap();
+    let load = |file: Option<(&str, &[u8])>| {
+        if let Some((name, code)) = file {
+            fs::write(folder.path().join(name), code).unwrap();
+        }
+        let engine = Engine::new(&limits, Some(&cache())).unwrap();
+        let engine = engine.with_shipped(Some(folder.path().to_owned()));
+        let plugin = engine.load("song", &song).unwrap();
+        plugin.tables().iter().map(|table| table.name.clone()).collect::<Vec<_>>()
+    };
+    let (file, _) = precompile(&song, &limits).unwrap();
+    assert_eq!(load(None), ["song", "song_artist"]);
+    assert_eq!(load(Some((&file, &code_of_album))), ["album"]);
+    assert_eq!(load(Some((&file, &code_of_song))), ["song", "song_artist"]);
+    // Of no use: cut off, of nothing at all, not code. It is compiled then.
+    for code in [&code_of_song[..code_of_song.len() / 2], b"", b"no code"] {
+        assert_eq!(load(Some((&file, code))), ["song", "song_artist"]);
+    }
+    assert!(matches!(precompile(b"\0asm\x01\0\0\0", &limits), Err(Refusal::CoreModule)));
+    // Never from a store: there it is refused for what it is.
+    let engine = Engine::new(&limits, None).unwrap();
+    assert!(matches!(engine.load("song", &code_of_song), Err(Refusal::Precompiled)));
 }
 
 fn same_rows<P: Plugin>(name: &str) {

@@ -1,169 +1,24 @@
 //! The function as Lambda runs it: the built `bootstrap`, events through the Runtime API, a bucket
 //! over the wire, and the Web API on loopback.
 
-use std::{
-    collections::VecDeque,
-    convert::Infallible,
-    fs,
-    process::{Child, Command, Stdio},
-    sync::{Arc, Condvar, Mutex},
-    time::{Duration, SystemTime},
-};
+use std::{fs, time::Duration};
 
-use http_body_util::{BodyExt, Full};
-use hyper::{
-    Request, Response,
-    body::{Bytes, Incoming},
-    service::service_fn,
-};
-use hyper_util::rt::TokioIo;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
-use spotify_etl::store::{Store, StoreAddress, list_all};
-use tokio::net::TcpListener;
+use spotify_etl::{
+    spotify::{Account, Login},
+    vault::login_place,
+};
+use time::OffsetDateTime;
 
 use crate::{
-    support::{PLUGINS, Site, command_file, fixture, guest_file, plugin_file, wait},
-    web_api::{CLIENT_ID, CLIENT_SECRET, Mode, WebApi},
+    aws,
+    runtime_api::Lambda,
+    support::{Site, fixture, guest_file, plugin_file, wait},
+    web_api::{CLIENT_ID, Mode, WebApi},
 };
 
 const ID: &str = "3cEYpjA9oz9GiPac4AsH4n";
-
-/// Lambda's Runtime API: hands out events, and takes what comes back.
-#[derive(Default)]
-struct Invocations {
-    waiting: VecDeque<(String, Value, Duration)>,
-    answered: Option<Result<Value, Value>>,
-    count: usize,
-}
-
-struct Lambda {
-    state: Arc<(Mutex<Invocations>, Condvar)>,
-    process: Child,
-    address: StoreAddress,
-    store: Box<dyn Store>,
-}
-
-impl Drop for Lambda {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Lambda {
-    fn start(site: &Site, api: &WebApi) -> Self {
-        let state: Arc<(Mutex<Invocations>, Condvar)> = Arc::default();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let runtime_api = listener.local_addr().unwrap().to_string();
-        let shared = Arc::clone(&state);
-        std::thread::spawn(move || {
-            wait(async move {
-                let listener = TcpListener::from_std(listener).unwrap();
-                loop {
-                    let (stream, _) = listener.accept().await.unwrap();
-                    let shared = Arc::clone(&shared);
-                    tokio::spawn(async move {
-                        let service = service_fn(|request| speak(&shared, request));
-                        let _ = hyper::server::conn::http1::Builder::new()
-                            .serve_connection(TokioIo::new(stream), service)
-                            .await;
-                    });
-                }
-            });
-        });
-        let address = site.place();
-        let store = wait(address.open()).unwrap();
-        for name in PLUGINS {
-            let bytes = fs::read(plugin_file(name)).unwrap();
-            wait(store.put(&format!("plugins/{name}.wasm"), &bytes)).unwrap();
-        }
-        let mut command = Command::new(command_file().with_file_name("bootstrap"));
-        command
-            .env("AWS_LAMBDA_RUNTIME_API", runtime_api)
-            .env("AWS_LAMBDA_FUNCTION_NAME", "spotify-etl")
-            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
-            .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
-            .env("AWS_LAMBDA_LOG_STREAM_NAME", "stream")
-            .env("AWS_LAMBDA_LOG_GROUP_NAME", "group")
-            .env("SPOTIFY_ETL_STORE", address.to_string())
-            .env("SPOTIFY_CLIENT_ID", CLIENT_ID)
-            .env("SPOTIFY_CLIENT_SECRET", CLIENT_SECRET)
-            .env("SPOTIFY_API_URL", api.api_url().as_str())
-            .env("SPOTIFY_ACCOUNTS_URL", api.accounts_url().as_str())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        Lambda { state, process: command.spawn().unwrap(), address, store }
-    }
-
-    /// Wakes the function, and waits for what it answers.
-    fn invoke_within(&self, event: Value, time: Duration) -> Result<Value, Value> {
-        let (state, changed) = &*self.state;
-        let mut invocations = state.lock().unwrap();
-        invocations.count += 1;
-        let id = format!("8476a536-e9f4-11e8-9739-{:012}", invocations.count);
-        invocations.waiting.push_back((id, event, time));
-        changed.notify_all();
-        let (mut invocations, timeout) = changed
-            .wait_timeout_while(invocations, Duration::from_secs(60), |all| all.answered.is_none())
-            .unwrap();
-        assert!(!timeout.timed_out(), "the function did not answer");
-        invocations.answered.take().unwrap()
-    }
-
-    fn invoke(&self, event: Value) -> Result<Value, Value> {
-        self.invoke_within(event, Duration::from_secs(60))
-    }
-
-    fn put(&self, key: &str, bytes: &[u8]) {
-        wait(self.store.put(key, bytes)).unwrap();
-    }
-
-    fn keys(&self, prefix: &str) -> Vec<String> {
-        let listed = wait(list_all(self.store.as_ref(), prefix)).unwrap();
-        listed.into_iter().map(|listed| listed.key).collect()
-    }
-
-    /// What S3 says when an object is created.
-    fn created(&self, key: &str) -> Value {
-        let StoreAddress::Bucket { bucket, prefix } = &self.address else { unreachable!() };
-        let key = format!("{prefix}{key}").replace(' ', "+").replace('é', "%C3%A9");
-        json!({ "Records": [{
-            "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "eu-west-1",
-            "eventName": "ObjectCreated:Put",
-            "s3": { "bucket": { "name": bucket }, "object": { "key": key, "sequencer": "0A1B" } },
-        }] })
-    }
-}
-
-async fn speak(
-    state: &Arc<(Mutex<Invocations>, Condvar)>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    let path = request.uri().path().to_owned();
-    if path.ends_with("/invocation/next") {
-        loop {
-            let next = state.0.lock().unwrap().waiting.pop_front();
-            let Some((id, event, time)) = next else {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-                continue;
-            };
-            let deadline = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + time;
-            let response = Response::builder()
-                .header("lambda-runtime-aws-request-id", id)
-                .header("lambda-runtime-deadline-ms", deadline.as_millis().to_string())
-                .header("lambda-runtime-invoked-function-arn", "arn:aws:lambda:x:1:function:f")
-                .header("lambda-runtime-trace-id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700");
-            return Ok(response.body(Full::new(Bytes::from(event.to_string()))).unwrap());
-        }
-    }
-    let body = request.into_body().collect().await.unwrap().to_bytes();
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let answered = if path.ends_with("/error") { Err(body) } else { Ok(body) };
-    state.0.lock().unwrap().answered = Some(answered);
-    state.1.notify_all();
-    Ok(Response::builder().status(202).body(Full::default()).unwrap())
-}
 
 #[test]
 fn from_a_schedule_to_tables_with_a_plugin_swapped_in_between() {
@@ -249,5 +104,198 @@ fn a_queue_gets_back_only_what_a_second_try_may_mend() {
         assert_eq!(answer, json!({ "batchItemFailures": [] }));
         assert_eq!(lambda.keys("raw_data/to_process/"), [""; 0]);
         assert_eq!(lambda.keys("raw_data/failed/").len(), 2);
+    }
+}
+
+/// A consent of so many days ago, for an app whose secret is not known.
+fn consent(api: &WebApi, days: i64) -> Login {
+    Login {
+        client_id: CLIENT_ID.to_owned(),
+        client_secret: None,
+        refresh_token: Some(SecretString::from(api.consent(true))),
+        scopes: Vec::new(),
+        consented_at: Some(now() - time::Duration::days(days)),
+        account: Some(Account { id: "somebody".to_owned(), name: None }),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the function has the machine's time")]
+fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
+
+#[test]
+fn a_login_that_amazon_keeps_gets_every_new_refresh_token() {
+    let Some(site) = Site::bucket() else { return };
+    for place in ["ssm:/spotify-etl/test/login", "secretsmanager:spotify-etl-test"] {
+        let api = WebApi::new(Mode::Development);
+        api.playlist(ID, 3);
+        let vault = login_place(place).unwrap();
+        let lambda = Lambda::start_in(site.place(), &api, &[("SPOTIFY_CREDENTIALS", place)]);
+        let extract = json!({ "extract": [ID] });
+        let failed = lambda.invoke(extract.clone()).unwrap_err();
+        assert_eq!(failed["errorType"], "SetupProblem");
+        let message = failed["errorMessage"].as_str().unwrap();
+        assert!(message.contains(&format!("no login in {place}")), "{message}");
+
+        wait(vault.keep(&consent(&api, 10))).unwrap();
+        for _ in 0..3 {
+            let before = api.refresh_token();
+            lambda.invoke(extract.clone()).unwrap();
+            assert_ne!(api.refresh_token(), before);
+            let kept = wait(vault.login()).unwrap().unwrap().refresh_token.unwrap();
+            assert_eq!(Some(kept.expose_secret().to_owned()), api.refresh_token());
+        }
+        let check = lambda.invoke(json!({ "check": "login" })).unwrap();
+        assert_eq!((&check["login"]["location"], &check["status"]), (&json!(place), &json!(null)));
+        let days = check["login"]["days_left"].as_i64().unwrap();
+        assert!((160..=175).contains(&days), "{days}");
+        let metric = |line: &Value| line["ConsentDaysLeft"] == json!(days as f64);
+        assert!(lambda.log().iter().any(metric));
+
+        assert!(wait(vault.forget()).unwrap());
+        assert!(!wait(vault.forget()).unwrap());
+        let failed = lambda.invoke(json!({ "check": "login" })).unwrap_err();
+        let message = failed["errorMessage"].as_str().unwrap();
+        assert!(message.contains(&format!("spotify-etl login --save {place}")), "{message}");
+    }
+}
+
+#[test]
+fn what_somebody_else_keeps_there_is_left_alone_and_not_shown() {
+    let Some(_) = Site::bucket() else { return };
+    let put = |name: &str, kind: &str| {
+        let body = json!({ "Name": name, "Value": "pr3cious {", "Type": kind });
+        aws::json("ssm", "AmazonSSM.PutParameter", &body);
+    };
+    put("/spotify-etl/test/notes", "SecureString");
+    put("/spotify-etl/test/clear", "String");
+    for (name, part) in [("notes", "is no login of this program"), ("clear", "SecureString")] {
+        let vault = login_place(&format!("ssm:/spotify-etl/test/{name}")).unwrap();
+        let said = [wait(vault.prepare()).unwrap_err(), wait(vault.forget()).unwrap_err()];
+        for said in said.map(|error| error.to_string()) {
+            assert!(said.contains(part) && !said.contains("pr3cious"), "{said}");
+        }
+    }
+    let written = r#"{ "client_id": "app", "client_secret": "s3cret" }"#;
+    let body = json!({ "Name": "spotify-etl-by-hand", "SecretString": written });
+    aws::json("secretsmanager", "secretsmanager.CreateSecret", &body);
+    let vault = login_place("secretsmanager:spotify-etl-by-hand").unwrap();
+    let login = wait(vault.login()).unwrap().unwrap();
+    assert_eq!((login.client_id.as_str(), login.refresh_token.is_none()), ("app", true));
+}
+
+#[test]
+fn people_are_told_the_sentence_and_the_command() {
+    let Some(site) = Site::bucket() else { return };
+    let (topic, queue) = aws::topic();
+    let api = WebApi::new(Mode::Extended);
+    let vault = login_place("ssm:/spotify-etl/test/ending").unwrap();
+    wait(vault.keep(&consent(&api, 300))).unwrap();
+    let environment =
+        [("SPOTIFY_CREDENTIALS", "ssm:/spotify-etl/test/ending"), ("SPOTIFY_ETL_TOPIC", &topic)];
+    let lambda = Lambda::start_in(site.place(), &api, &environment);
+    let store = lambda.address.to_string();
+
+    let id = "37i9dQZEVXbIPWwFssbupI";
+    lambda.invoke(json!({ "extract": [id] })).unwrap_err();
+    let run = lambda.keys("runs/").pop().unwrap();
+    let run = run.trim_start_matches("runs/").trim_end_matches(".json").to_owned();
+    let told = aws::told(&queue);
+    assert_eq!(
+        told.subject,
+        format!("spotify-etl: a problem in {store}/")[..].chars().take(100).collect::<String>()
+    );
+    for part in [
+        id,
+        "closed to apps on 2024-11-27",
+        &format!("spotify-etl extract --store {store} {id}"),
+        &format!("spotify-etl runs --store {store} {run}"),
+    ] {
+        assert!(told.text.contains(part), "`{part}` in {}", told.text);
+    }
+    let logged = lambda.log().into_iter().find(|line| line["level"] == "ERROR").unwrap();
+    assert_eq!(
+        (&logged["span"]["run_id"], &logged["fields"]["playlist"]),
+        (&json!(run), &json!(id))
+    );
+
+    // A document by way of a queue: a problem that no second try mends is told at once.
+    let key = "raw_data/to_process/bad_2026-07-13_06-00-00.json";
+    lambda.put(key, b"{ not json");
+    let body = lambda.created(key).to_string();
+    let message = json!({ "messageId": "1", "eventSource": "aws:sqs", "body": body });
+    lambda.invoke(json!({ "Records": [message] })).unwrap();
+    let told = aws::told(&queue);
+    assert!(
+        told.text.contains("raw_data/failed/") && told.text.contains("aws s3 rm"),
+        "{}",
+        told.text
+    );
+    // One that does is told of only when it keeps coming.
+    lambda.put(key, &fs::read(fixture("playlists/same_track_twice.json")).unwrap());
+    for (tries, is_told) in [("1", false), ("3", true)] {
+        let attributes = json!({ "ApproximateReceiveCount": tries });
+        let message = json!({
+            "messageId": "1", "eventSource": "aws:sqs", "body": body, "attributes": attributes,
+        });
+        lambda.invoke_within(json!({ "Records": [message] }), Duration::from_secs(1)).unwrap();
+        if is_told {
+            assert!(aws::told(&queue).text.contains("no time left"));
+        }
+    }
+    lambda.put("plugins/song.wasm", b"not a plugin");
+    lambda.invoke(lambda.created("plugins/song.wasm")).unwrap();
+    let told = aws::told(&queue).text;
+    assert!(told.contains("`song`") && told.contains("spotify-etl plugin inspect s3://"), "{told}");
+}
+
+#[test]
+fn told_to_end_it_finishes_what_is_under_way_and_leaves_the_rest() {
+    let Some(site) = Site::bucket() else { return };
+    let api = WebApi::new(Mode::Extended);
+    let mut lambda = Lambda::start(&site, &api);
+    let bytes = fs::read(fixture("playlists/same_track_twice.json")).unwrap();
+    let count = 60;
+    for day in 0..count {
+        let key = format!(
+            "raw_data/to_process/x_2026-{:02}-{:02}_06-00-00.json",
+            1 + day / 28,
+            1 + day % 28
+        );
+        lambda.put(&key, &bytes);
+    }
+    lambda.begin(json!({ "transform": {} }), Duration::from_secs(60));
+    while lambda.keys("raw_data/processed/").is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(lambda.end().success());
+    // It says what it left, so that somebody comes back for it.
+    let answer = lambda.answer().unwrap_err();
+    assert_eq!(answer["errorType"], "RetryProblem");
+    let (done, left) = (lambda.keys("raw_data/processed/"), lambda.keys("raw_data/to_process/"));
+    assert!(!done.is_empty() && !left.is_empty());
+    assert_eq!(done.len() + left.len(), count);
+    assert_eq!(lambda.keys("lineage/").len(), done.len());
+    assert_eq!(lambda.keys("transformed_data/song_data/").len(), done.len());
+
+    let again = Lambda::start_in(lambda.address.clone(), &api, &[]);
+    again.invoke(json!({ "transform": {} })).unwrap();
+    assert_eq!(again.keys("raw_data/to_process/"), [""; 0]);
+    assert_eq!(again.keys("transformed_data/song_data/").len(), count);
+}
+
+#[test]
+fn a_plugin_that_a_function_can_t_compile_in_time_is_refused_by_name() {
+    let Some(site) = Site::bucket() else { return };
+    let api = WebApi::new(Mode::Extended);
+    let limit = [("SPOTIFY_ETL_LIMIT", "compile_bytes=16KiB")];
+    let lambda = Lambda::start_in(site.place(), &api, &limit);
+    lambda.invoke(lambda.created("plugins/song.wasm")).unwrap();
+    let said = wait(lambda.store.get("plugins/song.wasm.error.json")).unwrap().unwrap().bytes;
+    let said: Value = serde_json::from_slice(&said).unwrap();
+    let problem = said["problem"].as_str().unwrap();
+    for part in ["16.0 KiB", "spotify-etl plugin compile", "compile_bytes"] {
+        assert!(problem.contains(part), "`{part}` in {problem}");
     }
 }

@@ -13,7 +13,7 @@ use spotify_etl::spotify::Url;
 
 use crate::{
     desk::{Desk, Said, said, text},
-    support::files_below,
+    support::{Site, files_below},
     web_api::{ACCOUNT, CLIENT_ID, CLIENT_SECRET, Mode, Reply, WebApi},
 };
 
@@ -181,6 +181,25 @@ fn a_login_is_for_its_owner_s_eyes_only_and_the_next_one_needs_no_app() {
     person.say(&["extract", ID]).ends(0, &["60 entries"]);
     let other = person.say(&["extract", ID, "--client-id", "another"]);
     other.ends(2, &["is for app", "`another`", "--auth app"]);
+}
+
+#[test]
+fn a_consent_given_at_a_desk_is_kept_for_the_function() {
+    let Some(_) = Site::bucket() else { return };
+    let person = Person::new(Mode::Development);
+    person.log_in(&["--client-id", CLIENT_ID]).ends(0, &["login.json"]);
+    for place in ["ssm:/spotify-etl/desk/login", "secretsmanager:spotify-etl-desk"] {
+        // The app is the one of the login at the desk.
+        let saved = person.log_in(&["--save", place]);
+        saved.ends(0, &["logged in as", place, "whatever else uses this login ends"]);
+        person.say(&["login", "--status", "--credentials", place]).ends(0, &[ACCOUNT, place]);
+        person.say(&["extract", ID, "--credentials", place]).ends(0, &["60 entries"]);
+        person.say(&["doctor", "--credentials", place]).ends(0, &[&format!("in {place}")]);
+        person.say(&["logout", "--credentials", place]).ends(0, &[place, "is deleted"]);
+        let again = format!("spotify-etl login --save {place} --client-id ID");
+        person.say(&["login", "--status", "--credentials", place]).ends(1, &[&again]);
+    }
+    person.say(&["login", "--save", "ssm:"]).ends(2, &["names no parameter"]);
 }
 
 #[test]

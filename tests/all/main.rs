@@ -14,7 +14,9 @@
 //!
 //! The built plugins and the command are expected where `build.sh` puts them.
 
+mod aws;
 mod desk;
+mod runtime_api;
 mod support;
 mod web_api;
 

@@ -139,6 +139,7 @@ impl Desk {
             scheduled_at: None,
             limits: self.limits.clone(),
             now: self.clock.now(),
+            until: None,
             progress: &Nobody,
         };
         wait(extract.run(&playlists))

@@ -253,8 +253,9 @@ pub async fn transform(
     let plugins = PluginPlace { store, prefix: layout::PLUGINS };
     let shelf = Shelf::new(limits, Some(cache()));
     let (shelf, limits, progress) = (&shelf, limits.clone(), &Nobody);
+    let is_over = &|| false;
     let transform =
-        Transform { store, plugins, shelf, limits, jobs: 2, now: NOW, until: None, progress };
+        Transform { store, plugins, shelf, limits, jobs: 2, now: NOW, is_over, progress };
     transform.run(selection).await
 }
 

@@ -43,6 +43,7 @@ pub struct PluginPlace<'s> {
 pub struct Shelf {
     limits: Limits,
     cache: Option<PathBuf>,
+    shipped: Option<PathBuf>,
     engine: OnceLock<Arc<Engine>>,
     loaded: Mutex<HashMap<String, (Tag, Arc<Plugin>)>>,
 }
@@ -51,7 +52,14 @@ impl Shelf {
     /// An empty one. Compiled plugins are kept in a folder, if one is given.
     pub fn new(limits: &Limits, cache: Option<PathBuf>) -> Self {
         let (engine, loaded) = (OnceLock::new(), Mutex::default());
-        Shelf { limits: limits.clone(), cache, engine, loaded }
+        Shelf { limits: limits.clone(), cache, shipped: None, engine, loaded }
+    }
+
+    /// The same, with a folder of compiled plugins that came with this program.
+    #[must_use]
+    pub fn with_shipped(mut self, folder: PathBuf) -> Self {
+        self.shipped = Some(folder);
+        self
     }
 
     /// The engine, made when it is needed first.
@@ -63,7 +71,8 @@ impl Shelf {
         if let Some(engine) = self.engine.get() {
             return Ok(Arc::clone(engine));
         }
-        let engine = Arc::new(Engine::new(&self.limits, self.cache.as_deref())?);
+        let engine = Engine::new(&self.limits, self.cache.as_deref())?;
+        let engine = Arc::new(engine.with_shipped(self.shipped.clone()));
         Ok(Arc::clone(self.engine.get_or_init(|| engine)))
     }
 

@@ -1,7 +1,10 @@
 //! Reading playlists from Spotify and landing them: each whole, or not at all.
 
+use std::time::Instant;
+
 use futures_util::{StreamExt, stream};
 use time::OffsetDateTime;
+use tracing::Instrument;
 
 use super::{
     PipelineError, Progress,
@@ -37,6 +40,8 @@ pub struct Extract<'s> {
     pub limits: Limits,
     /// The time: of all documents of this run.
     pub now: OffsetDateTime,
+    /// When it must be over, if there is such a time.
+    pub until: Option<Instant>,
     /// Who watches.
     pub progress: &'s dyn Progress,
 }
@@ -70,13 +75,17 @@ enum Failure {
     Store(#[from] StoreError),
     #[error("{0}")]
     InTheWay(String),
+    #[error(
+        "there was no time left for it: nothing was landed (run it again, for fewer playlists at a time or with a longer time limit)"
+    )]
+    NoTime,
 }
 
 impl Failure {
     fn action(&self) -> Action {
         match self {
             Failure::Spotify(error) if error.is_transient() => Action::Retry,
-            Failure::Store(_) => Action::Retry,
+            Failure::Store(_) | Failure::NoTime => Action::Retry,
             Failure::Spotify(_) => Action::Setup,
             Failure::Refused(_) | Failure::InTheWay(_) => Action::Document,
         }
@@ -94,7 +103,10 @@ impl Extract<'_> {
             ExtractedAt::new(self.now).map_err(|_| PipelineError::Clock { now: self.now })?;
         self.spotify.authorize().await?;
         self.progress.begin("extract", 0);
-        let each = stream::iter(playlists).map(|playlist| self.one(playlist, extracted_at));
+        let each = stream::iter(playlists).map(|playlist| {
+            let span = tracing::info_span!("playlist", playlist = %playlist.id);
+            self.one(playlist, extracted_at).instrument(span)
+        });
         let extracts = each.buffered(PLAYLISTS_AT_ONCE).collect().await;
         self.progress.end();
         let problem = self.spotify.problem().await;
@@ -105,10 +117,19 @@ impl Extract<'_> {
     async fn one(&self, playlist: &ListedPlaylist, extracted_at: ExtractedAt) -> ExtractReport {
         let mut report = blank(playlist);
         let mut budget = self.spotify.budget();
-        let done = self.steps(playlist, extracted_at, &mut budget, &mut report).await;
+        let steps = self.steps(playlist, extracted_at, &mut budget, &mut report);
+        let done = match self.until {
+            Some(until) => tokio::time::timeout_at(until.into(), steps).await,
+            None => Ok(steps.await),
+        };
         report.requests = budget.requests;
-        if let Err(failure) = done {
+        if let Err(failure) = done.unwrap_or(Err(Failure::NoTime)) {
             report.problem = Some(Problem::new(failure.action(), failure));
+        }
+        match (&report.problem, &report.key) {
+            (Some(_), _) => {}
+            (None, Some(key)) => tracing::info!(key, status = ?report.status, "extracted"),
+            (None, None) => tracing::info!(status = ?report.status, "looked at"),
         }
         report
     }

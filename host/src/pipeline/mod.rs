@@ -13,7 +13,7 @@ pub mod playlists;
 pub mod report;
 mod transform;
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{collections::HashMap, sync::Arc};
 
 use futures_util::{StreamExt, stream};
 use time::OffsetDateTime;
@@ -46,8 +46,8 @@ pub struct Transform<'s> {
     pub jobs: usize,
     /// The time.
     pub now: OffsetDateTime,
-    /// When no further document is begun, if there is such a time.
-    pub until: Option<Instant>,
+    /// Whether it is too late to begin another document.
+    pub is_over: &'s (dyn Fn() -> bool + Sync),
     /// Who watches.
     pub progress: &'s dyn Progress,
 }
@@ -112,9 +112,9 @@ impl Transform<'_> {
         let mut outcomes: Vec<Outcome> = Vec::new();
         for (documents, jobs) in [(&foreign, 1), (&ours, self.jobs.max(1))] {
             let done = stream::iter(documents).map(|listed| async {
-                let outcome = match self.until {
-                    Some(until) if Instant::now() >= until => transform::not_begun(listed),
-                    _ => transform(&workshop, listed).await,
+                let outcome = match (self.is_over)() {
+                    true => transform::not_begun(listed),
+                    false => transform(&workshop, listed).await,
                 };
                 self.progress.advance();
                 outcome

@@ -160,12 +160,38 @@ pub async fn remove(store: &dyn Store, name: &str) -> Result<ListedPlaylist, Pla
 
 /// The playlists that somebody means by a name: the one with such an id, URI or address, else those
 /// with such a label.
-pub fn named<'l>(list: &'l [ListedPlaylist], name: &str) -> Vec<&'l ListedPlaylist> {
+fn named<'l>(list: &'l [ListedPlaylist], name: &str) -> Vec<&'l ListedPlaylist> {
     let id = PlaylistId::from_reference(name);
     match list.iter().find(|listed| Some(&listed.id) == id.as_ref()) {
         Some(listed) => vec![listed],
         None => list.iter().filter(|listed| listed.label.as_deref() == Some(name)).collect(),
     }
+}
+
+/// The playlists that are meant by names, each once; all of a list if nothing is named. What is on
+/// the list under no such name is read as an id.
+///
+/// # Errors
+///
+/// What reading an id comes to.
+pub fn meant<E>(
+    list: Vec<ListedPlaylist>,
+    names: &[String],
+    id: impl Fn(&str) -> Result<PlaylistId, E>,
+) -> Result<Vec<ListedPlaylist>, E> {
+    if names.is_empty() {
+        return Ok(list);
+    }
+    let mut found: Vec<ListedPlaylist> = Vec::new();
+    for name in names {
+        let mut meant: Vec<_> = named(&list, name).into_iter().cloned().collect();
+        if meant.is_empty() {
+            meant.push(ListedPlaylist { id: id(name)?, label: None });
+        }
+        meant.retain(|one| found.iter().all(|other| other.id != one.id));
+        found.extend(meant);
+    }
+    Ok(found)
 }
 
 fn read(store: &dyn Store, bytes: Option<&[u8]>) -> Result<List, PlaylistsError> {

@@ -317,6 +317,12 @@ impl RunReport {
         self.problems.iter().chain(extracts).chain(imports).chain(plugins).chain(documents)
     }
 
+    /// Documents of which no entry gave a row, where whoever judged this run did not accept that.
+    pub fn empty_documents(&self) -> impl Iterator<Item = &DocumentReport> {
+        let judged = self.exit_status != 0;
+        self.documents.iter().filter(move |document| judged && document.is_empty())
+    }
+
     /// The exit status that this run has earned.
     pub fn judge(&self, empty: Empty) -> u8 {
         let empty = empty == Empty::Fails && self.documents.iter().any(DocumentReport::is_empty);

@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use tracing::{Instrument, Span};
+
 use super::{
     active::{ActivePlugin, Target},
     landing::{Standing, came_before, compare},
@@ -44,9 +46,15 @@ pub struct Outcome {
 /// Takes a document to its tables.
 pub async fn transform(workshop: &Workshop<'_>, listed: &Listed) -> Outcome {
     let mut outcome = Outcome { report: DocumentReport::new(listed.key.clone()), lineage: None };
-    if let Err(error) = steps(workshop, listed, &mut outcome).await {
-        outcome.report.problems.push(Problem::new(Action::Retry, error));
+    let span = tracing::info_span!("document", key = listed.key);
+    let done = steps(workshop, listed, &mut outcome).instrument(span.clone()).await;
+    let Outcome { report, .. } = &mut outcome;
+    if let Err(error) = done {
+        report.problems.push(Problem::new(Action::Retry, error));
     }
+    let rows: u64 = report.tables.iter().map(|table| table.rows).sum();
+    let problems = report.problems.len();
+    span.in_scope(|| tracing::info!(status = ?report.status, rows, problems, "transformed"));
     outcome
 }
 
@@ -132,7 +140,9 @@ async fn work(
 ) -> Result<(Document, TimeSource, Vec<ByPlugin>), Refused> {
     let (plugins, limits) = (workshop.plugins.clone(), workshop.limits.clone());
     let (name, modified, bytes) = (key.file_name(), object.modified, object.bytes.clone());
+    let span = Span::current();
     let worked = tokio::task::spawn_blocking(move || {
+        let _span = span.entered();
         let origin = Origin { name: &name, modified, playlist: None, extracted_at: None };
         let (document, time) = Document::read(&bytes, &origin, &limits)?;
         let results = plugins

@@ -8,7 +8,7 @@ mod conformance;
 mod sandbox;
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -52,6 +52,7 @@ pub struct Engine {
     engine: wasmtime::Engine,
     linker: wasmtime::component::Linker<Guest>,
     limits: Limits,
+    shipped: Option<PathBuf>,
 }
 
 /// A plugin that was compiled, checked, and has said what it is.
@@ -82,15 +83,7 @@ impl Engine {
     ///
     /// If the folder can't be used, or the machine can't run WebAssembly.
     pub fn new(limits: &Limits, cache: Option<&Path>) -> Result<Self, EngineError> {
-        let mut config = Config::new();
-        // Whatever a later release has on by default, a plugin gets no more than this. NaNs are
-        // made equal so that the same document gives the same bytes on every processor.
-        config
-            .wasm_component_model(true)
-            .concurrency_support(false)
-            .wasm_relaxed_simd(false)
-            .cranelift_nan_canonicalization(true)
-            .epoch_interruption(true);
+        let mut config = settings();
         if let Some(folder) = cache {
             let mut settings = CacheConfig::new();
             settings.with_directory(folder);
@@ -102,7 +95,17 @@ impl Engine {
         let engine = wasmtime::Engine::new(&config).map_err(EngineError::Setup)?;
         let linker = sandbox::linker(&engine).map_err(EngineError::Setup)?;
         tick(&engine);
-        Ok(Engine { engine, linker, limits: limits.clone() })
+        Ok(Engine { engine, linker, limits: limits.clone(), shipped: None })
+    }
+
+    /// The same, with a folder of compiled plugins that came with this program (see [`precompile`]).
+    ///
+    /// What lies there is run as it is, as trusted as the program itself: nobody else may be able to
+    /// write there.
+    #[must_use]
+    pub fn with_shipped(mut self, folder: Option<PathBuf>) -> Self {
+        self.shipped = folder;
+        self
     }
 
     /// Compiles a plugin, checks it against the interface, and asks it what it is.
@@ -112,9 +115,10 @@ impl Engine {
     /// Says why it can't be used, and who can do something about it.
     pub fn load(&self, name: &str, bytes: &[u8]) -> Result<Plugin, Refusal> {
         let started = Instant::now();
-        self.check_bytes(bytes)?;
+        check_bytes(bytes, &self.limits)?;
         conformance::check(bytes)?;
-        let component = Component::from_binary(&self.engine, bytes).map_err(Refusal::Invalid)?;
+        let sha256 = sha256(bytes);
+        let component = self.component(bytes, &sha256)?;
         let pages = component.resources_required().and_then(|needs| needs.max_initial_memory_size);
         let wanted = pages.unwrap_or(0).saturating_mul(WASM_PAGE_BYTES);
         if wanted > self.limits.guest_memory_bytes {
@@ -127,7 +131,7 @@ impl Engine {
         let imports = types.imports(&self.engine).map(|(name, _)| name.to_owned()).collect();
         let mut plugin = Plugin {
             name: name.to_owned(),
-            sha256: sha256(bytes),
+            sha256,
             bytes: bytes.len() as u64,
             compiled_in: started.elapsed(),
             imports,
@@ -151,20 +155,76 @@ impl Engine {
         if bytes > max { Err(Refusal::TooLarge { max }) } else { Ok(()) }
     }
 
-    /// What can be told without compiling.
-    fn check_bytes(&self, bytes: &[u8]) -> Result<(), Refusal> {
-        self.check_size(bytes.len() as u64)?;
-        if bytes.is_empty() {
-            return Err(Refusal::Empty);
+    /// A plugin's code: as it came with the program, or compiled, now or before.
+    fn component(&self, bytes: &[u8], sha256: &str) -> Result<Component, Refusal> {
+        if let Some(file) = self.shipped.as_ref().map(|folder| folder.join(code_file(sha256)))
+            && file.is_file()
+        {
+            // SAFETY: the file came with this program, which is no more to be trusted, and lies where
+            // nobody else writes.
+            match unsafe { Component::deserialize_file(&self.engine, &file) } {
+                Ok(component) => return Ok(component),
+                Err(error) => tracing::warn!("`{}` is of no use: {error:#}", file.display()),
+            }
         }
-        if wasmtime::Engine::detect_precompiled(bytes).is_some() {
-            return Err(Refusal::Precompiled);
+        let (size, max) = (bytes.len() as u64, self.limits.compile_bytes);
+        if size > max {
+            return Err(Refusal::TooLargeToCompile { bytes: size, max });
         }
-        match bytes {
-            [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
-            [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(Refusal::CoreModule),
-            _ => Err(Refusal::NotWasm),
-        }
+        Component::from_binary(&self.engine, bytes).map_err(Refusal::Invalid)
+    }
+}
+
+/// What an engine is like. Whatever a later release of wasmtime has on by default, a plugin gets no
+/// more than this. NaNs are made equal so that the same document gives the same bytes on every
+/// processor.
+fn settings() -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .concurrency_support(false)
+        .wasm_relaxed_simd(false)
+        .cranelift_nan_canonicalization(true)
+        .epoch_interruption(true);
+    config
+}
+
+/// Compiles a plugin for every machine with this one's kind of processor, whatever this one can do
+/// beyond the others. Gives the name and the content of the file that [`Engine::with_shipped`] finds.
+///
+/// # Errors
+///
+/// Says why it can't be a plugin.
+pub fn precompile(bytes: &[u8], limits: &Limits) -> Result<(String, Vec<u8>), Refusal> {
+    check_bytes(bytes, limits)?;
+    conformance::check(bytes)?;
+    let mut config = settings();
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let engine = config.target(&target).and_then(|config| wasmtime::Engine::new(config));
+    let code = engine.and_then(|engine| engine.precompile_component(bytes));
+    Ok((code_file(&sha256(bytes)), code.map_err(Refusal::Invalid)?))
+}
+
+fn code_file(sha256: &str) -> String {
+    format!("{sha256}.cwasm")
+}
+
+/// What can be told without compiling.
+fn check_bytes(bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
+    let max = limits.plugin_bytes;
+    if bytes.len() as u64 > max {
+        return Err(Refusal::TooLarge { max });
+    }
+    if bytes.is_empty() {
+        return Err(Refusal::Empty);
+    }
+    if wasmtime::Engine::detect_precompiled(bytes).is_some() {
+        return Err(Refusal::Precompiled);
+    }
+    match bytes {
+        [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(Refusal::CoreModule),
+        _ => Err(Refusal::NotWasm),
     }
 }
 
@@ -314,6 +374,16 @@ pub enum Refusal {
     #[error("larger than the limit of {} for a plugin (raise it with --limit plugin_bytes=...)",
         Bytes(*.max))]
     TooLarge {
+        /// The limit.
+        max: u64,
+    },
+    /// More than this machine can compile in time.
+    #[error(
+        "it has {}, and no more than {} are compiled here, for want of time and memory (send its compiled code with the function: `spotify-etl plugin compile`; give the function more memory; or set compile_bytes among the limits)", Bytes(*.bytes), Bytes(*.max)
+    )]
+    TooLargeToCompile {
+        /// What it has.
+        bytes: u64,
         /// The limit.
         max: u64,
     },

@@ -4,8 +4,12 @@
 use std::{
     num::NonZero,
     path::PathBuf,
+    pin::pin,
     process::ExitCode,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -18,14 +22,22 @@ use spotify_etl::{
     function::{Failure, Function, Invocation},
     layout,
     pipeline::{active::Shelf, extract::Condition, report::Empty},
-    spotify::{ACCOUNTS_URL, API_URL, Clock, Given, SLIM_FIELDS, Settings, Url, source},
+    spotify::{
+        ACCOUNTS_URL, API_URL, Clock, Given, LoginPlace, SLIM_FIELDS, Settings, Url, source,
+    },
     store::StoreAddress,
+    topic::Topic,
     vault,
 };
 use time::OffsetDateTime;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The only folder that a function can write to.
 const CACHE: &str = "/tmp/spotify-etl";
+/// What it takes to send an answer off.
+const ANSWER_TAKES: Duration = Duration::from_millis(50);
+/// A week, and a day for it to come late.
+const AGE_DAYS_MAX: i64 = 8;
 /// As much as Spotify gives at a time.
 const PAGE_ENTRIES: u32 = 50;
 
@@ -64,15 +76,39 @@ fn run() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let function = function().await?;
-        let function = &function;
-        let handler = move |event: LambdaEvent<Value>| async move { answer(function, event).await };
-        lambda_runtime::run(service_fn(handler)).await.map_err(anyhow::Error::from_boxed)
+        function.warm_up().await;
+        let (function, is_busy) = (&function, &AtomicBool::new(false));
+        let handler = move |event: LambdaEvent<Value>| async move {
+            is_busy.store(true, Ordering::Relaxed);
+            let answered = answer(function, event).await;
+            is_busy.store(false, Ordering::Relaxed);
+            answered
+        };
+        let mut running = pin!(lambda_runtime::run(service_fn(handler)));
+        let mut told_to_end = signal(SignalKind::terminate())?;
+        tokio::select! {
+            ended = &mut running => return ended.map_err(anyhow::Error::from_boxed),
+            _ = told_to_end.recv() => {}
+        }
+        tracing::info!("told to end: no further document is begun");
+        function.is_ending.store(true, Ordering::Relaxed);
+        // What is under way comes to its end, and its answer to whoever waits for it.
+        loop {
+            let is_last = !is_busy.load(Ordering::Relaxed);
+            if let Ok(ended) = tokio::time::timeout(ANSWER_TAKES, &mut running).await {
+                return ended.map_err(anyhow::Error::from_boxed);
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
     })
 }
 
 /// What is done before the first event: settings read, the store found, plugins looked for.
 async fn function() -> Result<Function> {
-    let mut limits = Limits::default();
+    let memory = set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", |text| text.parse::<u64>().ok())?;
+    let mut limits = memory.map_or_else(Limits::default, |mib| Limits::of_function(mib << 20));
     for setting in text("SPOTIFY_ETL_LIMIT")?.iter().flat_map(|all| all.split(',')) {
         let setting =
             setting.parse().map_err(|error| anyhow::anyhow!("SPOTIFY_ETL_LIMIT: {error}"))?;
@@ -101,13 +137,21 @@ async fn function() -> Result<Function> {
     let login_place = text("SPOTIFY_CREDENTIALS")?.map(|place| vault::login_place(&place));
     let login_place =
         login_place.transpose().map_err(|error| anyhow::anyhow!("SPOTIFY_CREDENTIALS: {error}"))?;
+    let topic = match text("SPOTIFY_ETL_TOPIC")? {
+        Some(arn) => Some(Topic::open(&arn).await?),
+        None => None,
+    };
     let credentials = source(Given {
         client_id: text("SPOTIFY_CLIENT_ID")?,
         client_secret: config::secret("SPOTIFY_CLIENT_SECRET"),
         refresh_token: config::secret("SPOTIFY_REFRESH_TOKEN"),
-        login: login_place,
+        login: login_place.clone(),
         flow: None,
     });
+    let is_login = |place: &Arc<dyn LoginPlace>| {
+        credentials.as_ref().is_ok_and(|source| source.name() == place.name())
+    };
+    let login = login_place.filter(is_login);
     let is_set = |name| Ok::<_, anyhow::Error>(set(name, flag)?.unwrap_or_default());
     let if_changed = is_set("SPOTIFY_ETL_IF_CHANGED")?;
     let allow_empty = is_set("SPOTIFY_ETL_ALLOW_EMPTY")?;
@@ -116,15 +160,25 @@ async fn function() -> Result<Function> {
     Ok(Function {
         store: address.open().await?,
         address,
-        shelf: Shelf::new(&limits, Some(PathBuf::from(CACHE))),
+        shelf: Shelf::new(&limits, Some(PathBuf::from(CACHE))).with_shipped(shipped()?),
         limits,
         jobs: jobs.map_or(processors, NonZero::get),
         empty: if allow_empty { Empty::Allowed } else { Empty::Fails },
         settings,
         credentials,
+        login,
         condition: if if_changed { Condition::IfChanged } else { Condition::Always },
+        age_days_max: set("SPOTIFY_ETL_AGE_DAYS", |text| text.parse().ok())?
+            .unwrap_or(AGE_DAYS_MAX),
+        topic,
         clock: Arc::new(SystemClock),
+        is_ending: AtomicBool::new(false),
     })
+}
+
+/// The folder with compiled plugins that lies beside this program.
+fn shipped() -> Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name("compiled"))
 }
 
 async fn answer(function: &Function, event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {

@@ -269,8 +269,20 @@ pub enum PluginCommand {
         after_help = "Example:\n  spotify-etl plugin inspect target/wasm32-wasip2/plugin/song.wasm"
     )]
     Inspect {
-        /// The plugin's file
+        /// The plugin's file, or s3://bucket/plugins/NAME.wasm
         file: PathBuf,
+    },
+    /// Compile plugins ahead, for the zip of the function: it then loads them without compiling
+    #[command(
+        after_help = "The code is for Linux on this machine's kind of processor, and for this very version of spotify-etl.\nIt goes into the folder `compiled` beside `bootstrap`. A plugin without such code is compiled when it is\nmet first.\n\nExample:\n  spotify-etl plugin compile --to compiled target/wasm32-wasip2/plugin/*.wasm"
+    )]
+    Compile {
+        /// The plugins' files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// The folder for the code, each file named for its plugin's SHA-256
+        #[arg(long, value_name = "FOLDER")]
+        to: PathBuf,
     },
 }
 

@@ -4,6 +4,7 @@ mod spotify;
 
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -20,6 +21,7 @@ use spotify_etl::{
         landing::{ImportMode, ImportOptions, Incoming, import, json_objects},
         report::{Action, Empty, ExtractReport, ImportReport, ImportStatus, Problem, RunReport},
     },
+    plugin::precompile,
     source,
     status::{LoginStatus, RunSummary, newest_runs, run_report, status},
     store::{Listed, Store, StoreAddress},
@@ -74,6 +76,9 @@ pub fn run(cli: Cli) -> Result<u8> {
             Command::Status { login } => session.status(&login).await,
             Command::Runs { run_id } => session.runs(run_id.as_deref()).await,
             Command::Plugin(PluginCommand::Inspect { file }) => session.inspect(&file).await,
+            Command::Plugin(PluginCommand::Compile { files, to }) => {
+                session.compile(&files, &to).await
+            }
         }
     });
     // A look-up of a name that nobody answers must not keep the program.
@@ -311,7 +316,7 @@ impl Session {
             limits: self.limits.clone(),
             jobs: self.common.jobs.map_or(processors, usize::from),
             now: self.now,
-            until: None,
+            is_over: &|| false,
             progress: &Bar,
         }
     }
@@ -401,17 +406,33 @@ impl Session {
         Ok(0)
     }
 
+    /// The bytes of a plugin, which is a file, or lies in a bucket.
+    async fn plugin_bytes(&self, file: &Path) -> Result<Vec<u8>> {
+        let shown = file.display();
+        let unread = || format!("could not read `{shown}`");
+        let require_size = |size: u64| {
+            let max = self.limits.plugin_bytes;
+            if size > max {
+                let max = Bytes(max);
+                bail!(
+                    "`{shown}` is larger than the limit of {max} for a plugin (raise it with --limit plugin_bytes=...)"
+                );
+            }
+            Ok(())
+        };
+        let text = file.to_str().filter(|text| text.starts_with("s3://")).unwrap_or_default();
+        let Some((place, name)) = text.rsplit_once('/') else {
+            require_size(fs::metadata(file).with_context(unread)?.len())?;
+            return fs::read(file).with_context(unread);
+        };
+        let place: StoreAddress = place.parse().map_err(anyhow::Error::msg)?;
+        let object = place.open().await?.get(name).await?.with_context(unread)?;
+        require_size(object.bytes.len() as u64)?;
+        Ok(object.bytes)
+    }
+
     async fn inspect(&self, file: &Path) -> Result<u8> {
-        let size = fs::metadata(file).map_or(0, |metadata| metadata.len());
-        if size > self.limits.plugin_bytes {
-            let max = Bytes(self.limits.plugin_bytes);
-            bail!(
-                "`{}` is larger than the limit of {max} for a plugin (raise it with --limit plugin_bytes=...)",
-                file.display()
-            );
-        }
-        let bytes =
-            fs::read(file).with_context(|| format!("could not read `{}`", file.display()))?;
+        let bytes = self.plugin_bytes(file).await?;
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let engine = self.shelf.engine()?;
         match tokio::task::spawn_blocking(move || engine.load(&name, &bytes)).await? {
@@ -432,6 +453,30 @@ impl Session {
                 Ok(1)
             }
         }
+    }
+
+    async fn compile(&self, files: &[PathBuf], to: &Path) -> Result<u8> {
+        let unwritten = || format!("could not write to `{}`", to.display());
+        fs::create_dir_all(to).with_context(unwritten)?;
+        let mut compiled = Vec::new();
+        for file in files {
+            let bytes = self.plugin_bytes(file).await?;
+            let (name, code) = precompile(&bytes, &self.limits)
+                .with_context(|| format!("`{}` is refused as a plugin", file.display()))?;
+            // A half-written file of code would be run.
+            let mut written = tempfile::NamedTempFile::new_in(to).with_context(unwritten)?;
+            written.write_all(&code).with_context(unwritten)?;
+            let code_file = to.join(name);
+            written.persist(&code_file).with_context(unwritten)?;
+            compiled.push(render::Compiled {
+                file: file.clone(),
+                bytes: bytes.len() as u64,
+                code_file,
+                code_bytes: code.len() as u64,
+            });
+        }
+        self.print(&compiled, || render::compiled(&compiled))?;
+        Ok(0)
     }
 
     /// Prints a report: as JSON for scripts, else as text.

@@ -21,6 +21,7 @@ use spotify_etl::{
         playlists::{self, ListedPlaylist, PlaylistsError},
         report::{Action, Empty, Problem},
     },
+    remedy::quoted,
     spotify::{
         Application, Clock, Consent, CredentialError, CredentialSource, Given, Login, LoginError,
         LoginFile, LoginPlace, Settings, Spotify, Url, listen, log_in, login_command, source,
@@ -122,7 +123,7 @@ impl Session {
     ) -> Result<Work> {
         let playlists = self.named(names).await?;
         if playlists.is_empty() {
-            let store = render::quoted(&self.common.store.to_string());
+            let store = quoted(&self.common.store.to_string());
             bail!(
                 "no playlist to extract: name one (an id, a spotify: URI or an open.spotify.com address), or list those of this store (spotify-etl playlist add --store {store} ADDRESS); files are brought in with `spotify-etl run --from`"
             );
@@ -139,6 +140,7 @@ impl Session {
             scheduled_at: None,
             limits: self.limits.clone(),
             now: self.now,
+            until: None,
             progress: &Bar,
         };
         let warnings = self.login_warning(&login).into_iter().collect();
@@ -191,19 +193,7 @@ impl Session {
             }
             list => list?,
         };
-        if names.is_empty() {
-            return Ok(list);
-        }
-        let mut found: Vec<ListedPlaylist> = Vec::new();
-        for name in names {
-            let mut meant: Vec<_> = playlists::named(&list, name).into_iter().cloned().collect();
-            if meant.is_empty() {
-                meant.push(ListedPlaylist { id: playlist_id(name)?, label: None });
-            }
-            meant.retain(|one| found.iter().all(|other| other.id != one.id));
-            found.extend(meant);
-        }
-        Ok(found)
+        playlists::meant(list, names, playlist_id)
     }
 
     fn clock(&self) -> Arc<SystemClock> {
@@ -223,7 +213,7 @@ impl Session {
 
     pub(super) async fn playlist(&self, command: PlaylistCommand) -> Result<u8> {
         self.require_store()?;
-        let store = render::quoted(&self.common.store.to_string());
+        let store = quoted(&self.common.store.to_string());
         match command {
             PlaylistCommand::Add { playlist, label } => {
                 let label = label.map(|label| label.trim().to_owned());

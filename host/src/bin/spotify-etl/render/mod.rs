@@ -12,7 +12,7 @@ use std::{
 
 use comfy_table::{CellAlignment, Table, presets};
 
-pub use plugin::{Inspection, inspection, installed};
+pub use plugin::{Compiled, Inspection, compiled, inspection, installed};
 pub use run::{dry_run, run};
 pub use spotify::{ROTATES, added, finding, listed, logged_in, login};
 pub use status::{runs, status};
@@ -74,15 +74,6 @@ pub fn error(error: &anyhow::Error) {
         }
     }
     let _ = writeln!(io::stderr().lock(), "error: {}", tame(&text));
-}
-
-/// A word as a shell takes it.
-pub fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 fn rows(count: u64) -> String {

@@ -1,6 +1,6 @@
 //! What plugins are.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::PathBuf};
 
 use serde::Serialize;
 use spotify_etl::{
@@ -100,4 +100,26 @@ pub fn inspection(plugin: &Inspection) -> String {
         let _ = writeln!(text, "{}", trimmed(&columns));
     }
     text
+}
+
+/// A plugin that was compiled ahead.
+#[derive(Debug, Serialize)]
+pub struct Compiled {
+    /// Its file.
+    pub file: PathBuf,
+    /// How large that is.
+    pub bytes: u64,
+    /// The file with its code.
+    pub code_file: PathBuf,
+    /// How large that is.
+    pub code_bytes: u64,
+}
+
+/// Plugins that were compiled ahead.
+pub fn compiled(plugins: &[Compiled]) -> String {
+    let lines = plugins.iter().map(|plugin| {
+        let (file, code) = (plugin.file.display(), plugin.code_file.display());
+        format!("✓ {file} ({}): {code} ({})", Bytes(plugin.bytes), Bytes(plugin.code_bytes))
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }

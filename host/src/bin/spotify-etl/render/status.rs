@@ -3,34 +3,30 @@
 use std::fmt::Write as _;
 
 use spotify_etl::{
-    config::LimitSetting,
     doctor::LOGIN_DAYS_LOW,
     pipeline::report::{PluginReport, PluginStatus},
+    remedy::{Remedies, quoted},
     spotify::login_command,
     status::{LoginStatus, RunSummary, Status, Stuck},
     store::StoreAddress,
 };
 
-use super::{LINES_MAX, one_line, plain_table, quoted, right, trimmed};
+use super::{LINES_MAX, one_line, plain_table, right, trimmed};
 
 /// How a store is doing, on a screen.
 pub fn status(status: &Status, store: &StoreAddress) -> String {
-    let store = quoted(&store.to_string());
-    let mut text = format!("store {}\n\n", status.store);
+    let (name, root) = (store.to_string(), status.store.as_str());
+    let (store, remedies) = (quoted(&name), Remedies { root, store: &name });
+    let mut text = format!("store {root}\n\n");
     playlists(&mut text, status, &store);
     stuck(&mut text, "waiting", &status.waiting, &|document| {
-        let why = document.why.as_deref().unwrap_or_default();
-        mend(why, document, &status.store, &store)
+        remedies.of_waiting(&document.key, document.why.as_deref().unwrap_or_default())
     });
     stuck(
         &mut text,
         "failed: look at it, then repair it and transform it, or delete it",
         &status.failed,
-        &|document| {
-            let key = quoted(&document.key);
-            let file = quoted(&format!("{}{}", status.store, document.key));
-            vec![format!("spotify-etl transform --store {store} {key}"), format!("rm {file}")]
-        },
+        &|document| remedies.of_failed(&document.key),
     );
     if status.plugins.is_empty() {
         let _ = writeln!(
@@ -40,7 +36,7 @@ pub fn status(status: &Status, store: &StoreAddress) -> String {
     } else {
         let _ = writeln!(text, "plugins");
         for plugin in &status.plugins {
-            plugin_line(&mut text, plugin, &status.store);
+            plugin_line(&mut text, plugin, remedies);
         }
         text.push('\n');
     }
@@ -88,25 +84,7 @@ fn playlists(text: &mut String, status: &Status, store: &str) {
     let _ = writeln!(text, "{}\n", trimmed(&table));
 }
 
-/// The commands that help a document on: what failed, with what its error asks for.
-fn mend(why: &str, document: &Stuck, root: &str, store: &str) -> Vec<String> {
-    let (key, file) = (quoted(&document.key), quoted(&format!("{root}{}", document.key)));
-    if why.contains("spotify-etl import --extracted-at") {
-        let import = format!("spotify-etl import --store {store} --extracted-at TIME {file}");
-        return vec![import, format!("rm {file}")];
-    }
-    let limit = why.split_once("--limit ").and_then(|(_, rest)| rest.split_once("=..."));
-    // The name may be a plugin's invention.
-    let known = limit.filter(|(name, _)| format!("{name}=1").parse::<LimitSetting>().is_ok());
-    vec![match known {
-        Some((name, _)) => {
-            format!("spotify-etl transform --store {store} --limit {name}=MORE {key}")
-        }
-        None => format!("spotify-etl transform --store {store} {key}"),
-    }]
-}
-
-fn plugin_line(text: &mut String, plugin: &PluginReport, store: &str) {
+fn plugin_line(text: &mut String, plugin: &PluginReport, remedies: Remedies<'_>) {
     let version = plugin.version.as_deref().unwrap_or("-");
     let sha256 = plugin.sha256.get(..12).unwrap_or_default();
     let tables = plugin.tables.join(", ");
@@ -120,9 +98,8 @@ fn plugin_line(text: &mut String, plugin: &PluginReport, store: &str) {
     };
     let _ = writeln!(text, "  {state}");
     if let Some(problem) = &plugin.problem {
-        let file = quoted(&format!("{store}plugins/{name}.wasm"));
         let _ = writeln!(text, "      {problem}");
-        let _ = writeln!(text, "      spotify-etl plugin inspect {file}");
+        let _ = writeln!(text, "      {}", remedies.of_plugin(name));
     }
 }
 

@@ -1,35 +1,51 @@
 //! What a function does when it is woken: from an event to the pipeline, and from its report to an
 //! answer that says what should be tried again.
 
+mod trouble;
+
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tracing::Instrument;
 
 use crate::{
     config::{HOST_VERSION, Limits},
+    doctor::LOGIN_DAYS_LOW,
     document::PlaylistId,
-    event::{Created, Event, UnknownEvent},
+    event::{Checked, Created, Event, Message, UnknownEvent},
     layout::{self, Key, Stage},
     metrics,
     pipeline::{
         PipelineError, Progress, Selection, Transform,
         active::{PluginPlace, Shelf, choose},
         extract::{Condition, Extract},
-        playlists::{ListedPlaylist, named, playlists},
-        report::{Action, Empty, Problem, RunReport},
+        playlists::{ListedPlaylist, meant, playlists},
+        report::{Action, DocumentStatus, Empty, Problem, RunReport},
     },
-    spotify::{Clock, CredentialError, CredentialSource, Settings, Spotify},
-    status::status,
+    remedy::Remedies,
+    spotify::{
+        Clock, CredentialError, CredentialSource, LoginPlace, Settings, Spotify, login_command,
+    },
+    status::{LoginStatus, PlaylistStatus, Status, status},
     store::{Store, StoreAddress, StoreError},
+    topic::Topic,
 };
+use trouble::{is_told, notice, troubles};
 
-/// What it takes to write the report, which must not be cut off.
-const REPORT_TAKES: Duration = Duration::from_secs(3);
+/// What it takes to write the report and to tell people, which must not be cut off.
+const REPORT_TAKES: Duration = Duration::from_secs(5);
+/// How long the topic may take of that.
+const TELLING_TAKES: Duration = Duration::from_secs(3);
+/// What goes on for days is told of on the first of them, and then every so many.
+const REMINDED_DAYS: i64 = 7;
 
 /// A function that stays, and is woken again and again.
 pub struct Function {
@@ -49,10 +65,18 @@ pub struct Function {
     pub settings: Settings,
     /// With which credentials, or why with none.
     pub credentials: Result<Arc<dyn CredentialSource>, CredentialError>,
+    /// Where the login is kept that these are, if they are one.
+    pub login: Option<Arc<dyn LoginPlace>>,
     /// When a playlist is landed.
     pub condition: Condition,
+    /// How old a playlist's last snapshot may be, in days.
+    pub age_days_max: i64,
+    /// Where people are told of what goes wrong.
+    pub topic: Option<Topic>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Whether it was told to end: then no further document is begun.
+    pub is_ending: AtomicBool,
 }
 
 /// One time that it is woken.
@@ -62,6 +86,13 @@ pub struct Invocation {
     pub run_id: String,
     /// When it must be over.
     pub until: Instant,
+}
+
+impl Invocation {
+    /// When there is just time left for the report.
+    fn work_ends(&self) -> Instant {
+        self.until.checked_sub(REPORT_TAKES).unwrap_or(self.until)
+    }
 }
 
 /// What came of it.
@@ -84,6 +115,14 @@ pub struct Failure {
     pub metrics: Vec<Value>,
 }
 
+/// What a check found.
+#[derive(Default)]
+struct Found {
+    metrics: Vec<Value>,
+    status: Option<Status>,
+    login: Option<LoginStatus>,
+}
+
 struct Nobody;
 
 impl Progress for Nobody {
@@ -94,6 +133,14 @@ impl Progress for Nobody {
 }
 
 impl Function {
+    /// Gets ready for the first event: loads the plugins, as far as that can be done now. What can't
+    /// will be said when an event needs it.
+    pub async fn warm_up(&self) {
+        if let Err(error) = choose(self.store.as_ref(), self.plugins(), &self.shelf).await {
+            tracing::debug!("no plugins were loaded ahead: {error}");
+        }
+    }
+
     /// Does what an event asks for.
     ///
     /// # Errors
@@ -101,10 +148,17 @@ impl Function {
     /// What should be tried again, or be looked at.
     pub async fn handle(&self, event: &Value, invocation: &Invocation) -> Result<Outcome, Failure> {
         let event = Event::read(event).map_err(Failure::of_event)?;
-        let mut report = self.blank(&event, invocation);
-        match &event {
+        let span = tracing::info_span!("run", run_id = invocation.run_id);
+        // Boxed, as futures within futures grow beyond what the compiler follows.
+        Box::pin(self.work(&event, invocation)).instrument(span).await
+    }
+
+    async fn work(&self, event: &Event, invocation: &Invocation) -> Result<Outcome, Failure> {
+        let mut report = self.blank(event, invocation);
+        let mut found = Found::default();
+        match event {
             Event::Extract { playlists, scheduled_at } => {
-                self.extract(playlists, *scheduled_at, &mut report).await;
+                self.extract(playlists, *scheduled_at, invocation, &mut report).await;
             }
             Event::Created(created) => self.look_at(created, invocation, &mut report).await,
             Event::Transform { keys } if keys.is_empty() => {
@@ -114,9 +168,17 @@ impl Function {
                 let selection = Selection::Named(keys.clone());
                 self.transform(&selection, invocation, &mut report).await;
             }
-            Event::Check => return self.check(invocation).await,
+            Event::Check(checked) => {
+                let wants = |what| checked.is_empty() || checked.contains(&what);
+                if wants(Checked::Store) {
+                    self.check_store(invocation, &mut report, &mut found).await;
+                }
+                if wants(Checked::Login) {
+                    self.check_login(&mut report, &mut found).await;
+                }
+            }
         }
-        self.finish(&event, report).await
+        self.finish(event, report, found).await
     }
 
     fn blank(&self, event: &Event, invocation: &Invocation) -> RunReport {
@@ -126,7 +188,7 @@ impl Function {
             command: match event {
                 Event::Extract { .. } => "extract",
                 Event::Created(_) | Event::Transform { .. } => "transform",
-                Event::Check => "check",
+                Event::Check(_) => "check",
             }
             .to_owned(),
             store: self.store.location(""),
@@ -140,6 +202,7 @@ impl Function {
         &self,
         names: &[String],
         scheduled_at: Option<OffsetDateTime>,
+        invocation: &Invocation,
         report: &mut RunReport,
     ) {
         let extracted = async {
@@ -156,6 +219,7 @@ impl Function {
                 scheduled_at,
                 limits: self.limits.clone(),
                 now: self.clock.now(),
+                until: Some(invocation.work_ends()),
                 progress: &Nobody,
             };
             extract.run(&playlists).await.map_err(Problem::of_pipeline)
@@ -171,16 +235,10 @@ impl Function {
 
     async fn playlists(&self, names: &[String]) -> Result<Vec<ListedPlaylist>, Problem> {
         let list = playlists(self.store.as_ref()).await.map_err(Problem::of_setup)?;
-        let mut found = if names.is_empty() { list.clone() } else { Vec::new() };
-        for name in names {
-            let meant = named(&list, name);
-            if meant.is_empty() {
-                let id = PlaylistId::from_reference(name);
-                let id = id.ok_or_else(|| Problem::of_setup(format!("`{name}` is no playlist")))?;
-                found.push(ListedPlaylist { id, label: None });
-            }
-            found.extend(meant.into_iter().cloned());
-        }
+        let found = meant(list, names, |name| {
+            let id = PlaylistId::from_reference(name);
+            id.ok_or_else(|| Problem::of_setup(format!("`{name}` is no playlist")))
+        })?;
         if found.is_empty() {
             let message = "no playlist to extract (list some: spotify-etl playlist add --store STORE ADDRESS; or name them: {\"extract\": [...]})";
             return Err(Problem::of_setup(message));
@@ -264,6 +322,7 @@ impl Function {
         invocation: &Invocation,
         report: &mut RunReport,
     ) {
+        let until = invocation.work_ends();
         let transform = Transform {
             store: self.store.as_ref(),
             plugins: self.plugins(),
@@ -271,7 +330,7 @@ impl Function {
             limits: self.limits.clone(),
             jobs: self.jobs,
             now: self.clock.now(),
-            until: invocation.until.checked_sub(REPORT_TAKES),
+            is_over: &|| self.is_ending.load(Ordering::Relaxed) || Instant::now() >= until,
             progress: &Nobody,
         };
         match transform.run(selection).await {
@@ -283,36 +342,106 @@ impl Function {
         }
     }
 
-    async fn check(&self, invocation: &Invocation) -> Result<Outcome, Failure> {
-        let now = self.clock.now();
-        let found = status(self.store.as_ref(), self.plugins(), &self.shelf, None, now).await;
-        let found = found.map_err(|error| Failure::of_problem(&Problem::of_pipeline(error)))?;
-        let mut report = self.blank(&Event::Check, invocation);
-        // What waits may be done now, whatever kept it.
-        if !found.waiting.is_empty() {
-            self.transform(&Selection::Waiting, invocation, &mut report).await;
+    /// Says how the store is; what waits is tried once more, whatever kept it.
+    async fn check_store(
+        &self,
+        invocation: &Invocation,
+        report: &mut RunReport,
+        found: &mut Found,
+    ) {
+        let (store, now) = (self.store.as_ref(), self.clock.now());
+        let mut status = match status(store, self.plugins(), &self.shelf, None, now).await {
+            Ok(status) => status,
+            Err(error) => return report.problems.push(Problem::of_pipeline(error)),
+        };
+        if status.waiting.is_empty() {
+            report.plugins.clone_from(&status.plugins);
+        } else {
+            self.transform(&Selection::Waiting, invocation, report).await;
         }
-        let mut outcome = self.finish(&Event::Check, report).await?;
-        outcome.metrics.extend(metrics::of_status(&found, now));
-        outcome.answer["status"] = serde_json::to_value(&found).unwrap_or_default();
-        Ok(outcome)
+        let gone = |key: &str| {
+            let mut documents = report.documents.iter();
+            documents.any(|one| one.key == key && one.status != DocumentStatus::Waiting)
+        };
+        status.waiting.retain(|stuck| !gone(&stuck.key));
+        let list = match playlists(store).await {
+            Ok(list) => list,
+            Err(error) => {
+                report.problems.push(Problem::of_setup(error));
+                Vec::new()
+            }
+        };
+        let is_listed = |id: &str| list.iter().any(|listed| listed.id.as_str() == id);
+        let all = status.playlists.iter();
+        let looked_after: Vec<&PlaylistStatus> =
+            all.filter(|one| list.is_empty() || is_listed(&one.playlist_id)).collect();
+        report.warnings.extend(looked_after.iter().filter_map(|one| self.too_old(one)));
+        found.metrics.extend(metrics::of_store(&status, &looked_after, now));
+        found.status = Some(status);
     }
 
-    /// Keeps the report, and says what should be tried again.
-    async fn finish(&self, event: &Event, mut report: RunReport) -> Result<Outcome, Failure> {
+    /// Says that a playlist has had no snapshot for too long, on some of the days that it lasts.
+    fn too_old(&self, playlist: &PlaylistStatus) -> Option<String> {
+        let PlaylistStatus { playlist_id, name, age_days, .. } = playlist;
+        let beyond = age_days - self.age_days_max;
+        if beyond < 1 || beyond % REMINDED_DAYS != 1 {
+            return None;
+        }
+        let name = name.as_deref().unwrap_or("a playlist");
+        let store = self.address.to_string();
+        let extract = self.remedies(&store).command("extract", playlist_id);
+        Some(format!(
+            "{name} ({playlist_id}) has no snapshot of the last {age_days} days (see why: {extract}; if it is no longer wanted, take it off the list: {})",
+            self.remedies(&store).command("playlist remove", playlist_id)
+        ))
+    }
+
+    /// Says how long the login lasts.
+    async fn check_login(&self, report: &mut RunReport, found: &mut Found) {
+        let Some(place) = &self.login else { return };
+        let (location, now) = (place.name(), self.clock.now());
+        let login = match LoginStatus::of(place.as_ref(), now).await {
+            Ok(Some(login)) => login,
+            Ok(None) => {
+                let again = login_command(&location);
+                let message = format!("no login in {location} ({again} --client-id ID)");
+                return report.problems.push(Problem::of_setup(message));
+            }
+            Err(error) => {
+                let action = if error.is_transient() { Action::Retry } else { Action::Setup };
+                return report.problems.push(Problem::new(action, error));
+            }
+        };
+        report.warnings.extend(ends_soon(&login));
+        found.metrics.extend(metrics::of_login(&login, &self.store.location(""), now));
+        found.login = Some(login);
+    }
+
+    fn remedies<'s>(&self, store: &'s str) -> Remedies<'s> {
+        Remedies { root: store, store }
+    }
+
+    /// Keeps the report, tells people, and says what should be tried again.
+    async fn finish(
+        &self,
+        event: &Event,
+        mut report: RunReport,
+        found: Found,
+    ) -> Result<Outcome, Failure> {
         let started = OffsetDateTime::parse(&report.started_at, &Rfc3339);
         let now = self.clock.now();
         let took = started.map_or(0, |started| (now - started).whole_milliseconds());
         report.milliseconds = u64::try_from(took).unwrap_or_default();
         report.exit_status = report.judge(self.empty);
-        let key = Key::Run { run_id: report.run_id.clone() }.to_string();
-        let bytes = serde_json::to_vec_pretty(&report).unwrap_or_default();
-        let kept = self.store.put(&key, &bytes).await;
-        let metrics = metrics::of_run(&report, now);
-        for problem in report.problems() {
-            tracing::error!(run_id = report.run_id, "{problem}");
+        let kept = self.keep(event, &report).await;
+        self.tell(event, &report).await;
+        let mut metrics = metrics::of_run(&report, now);
+        metrics.extend(found.metrics);
+        let mut answer = answer(event, &report);
+        if let Event::Check(_) = event {
+            answer["status"] = serde_json::to_value(&found.status).unwrap_or_default();
+            answer["login"] = serde_json::to_value(&found.login).unwrap_or_default();
         }
-        let answer = answer(event, &report);
         let failure = match kept {
             Err(error) => Some(Problem::new(Action::Retry, error)),
             Ok(()) => failure(event, &report),
@@ -322,6 +451,55 @@ impl Function {
             None => Ok(Outcome { answer, metrics }),
         }
     }
+
+    /// Keeps the report; of a check only if there is something in it.
+    async fn keep(&self, event: &Event, report: &RunReport) -> Result<(), StoreError> {
+        let is_empty = report.documents.is_empty() && report.warnings.is_empty();
+        if matches!(event, Event::Check(_)) && is_empty && report.exit_status == 0 {
+            return Ok(());
+        }
+        let key = Key::Run { run_id: report.run_id.clone() }.to_string();
+        let bytes = serde_json::to_vec_pretty(report).unwrap_or_default();
+        self.store.put(&key, &bytes).await
+    }
+
+    /// Logs what went wrong, and tells people of it, but for what a queue brings again.
+    async fn tell(&self, event: &Event, report: &RunReport) {
+        let (root, store) = (self.store.location(""), self.address.to_string());
+        let remedies = Remedies { root: &root, store: &store };
+        let troubles = troubles(report, remedies);
+        for trouble in &troubles {
+            let (playlist, key) = (trouble.playlist.as_deref(), trouble.key.as_deref());
+            let command = trouble.commands.join("; ");
+            tracing::error!(playlist, key, command, "{}", trouble.sentence);
+        }
+        for warning in &report.warnings {
+            tracing::warn!("{warning}");
+        }
+        let Some(topic) = &self.topic else { return };
+        let messages = messages(event);
+        let tries = messages.as_ref().and_then(|all| all.values().map(|one| one.tries).max());
+        let told: Vec<_> =
+            troubles.into_iter().filter(|trouble| is_told(trouble.action, tries)).collect();
+        let Some(notice) = notice(report, &told, remedies) else { return };
+        match tokio::time::timeout(TELLING_TAKES, topic.tell(&notice)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!("{error}"),
+            Err(_) => tracing::error!("the topic took too long to be told"),
+        }
+    }
+}
+
+/// Says that a login ends soon, or has ended, on some of the days that it does.
+fn ends_soon(login: &LoginStatus) -> Option<String> {
+    let days = login.days_left.filter(|days| *days <= LOGIN_DAYS_LOW)?;
+    let is_due = days % REMINDED_DAYS == 0 || (-1..=3).contains(&days);
+    let ends = if days < 0 { "ended".to_owned() } else { format!("ends in {days} days") };
+    let LoginStatus { location, .. } = login;
+    let again = login_command(location);
+    is_due.then(|| {
+        format!("the consent of {} in {location} {ends} (log in again: {again})", login.who())
+    })
 }
 
 /// What the caller is told: a queue which messages to bring again, anybody else what was done.
@@ -336,10 +514,14 @@ fn answer(event: &Event, report: &RunReport) -> Value {
     let again = |problem: &Problem| problem.action == Action::Retry;
     let failed = report.documents.iter().filter(|document| document.problems.iter().any(again));
     let failed = failed.filter_map(|document| {
-        messages.iter().find(|(key, _)| key.ends_with(&document.key)).map(|(_, id)| *id)
+        messages
+            .iter()
+            .find(|(key, _)| key.ends_with(&document.key))
+            .map(|(_, one)| one.id.as_str())
     });
     // If none could be worked on, all come again.
-    let all = report.problems.iter().any(again).then(|| messages.values().copied());
+    let all =
+        report.problems.iter().any(again).then(|| messages.values().map(|one| one.id.as_str()));
     let mut ids: Vec<&str> = failed.chain(all.into_iter().flatten()).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -348,12 +530,12 @@ fn answer(event: &Event, report: &RunReport) -> Value {
 }
 
 /// The messages of a queue, by the key that each brought; none if no queue did.
-fn messages(event: &Event) -> Option<HashMap<&str, &str>> {
+fn messages(event: &Event) -> Option<HashMap<&str, &Message>> {
     let Event::Created(created) = event else { return None };
     let brought = created
         .iter()
-        .filter_map(|created| Some((created.key.as_str(), created.message_id.as_deref()?)));
-    let messages: HashMap<&str, &str> = brought.collect();
+        .filter_map(|created| Some((created.key.as_str(), created.message.as_ref()?)));
+    let messages: HashMap<&str, &Message> = brought.collect();
     (!messages.is_empty()).then_some(messages)
 }
 

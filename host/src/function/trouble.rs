@@ -1,0 +1,135 @@
+//! What went wrong in a run, one by one: what it is about, the sentence, and the command that helps.
+
+use std::fmt::Write as _;
+
+use crate::{
+    pipeline::report::{Action, DocumentStatus, RunReport},
+    remedy::Remedies,
+    topic::Notice,
+};
+
+/// So many are told of; the others are in the report.
+const TOLD_MAX: usize = 20;
+
+/// Something that went wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trouble {
+    /// The playlist, if it is about one.
+    pub playlist: Option<String>,
+    /// The key of the document, if it is about one.
+    pub key: Option<String>,
+    /// What can be done.
+    pub action: Action,
+    /// What is wrong and what to do, in words.
+    pub sentence: String,
+    /// The commands that help.
+    pub commands: Vec<String>,
+}
+
+/// Everything that went wrong in a run.
+pub fn troubles(report: &RunReport, remedies: Remedies<'_>) -> Vec<Trouble> {
+    let RunReport { command, problems, extracts, plugins, documents, .. } = report;
+    let general = problems.iter().map(|problem| Trouble {
+        playlist: None,
+        key: None,
+        action: problem.action,
+        sentence: problem.to_string(),
+        commands: vec![match command.as_str() {
+            "check" => remedies.command("status", ""),
+            command => remedies.command(command, ""),
+        }],
+    });
+    let extracts = extracts.iter().filter_map(|extract| {
+        let problem = extract.problem.as_ref()?;
+        let name = extract.playlist_name.as_deref().or(extract.label.as_deref());
+        Some(Trouble {
+            playlist: Some(named(name, &extract.playlist_id)),
+            key: None,
+            action: problem.action,
+            sentence: problem.to_string(),
+            commands: vec![remedies.command("extract", &extract.playlist_id)],
+        })
+    });
+    let plugins = plugins.iter().filter_map(|plugin| {
+        let problem = plugin.problem.as_ref()?;
+        Some(Trouble {
+            playlist: None,
+            key: None,
+            action: problem.action,
+            sentence: problem.to_string(),
+            commands: vec![remedies.of_plugin(&plugin.name)],
+        })
+    });
+    let of_documents = documents.iter().flat_map(|document| {
+        document.problems.iter().map(move |problem| {
+            let key = document.now_at.as_ref().unwrap_or(&document.key);
+            let sentence = problem.to_string();
+            Trouble {
+                playlist: document.playlist_name.clone(),
+                action: problem.action,
+                commands: match document.status {
+                    DocumentStatus::Failed => remedies.of_failed(key),
+                    _ => remedies.of_waiting(key, &sentence),
+                },
+                key: Some(key.clone()),
+                sentence,
+            }
+        })
+    });
+    let empty = report.empty_documents().map(|document| {
+        let key = document.now_at.as_ref().unwrap_or(&document.key);
+        Trouble {
+            playlist: document.playlist_name.clone(),
+            key: Some(key.clone()),
+            action: Action::Document,
+            sentence: format!(
+                "none of its {} entries gave a row (if that is as it should be, set SPOTIFY_ETL_ALLOW_EMPTY)",
+                document.entries
+            ),
+            commands: vec![remedies.command("transform", key)],
+        }
+    });
+    general.chain(extracts).chain(plugins).chain(of_documents).chain(empty).collect()
+}
+
+fn named(name: Option<&str>, id: &str) -> String {
+    name.map_or_else(|| id.to_owned(), |name| format!("{name} ({id})"))
+}
+
+/// What people are told of a run, if there is anything to be told.
+pub fn notice(report: &RunReport, troubles: &[Trouble], remedies: Remedies<'_>) -> Option<Notice> {
+    let what = match (troubles.len(), report.warnings.len()) {
+        (0, 0) => return None,
+        (0, 1) => "a warning".to_owned(),
+        (0, warnings) => format!("{warnings} warnings"),
+        (1, _) => "a problem".to_owned(),
+        (troubles, _) => format!("{troubles} problems"),
+    };
+    let mut text = String::new();
+    for trouble in troubles.iter().take(TOLD_MAX) {
+        let about = [trouble.playlist.as_deref(), trouble.key.as_deref()];
+        let about = about.into_iter().flatten().collect::<Vec<_>>().join(", ");
+        let colon = if about.is_empty() { "" } else { ": " };
+        let _ = writeln!(text, "{about}{colon}{}", trouble.sentence);
+        for command in &trouble.commands {
+            let _ = writeln!(text, "    {command}");
+        }
+        text.push('\n');
+    }
+    if troubles.len() > TOLD_MAX {
+        let _ = writeln!(text, "... and {} more, in the report\n", troubles.len() - TOLD_MAX);
+    }
+    for warning in &report.warnings {
+        let _ = writeln!(text, "{warning}\n");
+    }
+    let RunReport { run_id, command, store, .. } = report;
+    let _ = writeln!(text, "in run {run_id} ({command}) of {store}");
+    let _ = writeln!(text, "    {}", remedies.command("runs", run_id));
+    Some(Notice { subject: format!("spotify-etl: {what} in {store}"), text })
+}
+
+/// Whether a problem is told of: what comes again by itself only once it has come again in vain.
+pub fn is_told(action: Action, tries: Option<u32>) -> bool {
+    const TRIES: u32 = 3;
+    action != Action::Retry || tries.is_none_or(|tries| tries >= TRIES)
+}

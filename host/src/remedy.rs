@@ -1,0 +1,96 @@
+//! The commands that help on what went wrong, as a person pastes them into a shell.
+
+use crate::config::LimitSetting;
+
+/// A word as a shell takes it.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// Help in one store.
+#[derive(Clone, Copy, Debug)]
+pub struct Remedies<'s> {
+    /// Where it is, with a slash at its end.
+    pub root: &'s str,
+    /// What to call it in a command.
+    pub store: &'s str,
+}
+
+impl Remedies<'_> {
+    /// A command on this store, with its arguments.
+    pub fn command(&self, command: &str, argument: &str) -> String {
+        let store = quoted(self.store);
+        let argument = if argument.is_empty() { String::new() } else { quoted(argument) };
+        format!("spotify-etl {command} --store {store} {argument}").trim_end().to_owned()
+    }
+
+    /// For a document that waits: what its problem asks for.
+    pub fn of_waiting(&self, key: &str, why: &str) -> Vec<String> {
+        let store = quoted(self.store);
+        if why.contains("spotify-etl import --extracted-at") {
+            let file = quoted(&format!("{}{key}", self.root));
+            let import = format!("spotify-etl import --store {store} --extracted-at TIME {file}");
+            return vec![import, self.delete(key)];
+        }
+        let limit = why.split_once("--limit ").and_then(|(_, rest)| rest.split_once("=..."));
+        // The name may be a plugin's invention.
+        let known = limit.filter(|(name, _)| format!("{name}=1").parse::<LimitSetting>().is_ok());
+        vec![match known {
+            Some((name, _)) => self.command(&format!("transform --limit {name}=MORE"), key),
+            None => self.command("transform", key),
+        }]
+    }
+
+    /// For a document that was put aside: it can be mended, or thrown away.
+    pub fn of_failed(&self, key: &str) -> Vec<String> {
+        vec![self.command("transform", key), self.delete(key)]
+    }
+
+    /// For a plugin that can't be used.
+    pub fn of_plugin(&self, name: &str) -> String {
+        let file = quoted(&format!("{}plugins/{name}.wasm", self.root));
+        format!("spotify-etl plugin inspect {file}")
+    }
+
+    fn delete(&self, key: &str) -> String {
+        let program = if self.root.starts_with("s3://") { "aws s3 rm" } else { "rm" };
+        format!("{program} {}", quoted(&format!("{}{key}", self.root)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_s_objects_are_named_as_its_programs_name_them() {
+        let remedies = Remedies { root: "s3://music/a b/", store: "s3://music/a b" };
+        let key = "raw_data/failed/x/1.json";
+        assert_eq!(
+            remedies.of_failed(key),
+            [
+                format!("spotify-etl transform --store 's3://music/a b' {key}"),
+                format!("aws s3 rm 's3://music/a b/{key}'"),
+            ]
+        );
+        assert_eq!(
+            remedies.of_waiting(key, "too deep (raise it with --limit json_levels=...)"),
+            [format!(
+                "spotify-etl transform --limit json_levels=MORE --store 's3://music/a b' {key}"
+            )]
+        );
+        let root = "data/";
+        let remedies = Remedies { root, store: "data" };
+        assert_eq!(
+            remedies.of_waiting(key, "no time (spotify-etl import --extracted-at TIME FILE)"),
+            [
+                format!("spotify-etl import --store data --extracted-at TIME data/{key}"),
+                format!("rm data/{key}"),
+            ]
+        );
+    }
+}

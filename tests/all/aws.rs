@@ -1,0 +1,79 @@
+//! Amazon's services besides S3, on the server that `tests/with_s3.py` started: asked as no client
+//! library would, for what the host has no need to ask.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+/// What a subscriber of a topic was told.
+pub struct Told {
+    pub subject: String,
+    pub text: String,
+}
+
+fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is set by tests/with_s3.py"))
+}
+
+/// Asks a service that takes and gives JSON.
+pub fn json(service: &str, target: &str, body: &Value) -> Value {
+    let kind = "application/x-amz-json-1.1";
+    let answer =
+        ask(service, &format!("x-amz-target: {target}\r\ncontent-type: {kind}"), &body.to_string());
+    serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{target}: {answer}"))
+}
+
+fn ask(service: &str, headers: &str, body: &str) -> String {
+    let server = setting("AWS_ENDPOINT_URL");
+    let host = server.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(host).unwrap();
+    // The server goes by this for which service is meant.
+    let scope = format!("test/20260101/eu-west-1/{service}/aws4_request");
+    write!(
+        stream,
+        "POST / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n\
+         authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0\r\n\
+         {headers}\r\n\r\n{body}",
+        body.len(),
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}\n{body}");
+    body.to_owned()
+}
+
+/// A topic, and the queue that subscribed to it.
+pub fn topic() -> (String, String) {
+    (setting("SPOTIFY_ETL_TEST_TOPIC"), setting("SPOTIFY_ETL_TEST_QUEUE"))
+}
+
+/// The next thing that the subscriber is told.
+pub fn told(queue: &str) -> Told {
+    let form = "content-type: application/x-amz-json-1.0";
+    for _ in 0..100 {
+        let body = serde_json::json!({ "QueueUrl": queue });
+        let receive = format!("x-amz-target: AmazonSQS.ReceiveMessage\r\n{form}");
+        let answer: Value = serde_json::from_str(&ask("sqs", &receive, &body.to_string())).unwrap();
+        let Some(message) = answer["Messages"].get(0) else {
+            std::thread::sleep(Duration::from_millis(20));
+            continue;
+        };
+        let receipt =
+            serde_json::json!({ "QueueUrl": queue, "ReceiptHandle": message["ReceiptHandle"] });
+        ask(
+            "sqs",
+            &format!("x-amz-target: AmazonSQS.DeleteMessage\r\n{form}"),
+            &receipt.to_string(),
+        );
+        let body: Value = serde_json::from_str(message["Body"].as_str().unwrap()).unwrap();
+        let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+        return Told { subject: text("Subject"), text: text("Message") };
+    }
+    panic!("nobody was told")
+}
