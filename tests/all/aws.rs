@@ -15,6 +15,12 @@ pub struct Told {
     pub text: String,
 }
 
+/// What a process of a test needs to find the server, if there is one.
+pub fn environment() -> Vec<(&'static str, String)> {
+    let names = ["AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+    names.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?))).collect()
+}
+
 fn setting(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is set by tests/with_s3.py"))
 }

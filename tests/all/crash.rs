@@ -100,7 +100,7 @@ impl Store for Faulty {
 }
 
 /// A store with plugins, something older to process, and something that can't be.
-async fn prepare(store: &dyn Store) {
+pub async fn prepare(store: &dyn Store) {
     for name in PLUGINS {
         let bytes = fs::read(plugin_file(name)).unwrap();
         store.put(&format!("plugins/{name}.wasm"), &bytes).await.unwrap();
@@ -113,7 +113,7 @@ async fn prepare(store: &dyn Store) {
 }
 
 /// Everything in a store but what its runs report.
-async fn contents(store: &dyn Store) -> BTreeMap<String, Vec<u8>> {
+pub async fn contents(store: &dyn Store) -> BTreeMap<String, Vec<u8>> {
     let mut contents = BTreeMap::new();
     for listed in list_all(store, "").await.unwrap() {
         if !listed.key.starts_with("runs/") {
@@ -125,7 +125,7 @@ async fn contents(store: &dyn Store) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// The whole way: files brought in, and everything that waits taken to tables.
-async fn whole_run(store: &dyn Store) -> Result<(), PipelineError> {
+pub async fn whole_run(store: &dyn Store) -> Result<(), PipelineError> {
     let paths: Vec<PathBuf> = ["same_track_twice", "no_payload"]
         .map(|name| fixture(&format!("playlists/{name}.json")))
         .into();

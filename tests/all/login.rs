@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use spotify_etl::spotify::Url;
 
 use crate::{
+    aws,
     desk::{Desk, Said, said, text},
     support::{Site, files_below},
     web_api::{ACCOUNT, CLIENT_ID, CLIENT_SECRET, Mode, Reply, WebApi},
@@ -36,6 +37,7 @@ impl Person {
         let mut command = self.desk.command(arguments);
         command
             .env("HOME", self.desk.folder.path())
+            .envs(aws::environment())
             .env("SPOTIFY_API_URL", self.api.api_url().as_str())
             .env("SPOTIFY_ACCOUNTS_URL", self.api.accounts_url().as_str());
         command

@@ -6,6 +6,7 @@
 //! - `hostile`: plugins that loop, lie, flood, crash, or are none.
 //! - `schemas`: what a table's record allows, and which plugins get to run.
 //! - `crash`: the pipeline stopped at every store operation, and two of them at once.
+//! - `wire`: a bucket behind a network that fails.
 //! - `stores`: what any store must do; what keys must be.
 //! - `spotify`: extraction from a server that speaks the Web API as it is described (`web_api`).
 //! - `lambda`: the function, driven through the Runtime API.
@@ -31,3 +32,4 @@ mod samples;
 mod schemas;
 mod spotify;
 mod stores;
+mod wire;
