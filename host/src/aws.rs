@@ -37,7 +37,11 @@ pub async fn settings() -> Result<SdkConfig, NoRegion> {
         builder.set_proxy_config(Some(ProxyConfig::from_env()));
         builder.set_connector_settings(settings.cloned());
         builder.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
-        builder.tls_provider(Provider::Rustls(CryptoMode::Ring)).build()
+        match config::is_endpoint_plain() {
+            // Certificates take longer to read than all else that happens before the first request.
+            true => builder.build_http(),
+            false => builder.tls_provider(Provider::Rustls(CryptoMode::Ring)).build(),
+        }
     });
     let loaded = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .http_client(client)

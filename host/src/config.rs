@@ -210,6 +210,11 @@ pub fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
+#[expect(clippy::disallowed_methods, reason = "the place where the environment is read")]
+fn variables() -> impl Iterator<Item = String> {
+    env::vars_os().filter_map(|(name, _)| name.into_string().ok())
+}
+
 /// A secret from the environment. There is no flag for one: arguments are seen by all processes.
 pub fn secret(name: &str) -> Option<SecretString> {
     let text = variable(name)?.into_string().ok()?;
@@ -227,6 +232,17 @@ pub fn can_open_pages() -> bool {
 pub fn is_endpoint_set() -> bool {
     let names = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"];
     names.into_iter().any(|name| variable(name).is_some())
+}
+
+/// Whether another server stands in for all of Amazon's services, and is spoken to without TLS.
+pub fn is_endpoint_plain() -> bool {
+    let is_plain = variable("AWS_ENDPOINT_URL")
+        .is_some_and(|url| url.to_str().is_some_and(|url| url.starts_with("http://")));
+    // One that is named for a service, or in a profile, may be another.
+    let named =
+        ["AWS_ENDPOINT_URL_", "AWS_PROFILE", "AWS_CONFIG_FILE", "HTTPS_PROXY", "https_proxy"];
+    let is_other = |name: &str| named.iter().any(|other| name.starts_with(other));
+    is_plain && !variables().any(|name| is_other(&name))
 }
 
 /// A number of bytes as people read it.

@@ -25,7 +25,7 @@ use crate::{
     metrics,
     pipeline::{
         PipelineError, Progress, Selection, Transform,
-        active::{PluginPlace, Shelf, choose},
+        active::{PluginPlace, Shelf, choose, load_ahead},
         extract::{Condition, Extract},
         playlists::{ListedPlaylist, meant, playlists},
         report::{Action, DocumentStatus, Empty, Problem, RunReport},
@@ -136,7 +136,7 @@ impl Function {
     /// Gets ready for the first event: loads the plugins, as far as that can be done now. What can't
     /// will be said when an event needs it.
     pub async fn warm_up(&self) {
-        if let Err(error) = choose(self.store.as_ref(), self.plugins(), &self.shelf).await {
+        if let Err(error) = load_ahead(self.plugins(), &self.shelf).await {
             tracing::debug!("no plugins were loaded ahead: {error}");
         }
     }

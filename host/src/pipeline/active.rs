@@ -2,12 +2,12 @@
 //! records; where one is refused, the newest version in history that fits.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, future::try_join_all, stream};
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -46,13 +46,16 @@ pub struct Shelf {
     shipped: Option<PathBuf>,
     engine: OnceLock<Arc<Engine>>,
     loaded: Mutex<HashMap<String, (Tag, Arc<Plugin>)>>,
+    /// The records of versions that are known to be in history.
+    remembered: Mutex<HashSet<String>>,
 }
 
 impl Shelf {
     /// An empty one. Compiled plugins are kept in a folder, if one is given.
     pub fn new(limits: &Limits, cache: Option<PathBuf>) -> Self {
-        let (engine, loaded) = (OnceLock::new(), Mutex::default());
-        Shelf { limits: limits.clone(), cache, shipped: None, engine, loaded }
+        let limits = limits.clone();
+        let (engine, loaded, remembered) = (OnceLock::new(), Mutex::default(), Mutex::default());
+        Shelf { limits, cache, shipped: None, engine, loaded, remembered }
     }
 
     /// The same, with a folder of compiled plugins that came with this program.
@@ -78,6 +81,10 @@ impl Shelf {
 
     fn loaded(&self) -> MutexGuard<'_, HashMap<String, (Tag, Arc<Plugin>)>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The plugin of an object that didn't change since it was loaded.
@@ -116,6 +123,8 @@ pub struct Target {
     pub formats: Vec<Format>,
     /// The columns that the table has and the plugin doesn't know.
     pub missing: Vec<Column>,
+    /// Whether the table's record says all that the plugin declares.
+    pub is_recorded: bool,
 }
 
 /// What is known of a table.
@@ -186,7 +195,11 @@ pub async fn activate(
 ) -> Result<ActiveSet, PipelineError> {
     let mut set = choose(store, place, shelf).await?;
     let mut active = Vec::new();
-    for ActivePlugin { plugin, .. } in std::mem::take(&mut set.plugins) {
+    for ActivePlugin { plugin, targets: chosen } in std::mem::take(&mut set.plugins) {
+        if chosen.iter().all(|target| target.is_recorded) {
+            active.push(ActivePlugin { plugin, targets: chosen });
+            continue;
+        }
         // Another run may have changed a record since the choice.
         let targets = match extend_records(store, &plugin).await? {
             Ok(()) => targets(store, &plugin).await?,
@@ -198,15 +211,48 @@ pub async fn activate(
         }
     }
     set.plugins = active;
-    let history = list_all(store, layout::HISTORY).await?;
-    for plugin in &set.seen {
+    remember_new(store, place, shelf, &set.seen, now).await?;
+    Ok(set)
+}
+
+/// Keeps in history what is not there yet.
+async fn remember_new(
+    store: &dyn Store,
+    place: PluginPlace<'_>,
+    shelf: &Shelf,
+    seen: &[Arc<Plugin>],
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let record = |plugin: &Plugin| {
         let (name, sha256) = (plugin.name().to_owned(), plugin.sha256().to_owned());
-        let record = Key::HistoryRecord { name, sha256 }.to_string();
+        Key::HistoryRecord { name, sha256 }.to_string()
+    };
+    let is_remembered = |plugin: &&Arc<Plugin>| !shelf.remembered().contains(&record(plugin));
+    let unknown: Vec<&Arc<Plugin>> = seen.iter().filter(is_remembered).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let history = list_all(store, layout::HISTORY).await?;
+    for plugin in unknown {
+        let record = record(plugin);
         if history.iter().all(|listed| listed.key != record) {
             remember(store, place, plugin, "upload", now).await?;
         }
+        shelf.remembered().insert(record);
     }
-    Ok(set)
+    Ok(())
+}
+
+/// Loads the plugins, so that who needs them next finds them loaded. What can't be loaded, or not now,
+/// is found out then.
+///
+/// # Errors
+///
+/// If the store fails.
+pub async fn load_ahead(place: PluginPlace<'_>, shelf: &Shelf) -> Result<(), PipelineError> {
+    let found = active_plugins(place).await?;
+    let loads = found.iter().map(|(name, listed)| loaded(place, shelf, name, listed));
+    try_join_all(loads).await.map(|_| ())
 }
 
 /// Loads the plugins and checks them against the records. Writes nothing.
@@ -284,23 +330,9 @@ async fn candidate(
         problem: None,
         shares_table: false,
     };
-    let engine = shelf.engine()?;
-    if let Err(refusal) = engine.check_size(listed.size) {
-        let message = format!("is refused: {refusal}");
-        candidate.problem = Some(Problem::of_plugin(&candidate.name, message));
-        return Ok(Some(candidate));
-    }
-    let loaded = match shelf.find(listed) {
-        Some(plugin) => Ok(plugin),
-        None => {
-            let Some(object) = place.store.get(&listed.key).await? else { return Ok(None) };
-            candidate.sha256 = sha256(&object.bytes);
-            load(&engine, &candidate.name, object.bytes).await
-        }
-    };
-    match loaded {
-        Ok(plugin) => {
-            shelf.keep(listed, &plugin);
+    match loaded(place, shelf, &candidate.name, listed).await? {
+        Loaded::Gone => return Ok(None),
+        Loaded::Plugin(plugin) => {
             candidate.sha256 = plugin.sha256().to_owned();
             match targets(store, &plugin).await? {
                 Ok(targets) => candidate.targets = targets,
@@ -308,9 +340,49 @@ async fn candidate(
             }
             candidate.plugin = Some(plugin);
         }
-        Err(problem) => candidate.problem = Some(problem),
+        Loaded::Refused { sha256, problem } => {
+            candidate.sha256 = sha256;
+            candidate.problem = Some(problem);
+        }
     }
     Ok(Some(candidate))
+}
+
+/// What became of a file among the plugins.
+enum Loaded {
+    Plugin(Arc<Plugin>),
+    Refused {
+        sha256: String,
+        problem: Problem,
+    },
+    /// It was there a moment ago.
+    Gone,
+}
+
+/// Loads a plugin, unless it is loaded already.
+async fn loaded(
+    place: PluginPlace<'_>,
+    shelf: &Shelf,
+    name: &str,
+    listed: &Listed,
+) -> Result<Loaded, PipelineError> {
+    let engine = shelf.engine()?;
+    if let Err(refusal) = engine.check_size(listed.size) {
+        let problem = Problem::of_plugin(name, format!("is refused: {refusal}"));
+        return Ok(Loaded::Refused { sha256: String::new(), problem });
+    }
+    if let Some(plugin) = shelf.find(listed) {
+        return Ok(Loaded::Plugin(plugin));
+    }
+    let Some(object) = place.store.get(&listed.key).await? else { return Ok(Loaded::Gone) };
+    let sha256 = sha256(&object.bytes);
+    Ok(match load(&engine, name, object.bytes).await {
+        Ok(plugin) => {
+            shelf.keep(listed, &plugin);
+            Loaded::Plugin(plugin)
+        }
+        Err(problem) => Loaded::Refused { sha256, problem },
+    })
 }
 
 /// What lies among the plugins, by name.
@@ -535,26 +607,36 @@ async fn targets(
     store: &dyn Store,
     plugin: &Plugin,
 ) -> Result<Result<Vec<Target>, Problem>, StoreError> {
-    let mut targets = Vec::new();
-    for table in plugin.tables() {
-        let key = Key::TableRecord { table: table.name.clone() }.to_string();
-        let record = match store.get(&key).await? {
-            Some(object) => parse_record(store, &key, &object.bytes, plugin)
-                .and_then(|record| compare(&record, table, plugin).map(|_| record)),
-            None => Ok(new_record(plugin, table)),
-        };
-        let record = match record {
-            Ok(record) => record,
-            Err(problem) => return Ok(Err(problem)),
-        };
+    let found = plugin.tables().iter().map(|table| target(store, plugin, table));
+    Ok(try_join_all(found).await?.into_iter().collect())
+}
+
+async fn target(
+    store: &dyn Store,
+    plugin: &Plugin,
+    table: &TableSchema,
+) -> Result<Result<Target, Problem>, StoreError> {
+    let key = Key::TableRecord { table: table.name.clone() }.to_string();
+    let object = store.get(&key).await?;
+    let record = object.as_ref().map_or_else(
+        || Ok((new_record(plugin, table), false)),
+        |object| {
+            let record = parse_record(store, &key, &object.bytes, plugin)?;
+            // A rolled-back plugin knows less than the record, which stays.
+            let is_behind = compare(&record, table, plugin)? == Fit::Prefix;
+            let is_recorded = is_behind || record.schema == *table;
+            Ok((record, is_recorded))
+        },
+    );
+    Ok(record.map(|(record, is_recorded)| {
         let known = table.columns.len().min(record.schema.columns.len());
-        targets.push(Target {
+        Target {
             generation: record.generation,
             formats: record.formats,
             missing: record.schema.columns[known..].to_vec(),
-        });
-    }
-    Ok(Ok(targets))
+            is_recorded,
+        }
+    }))
 }
 
 fn pretty<T: Serialize>(value: &T) -> Vec<u8> {

@@ -15,7 +15,7 @@ mod transform;
 
 use std::{collections::HashMap, sync::Arc};
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, future::join, stream};
 use time::OffsetDateTime;
 
 use crate::{
@@ -91,11 +91,24 @@ impl Transform<'_> {
     ///
     /// If nothing could be tried. What goes wrong with one document or plugin is in the report.
     pub async fn run(&self, selection: &Selection) -> Result<Transformed, PipelineError> {
-        self.require_plugins().await?;
         let (documents, missing) = select(self.store, selection).await?;
         if documents.is_empty() {
+            self.require_plugins().await?;
             return Ok(Transformed::default());
         }
+        // Whatever the store has to find out before it can be trusted it finds out meanwhile; the
+        // first write that needs it waits, and says what is wrong.
+        let (_, done) = join(self.store.make_ready(), self.work(documents)).await;
+        let (reports, outcomes) = done?;
+        let mut documents = compare_with_last(self.store, outcomes).await;
+        documents.extend(missing);
+        Ok(Transformed { plugins: reports, documents })
+    }
+
+    async fn work(
+        &self,
+        documents: Vec<Listed>,
+    ) -> Result<(Vec<PluginReport>, Vec<Outcome>), PipelineError> {
         let set = activate(self.store, self.plugins, self.shelf, self.now).await?;
         let refused = set.refused();
         let ActiveSet { plugins, reports, .. } = set;
@@ -122,9 +135,7 @@ impl Transform<'_> {
             outcomes.extend(done.buffered(jobs).collect::<Vec<_>>().await);
         }
         self.progress.end();
-        let mut documents = compare_with_last(self.store, outcomes).await;
-        documents.extend(missing);
-        Ok(Transformed { plugins: reports, documents })
+        Ok((reports, outcomes))
     }
 
     /// Fails if there are no plugins, before anything is done for them.

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use futures_util::future::join_all;
 use tracing::{Instrument, Span};
 
 use super::{
@@ -187,8 +188,8 @@ fn run_plugin(
     Ok(Made::Files { files, skips })
 }
 
-/// Stores what the plugins made, plugin by plugin. One whose tables can't all be stored has stored
-/// none, as far as lineage and report go.
+/// Stores what the plugins made, all at once. One whose tables can't all be stored has stored none,
+/// as far as lineage and report go.
 async fn store_tables(
     store: &dyn Store,
     document: &DocumentId,
@@ -196,44 +197,46 @@ async fn store_tables(
     limits: &Limits,
     report: &mut DocumentReport,
 ) -> Vec<TableFile> {
-    let mut stored = Vec::new();
-    let mut skipped = BTreeSet::new();
-    for (active, result) in results {
-        let name = active.plugin.name();
+    let stored = results.into_iter().map(|(active, result)| async move {
+        let stored = match &result {
+            Ok(Made::Files { files, .. }) => store_files(store, document, &active, files).await,
+            _ => Ok(Vec::new()),
+        };
+        (active, result, stored)
+    });
+    let (mut kept, mut skipped) = (Vec::new(), BTreeSet::new());
+    for (active, result, stored) in join_all(stored).await {
         match result {
-            Ok(Made::Files { files, skips }) => {
-                skipped.extend(skips);
-                match store_files(store, document, &active, files).await {
-                    Ok(kept) => {
-                        for (file, table) in kept {
-                            stored.push(file);
-                            report.tables.push(table);
-                        }
-                    }
-                    Err(error) => report.problems.push(Problem::new(Action::Retry, error)),
+            Ok(Made::Files { skips, .. }) => skipped.extend(skips),
+            Ok(Made::Unsupported) => report.unsupported.push(active.plugin.name().to_owned()),
+            Err(problem) => report.problems.push(problem),
+        }
+        match stored {
+            Ok(stored) => {
+                for (file, table) in stored {
+                    kept.push(file);
+                    report.tables.push(table);
                 }
             }
-            Ok(Made::Unsupported) => report.unsupported.push(name.to_owned()),
-            Err(problem) => report.problems.push(problem),
+            Err(error) => report.problems.push(Problem::new(Action::Retry, error)),
         }
     }
     // Plugins that walk the entries alike pass over the same ones.
     for skip in &skipped {
         *report.skipped.entry(skip.reason.clone()).or_default() += 1;
     }
-    let kept = usize::try_from(limits.skips_kept).unwrap_or(usize::MAX);
-    report.skips = skipped.into_iter().take(kept).collect();
-    stored
+    let shown = usize::try_from(limits.skips_kept).unwrap_or(usize::MAX);
+    report.skips = skipped.into_iter().take(shown).collect();
+    kept
 }
 
 async fn store_files(
     store: &dyn Store,
     document: &DocumentId,
     active: &ActivePlugin,
-    files: Vec<(Target, Table, Written)>,
+    files: &[(Target, Table, Written)],
 ) -> Result<Vec<(TableFile, TableReport)>, StoreError> {
-    let mut stored = Vec::new();
-    for (target, table, written) in files {
+    let stored = files.iter().map(|(target, table, written)| async move {
         let key = Key::TableFile {
             table: table.schema().name.clone(),
             generation: target.generation,
@@ -241,7 +244,7 @@ async fn store_files(
             document: document.clone(),
         };
         store.put(&key.to_string(), &written.bytes).await?;
-        let file = table_file(&key, &table, &written, Maker::from(&*active.plugin));
+        let file = table_file(&key, table, written, Maker::from(&*active.plugin));
         let report = TableReport {
             table: file.table.clone(),
             plugin: active.plugin.name().to_owned(),
@@ -250,9 +253,10 @@ async fn store_files(
             key: file.key.clone(),
             line_breaks_replaced: written.line_breaks_replaced,
         };
-        stored.push((file, report));
-    }
-    Ok(stored)
+        Ok((file, report))
+    });
+    // Each is begun, whatever becomes of the others.
+    join_all(stored).await.into_iter().collect()
 }
 
 fn table_file(key: &Key, table: &Table, written: &Written, plugin: Maker) -> TableFile {

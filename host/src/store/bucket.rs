@@ -226,6 +226,10 @@ impl Bucket {
 
 #[async_trait]
 impl Store for Bucket {
+    async fn make_ready(&self) -> Result<(), StoreError> {
+        self.require_conditions().await
+    }
+
     async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
         let name = self.name(key)?;
         let found = self.client.get_object().bucket(&self.bucket).key(name).send().await;

@@ -151,6 +151,11 @@ pub enum Created {
 /// Keys and bytes. What an operation reports as done survives a crash.
 #[async_trait]
 pub trait Store: Send + Sync {
+    /// Finds out what the first write on condition would find out otherwise, if anything.
+    async fn make_ready(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// The object under a key, if there is one.
     async fn get(&self, key: &str) -> Result<Option<Object>, StoreError>;
 
