@@ -17,6 +17,9 @@ help() {
 ./build.sh test --all   the same, and the slower checks with heavy tools
 ./build.sh build        the command and the plugins
 ./build.sh lambda       target/lambda/bootstrap.zip, to be deployed with host/src/bin/bootstrap/template.yaml
+./build.sh lambda arm64 the same for Lambda's other processor (Python brings the cross compiler)
+./build.sh dist         target/dist: archives, zips and plugins, for whoever has no Rust
+./build.sh bench        how fast it is, as tables
 ./build.sh install      the command to where cargo puts programs, the plugins beside it
 HELP
 }
@@ -113,33 +116,110 @@ tools() {
     }
 }
 
-# The functions' zip, for the processor that this machine has.
-lambda() {
-    need cargo "install Rust with rustup, https://rustup.rs"
-    need python3 "install Python 3, which packs the zip"
-    cargo build --locked --profile "$profile" -p spotify-etl --bin bootstrap
-    mkdir -p target/lambda
-    cp target/$profile/bootstrap target/lambda/bootstrap
-    strip target/lambda/bootstrap
-    # Amazon Linux 2023 has glibc 2.34.
-    local newest
-    newest=$(objdump -T target/lambda/bootstrap | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -1)
-    if [ "$(printf '%s\nGLIBC_2.34\n' "$newest" | sort -V | tail -1)" != GLIBC_2.34 ]; then
-        echo "build.sh: this system's C library is newer than Lambda's ($newest): build on Debian 12 or Amazon Linux 2023" >&2
-        exit 2
+# The processor of this machine, as Lambda calls it.
+here() {
+    case $(uname -m) in
+        x86_64) echo x86_64 ;;
+        aarch64 | arm64) echo arm64 ;;
+        *) echo "build.sh: Lambda has no $(uname -m)" >&2; exit 2 ;;
+    esac
+}
+
+# The name that a processor has for the compiler.
+triple() {
+    case $1 in
+        x86_64) echo x86_64-unknown-linux-gnu ;;
+        arm64) echo aarch64-unknown-linux-gnu ;;
+        *) echo "build.sh: Lambda has x86_64 and arm64, not $1" >&2; exit 2 ;;
+    esac
+}
+
+# Builds both programs for a processor, and sets `programs` to where they are.
+build_for() {
+    local triple
+    triple=$(triple "$1")
+    if [ "$1" = "$(here)" ]; then
+        programs=target/$profile
+        cargo build --locked --profile "$profile" -p spotify-etl
+        return
     fi
-    python3 - <<'PACK'
-import os, zipfile
-with zipfile.ZipFile("target/lambda/bootstrap.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as out:
-    entry = zipfile.ZipInfo("bootstrap")
-    entry.external_attr = 0o100755 << 16
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    with open("target/lambda/bootstrap", "rb") as file:
-        out.writestr(entry, file.read())
-for name in ("bootstrap", "bootstrap.zip"):
-    print(f"target/lambda/{name}: {os.path.getsize('target/lambda/' + name) / 1e6:.1f} MB")
-PACK
-    uname -m
+    need python3 "install Python 3.9 or newer, which brings the cross compiler"
+    rustup target list --installed | grep -q "^$triple\$" || rustup target add "$triple"
+    [ -x target/venv-zig/bin/cargo-zigbuild ] || {
+        python3 -m venv target/venv-zig
+        target/venv-zig/bin/pip install --quiet --disable-pip-version-check -r host/dist/requirements.txt
+    }
+    programs=target/$triple/$profile
+    PATH=$PWD/target/venv-zig/bin:$PATH cargo zigbuild --locked --profile "$profile" --target "$triple.2.34" -p spotify-etl
+}
+
+# The functions' zip for a processor, as a file. The plugins' code goes with it where this machine can
+# make it; otherwise a function compiles them when it starts.
+zip_for() {
+    local packed=target/lambda/$1 newest code
+    build_for "$1"
+    rm -rf "$packed"
+    mkdir -p "$packed"
+    cp "$programs/bootstrap" "$packed/bootstrap"
+    if [ "$1" = "$(here)" ]; then
+        strip "$packed/bootstrap"
+        # Amazon Linux 2023 has glibc 2.34.
+        newest=$(objdump -T "$packed/bootstrap" | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -1)
+        if [ "$(printf '%s\nGLIBC_2.34\n' "$newest" | sort -V | tail -1)" != GLIBC_2.34 ]; then
+            echo "build.sh: this system's C library is newer than Lambda's ($newest): build on Debian 12 or Amazon Linux 2023" >&2
+            exit 2
+        fi
+        "$programs/spotify-etl" plugin compile --to "$packed/compiled" "$built"/*.wasm
+        code=$(for file in "$packed"/compiled/*; do echo "$file=compiled/${file##*/}"; done)
+    else
+        "target/venv-zig/bin/python" -m ziglang objcopy --strip-all "$packed/bootstrap" "$packed/stripped" 2>/dev/null \
+            && mv "$packed/stripped" "$packed/bootstrap" || rm -f "$packed/stripped"
+        echo "without compiled plugins: they can only be made on $1"
+        code=
+    fi
+    # shellcheck disable=SC2086
+    python3 host/dist/pack.py "$2" "$packed/bootstrap=bootstrap" $code
+    ls -l "$packed/bootstrap" | awk '{ printf "%s: %.1f MB\n", $NF, $5 / 1e6 }'
+}
+
+# The functions' zip, where the deployment template looks for it.
+lambda() {
+    need python3 "install Python 3, which packs the zip"
+    build
+    zip_for "${1:-$(here)}" target/lambda/bootstrap.zip
+}
+
+# All that somebody needs who has no Rust, for both processors.
+dist() {
+    need python3 "install Python 3, which packs the archives"
+    build
+    local version into=target/dist files processor default
+    version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+    rm -rf "$into"
+    mkdir -p "$into"
+    files=$(for file in "$built"/*.wasm; do echo "$file=spotify-etl-$version/share/spotify-etl/plugins/${file##*/}"; done)
+    for processor in x86_64 arm64; do
+        say "for $processor"
+        zip_for "$processor" "$into/bootstrap-$processor.zip"
+        # shellcheck disable=SC2086
+        python3 host/dist/pack.py "$into/spotify-etl-$version-linux-$processor.tar.gz" $files \
+            "$programs/spotify-etl=spotify-etl-$version/bin/spotify-etl" \
+            "README.md=spotify-etl-$version/README.md" "LICENSE=spotify-etl-$version/LICENSE"
+        default=$(sed "s|CodeUri: .*|CodeUri: bootstrap-$processor.zip|; s|Default: x86_64|Default: $processor|" \
+            host/src/bin/bootstrap/template.yaml)
+        echo "$default" > "$into/template-$processor.yaml"
+    done
+    cp "$built"/*.wasm "$into/"
+    (cd "$into" && sha256sum -- * > SHA256SUMS && cat SHA256SUMS)
+}
+
+# How fast it is: tables in Markdown.
+bench() {
+    build
+    tools || { echo "build.sh: the bench needs Python with venv and pip, for its S3 server" >&2; exit 2; }
+    say "the function"
+    "$venv/bin/python" tests/with_s3.py "$venv/bin/python" tests/bench/function.py \
+        target/$profile/bootstrap target/$profile/spotify-etl "$built" "$demo" "$@"
 }
 
 heavy() {
@@ -174,7 +254,9 @@ case ${1:-help} in
     run) run ;;
     test) shift; test_all "$@" ;;
     build) build ;;
-    lambda) lambda ;;
+    lambda) shift; lambda "$@" ;;
+    dist) dist ;;
+    bench) shift; bench "$@" ;;
     install) install ;;
     help | -h | --help) help ;;
     *) help >&2; exit 2 ;;

@@ -28,7 +28,9 @@ use crate::{
         active::{PluginPlace, Shelf, choose, load_ahead},
         extract::{Condition, Extract},
         playlists::{ListedPlaylist, meant, playlists},
-        report::{Action, DocumentStatus, Empty, Problem, RunReport},
+        report::{
+            Action, DocumentReport, DocumentStatus, Empty, ExtractReport, Problem, RunReport,
+        },
     },
     remedy::Remedies,
     spotify::{
@@ -463,10 +465,20 @@ impl Function {
         self.store.put(&key, &bytes).await
     }
 
-    /// Logs what went wrong, and tells people of it, but for what a queue brings again.
+    /// Logs what was done and what went wrong, and tells people of that, but for what a queue brings
+    /// again.
     async fn tell(&self, event: &Event, report: &RunReport) {
         let (root, store) = (self.store.location(""), self.address.to_string());
         let remedies = Remedies { root: &root, store: &store };
+        for extract in &report.extracts {
+            let ExtractReport { playlist_id, status, key, entries, .. } = extract;
+            tracing::info!(playlist = playlist_id, key, entries, ?status, "extract");
+        }
+        for document in &report.documents {
+            let DocumentReport { key, status, entries, .. } = document;
+            let rows: u64 = document.tables.iter().map(|table| table.rows).sum();
+            tracing::info!(key, entries, rows, ?status, "transform");
+        }
         let troubles = troubles(report, remedies);
         for trouble in &troubles {
             let (playlist, key) = (trouble.playlist.as_deref(), trouble.key.as_deref());

@@ -126,11 +126,6 @@ impl Extract<'_> {
         if let Err(failure) = done.unwrap_or(Err(Failure::NoTime)) {
             report.problem = Some(Problem::new(failure.action(), failure));
         }
-        match (&report.problem, &report.key) {
-            (Some(_), _) => {}
-            (None, Some(key)) => tracing::info!(key, status = ?report.status, "extracted"),
-            (None, None) => tracing::info!(status = ?report.status, "looked at"),
-        }
         report
     }
 

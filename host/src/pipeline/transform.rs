@@ -48,14 +48,9 @@ pub struct Outcome {
 pub async fn transform(workshop: &Workshop<'_>, listed: &Listed) -> Outcome {
     let mut outcome = Outcome { report: DocumentReport::new(listed.key.clone()), lineage: None };
     let span = tracing::info_span!("document", key = listed.key);
-    let done = steps(workshop, listed, &mut outcome).instrument(span.clone()).await;
-    let Outcome { report, .. } = &mut outcome;
-    if let Err(error) = done {
-        report.problems.push(Problem::new(Action::Retry, error));
+    if let Err(error) = steps(workshop, listed, &mut outcome).instrument(span).await {
+        outcome.report.problems.push(Problem::new(Action::Retry, error));
     }
-    let rows: u64 = report.tables.iter().map(|table| table.rows).sum();
-    let problems = report.problems.len();
-    span.in_scope(|| tracing::info!(status = ?report.status, rows, problems, "transformed"));
     outcome
 }
 
