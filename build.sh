@@ -225,6 +225,8 @@ bench() {
 heavy() {
     say "heavy checks: a bucket, stopped at every operation"
     SPOTIFY_ETL_TEST_EVERY=1 with_s3 cargo test --locked --profile "$profile" -- crash
+    say "heavy checks: a bucket, with every request refused, lost, cut off or slowed down"
+    SPOTIFY_ETL_TEST_EVERY=1 with_s3 cargo test --locked --profile "$profile" -- wire
     say "heavy checks: tables read back by pandas and DuckDB"
     need python3 "install Python 3.9 or newer"
     python3 -m venv target/venv
@@ -232,6 +234,13 @@ heavy() {
     target/venv/bin/python tests/heavy/read_back.py target/$profile/spotify-etl "$built" tests/fixtures/playlists
     say "heavy checks: the table rules written a second time, over documents made by chance"
     target/venv/bin/python tests/heavy/reference.py target/$profile/spotify-etl "$built" tests/fixtures/playlists
+    say "heavy checks: the function on cargo-lambda's emulator"
+    if tools; then
+        "$venv/bin/python" tests/with_s3.py "$venv/bin/python" tests/heavy/emulator.py \
+            target/venv/bin/cargo-lambda target/$profile/bootstrap "$built" "$demo"
+    else
+        echo "skipped: there is no Python with venv and pip for its S3 server"
+    fi
     say "heavy checks: the plugin author's guide, followed to the letter"
     tests/heavy/guide.sh target/$profile/spotify-etl
 }

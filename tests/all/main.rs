@@ -6,6 +6,7 @@
 //! - `hostile`: plugins that loop, lie, flood, crash, or are none.
 //! - `schemas`: what a table's record allows, and which plugins get to run.
 //! - `crash`: the pipeline stopped at every store operation, and two of them at once.
+//! - `moving_in`: from an older pipeline's bucket into a store.
 //! - `wire`: a bucket behind a network that fails.
 //! - `stores`: what any store must do; what keys must be.
 //! - `spotify`: extraction from a server that speaks the Web API as it is described (`web_api`).
@@ -28,6 +29,7 @@ mod golden;
 mod hostile;
 mod lambda;
 mod login;
+mod moving_in;
 mod samples;
 mod schemas;
 mod spotify;

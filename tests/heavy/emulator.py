@@ -28,10 +28,15 @@ emulator = subprocess.Popen(
     [cargo_lambda, "lambda", "watch", "--only-lambda-apis", "-A", "127.0.0.1", "-P", str(port)],
     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
 )
+for _ in range(200):
+    time.sleep(0.05)
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            break
 function = subprocess.Popen([bootstrap], stdout=subprocess.DEVNULL, env=dict(
     os.environ,
-    AWS_LAMBDA_RUNTIME_API=f"127.0.0.1:{port}/bootstrap",
-    AWS_LAMBDA_FUNCTION_NAME="bootstrap",
+    AWS_LAMBDA_RUNTIME_API=f"http://127.0.0.1:{port}/.rt",
+    AWS_LAMBDA_FUNCTION_NAME="_",
     AWS_LAMBDA_FUNCTION_VERSION="1",
     AWS_LAMBDA_FUNCTION_MEMORY_SIZE="512",
     SPOTIFY_ETL_STORE=f"s3://{bucket}/{prefix.rstrip('/')}",
@@ -39,7 +44,7 @@ function = subprocess.Popen([bootstrap], stdout=subprocess.DEVNULL, env=dict(
 
 
 def invoke(event):
-    url = f"http://127.0.0.1:{port}/2015-03-31/functions/bootstrap/invocations"
+    url = f"http://127.0.0.1:{port}/2015-03-31/functions/_/invocations"
     request = urllib.request.Request(url, json.dumps(event).encode(), {"content-type": "application/json"})
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -59,14 +64,10 @@ def keys(below):
 
 
 try:
-    for _ in range(200):
-        time.sleep(0.05)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
     key = f"raw_data/to_process/{pathlib.Path(demo).name}"
     s3.put_object(Bucket=bucket, Key=prefix + key, Body=pathlib.Path(demo).read_bytes())
-    assert invoke(created(key))["exit_status"] == 0
+    answer = invoke(created(key))
+    assert answer.get("exit_status") == 0, answer
     assert len(keys("transformed_data/")) == 5 and keys("raw_data/to_process/") == [], keys("")
     s3.put_object(Bucket=bucket, Key=prefix + "plugins/song.wasm", Body=b"no plugin")
     assert invoke(created("plugins/song.wasm"))["exit_status"] == 1
