@@ -21,18 +21,23 @@
 //! | [`layout`] | every key of a store | I/O |
 //! | [`store`] | keys and bytes; the folder and the bucket (`aws-sdk-s3`) that are stores | what the bytes mean |
 //! | [`source`] | the files that people have | what the bytes mean |
-//! | [`spotify`] | `reqwest`: tokens, requests, pages, Spotify's refusals; where a login is kept | what becomes of the pages |
+//! | [`spotify`] | `reqwest`: tokens, requests, pages, Spotify's refusals; what a login is, and one in a file | what becomes of the pages |
+//! | [`vault`] | `aws-sdk-ssm`, `aws-sdk-secretsmanager`: a login that Amazon keeps | what it is good for |
+//! | [`topic`] | `aws-sdk-sns`: where people are told | of what |
 //! | [`plugin`] | `wasmtime`: engine, limits, cache, conformance, one call | table files |
 //! | [`table`] | what is fit to be stored, and the files it is stored in | `wasmtime`, stores |
 //! | [`status`], [`doctor`] | how a store is doing; whether all is there that a run needs | how to change it |
 //! | [`event`], [`metrics`] | what wakes a function; what a run did, as CloudWatch reads it | I/O |
-//! | [`function`] | one invocation: from an event to the pipeline to an answer | how a step is done |
+//! | [`function`] | one invocation: from an event to the pipeline to an answer; what people are told of it | how a step is done |
+//! | [`remedy`] | the commands that help on what went wrong | what went wrong |
+//! | [`aws`] | what all clients of Amazon's services have in common | which is asked for what |
 //! | [`config`] | limits; the environment | what they are for |
 //! | `bin/spotify-etl`, `bin/bootstrap` | `clap`, text for people; `lambda_runtime`; the time | logic |
 //!
-//! [`document`], [`schema`], [`batch`], [`layout`], [`event`] and [`config`] are values that all may
-//! import. The others don't import one another; [`pipeline`] composes them, [`status`] and [`doctor`]
-//! read with them, and [`function`] is to Lambda what the command is to a person. Where entries are
+//! [`document`], [`schema`], [`batch`], [`layout`], [`event`], [`remedy`] and [`config`] are values that
+//! all may import, and [`aws`] is for whoever asks Amazon. The others don't import one another, but for
+//! [`vault`], which keeps what [`spotify`] says a login is; [`pipeline`] composes them, [`status`] and
+//! [`doctor`] read with them, and [`function`] is to Lambda what the command is to a person. Where entries are
 //! in Spotify's JSON is in `spotify_etl_plugin::containers`, which the plugins share; what an entry
 //! means is in the plugins' half of that crate and not here.
 //!
@@ -53,7 +58,8 @@
 //!    It finds all violations, not the first.
 //! 5. A plugin can't hang, crash, fill the memory of, or read anything from, the host: each call
 //!    has a fresh instance, a deadline, limits for memory and output, and a WASI with nothing
-//!    behind it. What compiling takes is bounded by the size of its file alone.
+//!    behind it. What compiling takes is bounded by the size of its file alone, in a function by what
+//!    its memory and time allow. Machine code is run only if it came with the program.
 //! 6. Success means good data: a table's rows and nulls are compared with the playlist's last
 //!    snapshot, and a document of which no entry gave a row is a failure.
 //! 7. Everything has a limit. Those that somebody may want to raise stand in [`config::Limits`], and
