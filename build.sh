@@ -125,6 +125,11 @@ here() {
     esac
 }
 
+# Whether this machine builds for a processor without a cross compiler.
+is_native() {
+    [ "$1" = "$(here)" ] && [ "$(uname -s)" = Linux ]
+}
+
 # The name that a processor has for the compiler.
 triple() {
     case $1 in
@@ -138,7 +143,7 @@ triple() {
 build_for() {
     local triple
     triple=$(triple "$1")
-    if [ "$1" = "$(here)" ]; then
+    if is_native "$1"; then
         programs=target/$profile
         cargo build --locked --profile "$profile" -p spotify-etl
         return
@@ -161,7 +166,7 @@ zip_for() {
     rm -rf "$packed"
     mkdir -p "$packed"
     cp "$programs/bootstrap" "$packed/bootstrap"
-    if [ "$1" = "$(here)" ]; then
+    if is_native "$1"; then
         strip "$packed/bootstrap"
         # Amazon Linux 2023 has glibc 2.34.
         newest=$(objdump -T "$packed/bootstrap" | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -1)
@@ -193,7 +198,7 @@ lambda() {
 dist() {
     need python3 "install Python 3, which packs the archives"
     build
-    local version into=target/dist files processor default
+    local version into=target/dist files processor
     version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
     rm -rf "$into"
     mkdir -p "$into"
@@ -205,9 +210,9 @@ dist() {
         python3 host/dist/pack.py "$into/spotify-etl-$version-linux-$processor.tar.gz" $files \
             "$programs/spotify-etl=spotify-etl-$version/bin/spotify-etl" \
             "README.md=spotify-etl-$version/README.md" "LICENSE=spotify-etl-$version/LICENSE"
-        default=$(sed "s|CodeUri: .*|CodeUri: bootstrap-$processor.zip|; s|Default: x86_64|Default: $processor|" \
-            host/src/bin/bootstrap/template.yaml)
-        echo "$default" > "$into/template-$processor.yaml"
+        sed "/^# Deploys/,/^# plugins/d; s|CodeUri: .*|CodeUri: bootstrap-$processor.zip|
+            s|Default: x86_64|Default: $processor|; s|AllowedValues: \[x86_64, arm64\]|AllowedValues: [$processor]|" \
+            host/src/bin/bootstrap/template.yaml > "$into/template-$processor.yaml"
     done
     cp "$built"/*.wasm "$into/"
     (cd "$into" && sha256sum -- * > SHA256SUMS && cat SHA256SUMS)

@@ -16,7 +16,12 @@ pub enum Event {
         scheduled_at: Option<OffsetDateTime>,
     },
     /// To look at objects that were created.
-    Created(Vec<Created>),
+    Created {
+        /// Which.
+        objects: Vec<Created>,
+        /// Messages of a queue that say nothing of the kind: the others are not kept waiting for them.
+        unread: Vec<UnknownEvent>,
+    },
     /// To transform documents: these, or all that wait.
     Transform {
         /// Keys, or documents by name; none means all that wait.
@@ -56,7 +61,7 @@ pub struct Message {
 }
 
 /// An event that is none of these.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error(
     "an event of no known kind: {seen} (known are schedules, {{\"extract\": [...]}}, {{\"transform\": [...]}}, {{\"check\": {{}}}}, and \"object created\" from S3, EventBridge, or either through SQS)"
 )]
@@ -108,12 +113,18 @@ impl Event {
             let scheduled_at = moment(&event["time"])?;
             return Ok(Event::Extract { playlists: Vec::new(), scheduled_at });
         }
-        created(event, None).map(Event::Created)
+        let mut unread = Vec::new();
+        let objects = created(event, None, &mut unread)?;
+        Ok(Event::Created { objects, unread })
     }
 }
 
 /// The objects that an event names, which a queue may have brought.
-fn created(event: &Value, message: Option<&Message>) -> Result<Vec<Created>, UnknownEvent> {
+fn created(
+    event: &Value,
+    message: Option<&Message>,
+    unread: &mut Vec<UnknownEvent>,
+) -> Result<Vec<Created>, UnknownEvent> {
     let of = |place: &Value, key: fn(&str) -> String| {
         let place = Place::deserialize(place).map_err(|_| unknown(event))?;
         let (bucket, key) = (place.bucket.name, key(&place.object.key));
@@ -134,8 +145,12 @@ fn created(event: &Value, message: Option<&Message>) -> Result<Vec<Created>, Unk
             Some("aws:s3") => found.push(of(&record["s3"], decoded)?),
             Some("aws:sqs") if message.is_none() => {
                 let body = record["body"].as_str().unwrap_or_default();
-                let inner: Value = serde_json::from_str(body).map_err(|_| unknown(record))?;
-                found.extend(created(&inner, message_of(record).as_ref())?);
+                let inner = serde_json::from_str::<Value>(body).map_err(|_| unknown(record));
+                let message = message_of(record);
+                match inner.and_then(|inner| created(&inner, message.as_ref(), unread)) {
+                    Ok(objects) => found.extend(objects),
+                    Err(error) => unread.push(error),
+                }
             }
             _ => return Err(unknown(event)),
         }
@@ -212,6 +227,10 @@ mod tests {
 
     use super::*;
 
+    fn these(objects: Vec<Created>) -> Event {
+        Event::Created { objects, unread: Vec::new() }
+    }
+
     fn object(key: &str, message: Option<(&str, u32)>) -> Created {
         let message = message.map(|(id, tries)| Message { id: id.to_owned(), tries });
         Created { bucket: "music".to_owned(), key: key.to_owned(), message }
@@ -242,16 +261,10 @@ mod tests {
         let scheduled_at = Some(datetime!(2026-07-06 06:00 UTC));
         let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         for (event, expected) in [
-            (s3, Event::Created(vec![object(key, None)])),
-            (bridge, Event::Created(vec![object("a b+c.json", None)])),
-            (
-                queue,
-                Event::Created(vec![
-                    object(key, Some(("1", 1))),
-                    object("a b+c.json", Some(("2", 3))),
-                ]),
-            ),
-            (json!({ "Service": "Amazon S3", "Event": "s3:TestEvent" }), Event::Created(vec![])),
+            (s3, these(vec![object(key, None)])),
+            (bridge, these(vec![object("a b+c.json", None)])),
+            (queue, these(vec![object(key, Some(("1", 1))), object("a b+c.json", Some(("2", 3)))])),
+            (json!({ "Service": "Amazon S3", "Event": "s3:TestEvent" }), these(vec![])),
             (
                 json!({ "detail-type": "Scheduled Event", "source": "aws.events", "time": "2026-07-06T06:00:00Z" }),
                 Event::Extract { playlists: vec![], scheduled_at },

@@ -21,9 +21,10 @@ pub fn of_run(report: &RunReport, now: OffsetDateTime) -> Vec<Value> {
         + report.extracts.iter().map(|extract| extract.warnings.len()).sum::<usize>()
         + report.warnings.len();
     let failures = report.problems().count() + report.empty_documents().count();
+    let store = ("Store", report.store.as_str());
     let total = line(
         now,
-        &[("Command", &report.command)],
+        &[store, ("Command", &report.command)],
         &[
             ("Documents", "Count", documents.len() as f64),
             ("Playlists", "Count", report.extracts.len() as f64),
@@ -37,7 +38,7 @@ pub fn of_run(report: &RunReport, now: OffsetDateTime) -> Vec<Value> {
     let tables = documents.iter().flat_map(|document| &document.tables).map(|table| {
         line(
             now,
-            &[("Table", &table.table), ("Plugin", &table.plugin)],
+            &[store, ("Table", &table.table), ("Plugin", &table.plugin)],
             &[("Rows", "Count", table.rows as f64)],
             &[("run_id", &report.run_id), ("key", &table.key)],
         )
@@ -85,11 +86,14 @@ fn line(
     for (name, _, value) in metrics {
         members.insert((*name).to_owned(), json!(value));
     }
+    // By all dimensions, and in total by the first, which is the store.
     let names: Vec<&str> = dimensions.iter().map(|(name, _)| *name).collect();
+    let sets: Vec<&[&str]> =
+        if names.contains(&"Command") { vec![&names[..1], &names] } else { vec![&names] };
     let units: Vec<Value> =
         metrics.iter().map(|(name, unit, _)| json!({ "Name": name, "Unit": unit })).collect();
     let timestamp = now.unix_timestamp_nanos() / 1_000_000;
-    let metrics = json!([{ "Namespace": NAMESPACE, "Dimensions": [names], "Metrics": units }]);
+    let metrics = json!([{ "Namespace": NAMESPACE, "Dimensions": sets, "Metrics": units }]);
     members.insert(
         "_aws".to_owned(),
         json!({ "Timestamp": timestamp as i64, "CloudWatchMetrics": metrics }),

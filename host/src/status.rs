@@ -87,6 +87,16 @@ impl LoginStatus {
         }))
     }
 
+    /// When it ends, in words that follow its name; none if that is not known.
+    pub fn ends(&self) -> Option<String> {
+        Some(match self.days_left? {
+            ..0 => "ended, six months after the consent".to_owned(),
+            0 => "ends today".to_owned(),
+            1 => "ends tomorrow".to_owned(),
+            days => format!("ends in {days} days"),
+        })
+    }
+
     /// Whose it is.
     pub fn who(&self) -> String {
         match &self.account {
@@ -217,7 +227,12 @@ async fn playlists(
         let playlist = document.playlist_id.to_string();
         let (count, last) = newest.entry(playlist).or_insert((0, document.clone()));
         *count += 1;
-        if document.extracted_at > last.extracted_at {
+        // One that somebody dated in the future is the last only if there is no other.
+        let rank = |one: &DocumentId| {
+            let moment = one.extracted_at.moment();
+            (moment <= now, moment)
+        };
+        if rank(&document) > rank(last) {
             *last = document;
         }
     }

@@ -20,6 +20,10 @@ use crate::{
 ///
 /// What would be a place.
 pub fn login_place(text: &str) -> Result<Arc<dyn LoginPlace>, String> {
+    let lower = text.to_ascii_lowercase();
+    let named = [SSM, SECRETS_MANAGER].into_iter().find(|scheme| lower.starts_with(scheme));
+    let shaped = named.map(|scheme| format!("{scheme}{}", &text[scheme.len()..]));
+    let text = shaped.as_deref().unwrap_or(text);
     let is_arn_of = |service| text.starts_with("arn:") && text.split(':').nth(2) == Some(service);
     let parameter = text.strip_prefix(SSM).or(is_arn_of("ssm").then_some(text));
     let secret = text.strip_prefix(SECRETS_MANAGER);
@@ -29,11 +33,17 @@ pub fn login_place(text: &str) -> Result<Arc<dyn LoginPlace>, String> {
             Err(format!("`{text}` names no parameter, as {SSM}/spotify-etl/login does"))
         }
         (_, Some("")) => Err(format!("`{text}` names no secret, as {SECRETS_MANAGER}spotify does")),
-        (Some(name), _) => Ok(Arc::new(Kept::new(Parameter::new(name)))),
-        (_, Some(name)) => Ok(Arc::new(Kept::new(Secret::new(name)))),
-        _ if text.contains("://") => Err(format!(
-            "`{text}` is no place for a login: it is a file's path, {SSM}/NAME or {SECRETS_MANAGER}NAME"
-        )),
+        (Some(name), _) => Ok(Arc::new(InVault::new(Parameter::new(name)))),
+        (_, Some(name)) => Ok(Arc::new(InVault::new(Secret::new(name)))),
+        // What was meant as an address must not become a file of that name.
+        _ if text
+            .split_once(':')
+            .is_some_and(|(word, _)| word.len() > 1 && !word.contains('/')) =>
+        {
+            Err(format!(
+                "`{text}` is no place for a login: that is {SSM}/NAME, {SECRETS_MANAGER}NAME, or a file's path (one with a colon in its name as ./{text})"
+            ))
+        }
         _ => Ok(Arc::new(LoginFile::new(text.as_ref()))),
     }
 }
@@ -53,18 +63,18 @@ trait Vault: std::fmt::Debug + Send + Sync {
 /// token and its replacement another login may be kept, and be lost: so one function at a time
 /// extracts.
 #[derive(Debug)]
-struct Kept<V> {
+struct InVault<V> {
     vault: V,
 }
 
-impl<V> Kept<V> {
+impl<V> InVault<V> {
     fn new(vault: V) -> Self {
-        Kept { vault }
+        InVault { vault }
     }
 }
 
 #[async_trait]
-impl<V: Vault> LoginPlace for Kept<V> {
+impl<V: Vault> LoginPlace for InVault<V> {
     fn name(&self) -> String {
         self.vault.name()
     }
@@ -97,7 +107,7 @@ impl<V: Vault> LoginPlace for Kept<V> {
     }
 }
 
-impl<V: Vault> Kept<V> {
+impl<V: Vault> InVault<V> {
     /// The login; an error if something else is there.
     async fn require_login(&self) -> Result<Option<Login>, CredentialError> {
         self.login().await.map_err(|error| match error {
@@ -161,7 +171,10 @@ impl Vault for Parameter {
     async fn delete(&self) -> Result<(), CredentialError> {
         match self.client().await?.delete_parameter().name(&self.name).send().await {
             Ok(_) => Ok(()),
-            Err(error) => Err(refused("delete", self.name(), &error, parameter_advice)),
+            Err(error) => Err(refused("delete", self.name(), &error, |code, _| {
+                denied(code)
+                    .then_some("these credentials must be allowed ssm:DeleteParameter on it")
+            })),
         }
     }
 }
@@ -213,7 +226,10 @@ impl Vault for Secret {
         }
         match client.create_secret().name(&self.name).secret_string(text).send().await {
             Ok(_) => Ok(()),
-            Err(error) => Err(refused("write", self.name(), &error, secret_advice)),
+            Err(error) => Err(refused("create", self.name(), &error, |code, _| {
+                denied(code)
+                    .then_some("these credentials must be allowed secretsmanager:CreateSecret")
+            })),
         }
     }
 
@@ -222,7 +238,11 @@ impl Vault for Secret {
         // Otherwise its name could not be used again for weeks.
         match request.force_delete_without_recovery(true).send().await {
             Ok(_) => Ok(()),
-            Err(error) => Err(refused("delete", self.name(), &error, secret_advice)),
+            Err(error) => Err(refused("delete", self.name(), &error, |code, _| {
+                denied(code).then_some(
+                    "these credentials must be allowed secretsmanager:DeleteSecret on it",
+                )
+            })),
         }
     }
 }
@@ -249,14 +269,18 @@ where
     }
 }
 
+fn denied(code: &str) -> bool {
+    code == "AccessDeniedException"
+}
+
 fn parameter_advice(code: &str, _: Option<u16>) -> Option<&'static str> {
-    (code == "AccessDeniedException").then_some(
+    denied(code).then_some(
         "these credentials must be allowed ssm:GetParameter and, as Spotify may give a new refresh token, ssm:PutParameter on it",
     )
 }
 
 fn secret_advice(code: &str, _: Option<u16>) -> Option<&'static str> {
-    (code == "AccessDeniedException").then_some(
+    denied(code).then_some(
         "these credentials must be allowed secretsmanager:GetSecretValue and, as Spotify may give a new refresh token, secretsmanager:PutSecretValue on it",
     )
 }
@@ -270,6 +294,8 @@ mod tests {
         for (text, name) in [
             ("ssm:/spotify-etl/login", "ssm:/spotify-etl/login"),
             ("secretsmanager:spotify", "secretsmanager:spotify"),
+            ("SSM:/Login", "ssm:/Login"),
+            ("./a:b", "./a:b"),
             (
                 "arn:aws:ssm:eu-west-1:123456789012:parameter/login",
                 "ssm:arn:aws:ssm:eu-west-1:123456789012:parameter/login",
@@ -286,6 +312,7 @@ mod tests {
             ("ssm:", "names no parameter"),
             ("secretsmanager:", "names no secret"),
             ("s3://bucket/login.json", "is no place for a login"),
+            ("secretmanager:x", "is no place for a login"),
         ] {
             assert!(login_place(text).unwrap_err().contains(part), "{text}");
         }

@@ -207,7 +207,10 @@ fn in_a_process_of_its_own() {
     wait(async {
         let address = address.parse().unwrap();
         let store = Faulty::new(&address, operation.parse().unwrap(), fault).await;
-        let _ = whole_run(&store).await;
+        let done = whole_run(&store).await;
+        if std::env::var_os("CRASH_MUST_END_WELL").is_some() {
+            done.unwrap();
+        }
     });
 }
 

@@ -5,11 +5,12 @@ use std::{fs, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
+use spotify_etl::document::sha256;
 use spotify_etl::{
     spotify::{Account, Login},
     vault::login_place,
 };
-use time::OffsetDateTime;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     aws,
@@ -51,7 +52,12 @@ fn from_a_schedule_to_tables_with_a_plugin_swapped_in_between() {
     // A plugin that is none: said beside it at once, and documents go on with the one before.
     lambda.put("plugins/song.wasm", b"not a plugin");
     lambda.invoke(lambda.created("plugins/song.wasm")).unwrap();
-    assert_eq!(lambda.keys("plugins/song.wasm.error.json").len(), 1);
+    let said = wait(lambda.store.get("plugins/song.wasm.error.json")).unwrap().unwrap().bytes;
+    let said: Value = serde_json::from_slice(&said).unwrap();
+    assert_eq!(
+        (&said["sha256"], &said["used_instead"]),
+        (&json!(sha256(b"not a plugin")), &json!("0.1.0"))
+    );
     let fixture_of = |name: &str| fs::read(fixture(&format!("playlists/{name}.json"))).unwrap();
     let key = "raw_data/to_process/été x 2026-07-13 06-00-00.json";
     lambda.put(key, &fixture_of("same_track_twice"));
@@ -78,6 +84,18 @@ fn from_a_schedule_to_tables_with_a_plugin_swapped_in_between() {
     let failed = lambda.invoke(json!({ "extract": ["37i9dQZEVXbIPWwFssbupI"] })).unwrap_err();
     assert_eq!(failed["errorType"], "SetupProblem");
     assert!(failed["errorMessage"].as_str().unwrap().contains("2024-11-27"), "{failed}");
+    // A schedule would only try it again, in vain.
+    let editorial = "37i9dQZEVXbIPWwFssbupI";
+    let scheduled = json!({ "extract": [editorial], "scheduled_at": "2026-07-06T06:00:00Z" });
+    let answer = lambda.invoke(scheduled).unwrap();
+    assert_eq!(answer["exit_status"], 1);
+    assert!(answer["problems"][0].as_str().unwrap().contains("2024-11-27"), "{answer}");
+    // One that somebody dated in the future takes no week's place.
+    let key = "raw_data/processed/3cEYpjA9oz9GiPac4AsH4n/20590706T060000Z-01234567.json";
+    lambda.put(key, b"{}");
+    let scheduled = json!({ "extract": [ID], "scheduled_at": now().format(&Rfc3339).unwrap() });
+    lambda.invoke(scheduled).unwrap();
+    assert_eq!(lambda.keys("raw_data/to_process/").len(), 1);
 }
 
 #[test]
@@ -150,13 +168,15 @@ fn a_login_that_amazon_keeps_gets_every_new_refresh_token() {
         assert_eq!((&check["login"]["location"], &check["status"]), (&json!(place), &json!(null)));
         let days = check["login"]["days_left"].as_i64().unwrap();
         assert!((160..=175).contains(&days), "{days}");
-        let metric = |line: &Value| line["ConsentDaysLeft"] == json!(days as f64);
-        assert!(lambda.log().iter().any(metric));
+        // It was tried, and what that left is kept.
+        let kept = wait(vault.login()).unwrap().unwrap().refresh_token.unwrap();
+        assert_eq!(Some(kept.expose_secret().to_owned()), api.refresh_token());
+        lambda.logs(|line| line["ConsentDaysLeft"] == json!(days as f64));
 
         assert!(wait(vault.forget()).unwrap());
         assert!(!wait(vault.forget()).unwrap());
-        let failed = lambda.invoke(json!({ "check": "login" })).unwrap_err();
-        let message = failed["errorMessage"].as_str().unwrap();
+        let failed = lambda.invoke(json!({ "check": "login" })).unwrap();
+        let message = failed["problems"][0].as_str().unwrap();
         assert!(message.contains(&format!("spotify-etl login --save {place}")), "{message}");
     }
 }
@@ -214,7 +234,7 @@ fn people_are_told_the_sentence_and_the_command() {
     ] {
         assert!(told.text.contains(part), "`{part}` in {}", told.text);
     }
-    let logged = lambda.log().into_iter().find(|line| line["level"] == "ERROR").unwrap();
+    let logged = lambda.logs(|line| line["level"] == "ERROR");
     assert_eq!(
         (&logged["span"]["run_id"], &logged["fields"]["playlist"]),
         (&json!(run), &json!(id))
@@ -244,10 +264,25 @@ fn people_are_told_the_sentence_and_the_command() {
             assert!(aws::told(&queue).text.contains("no time left"));
         }
     }
-    lambda.put("plugins/song.wasm", b"not a plugin");
-    lambda.invoke(lambda.created("plugins/song.wasm")).unwrap();
-    let told = aws::told(&queue).text;
-    assert!(told.contains("`song`") && told.contains("spotify-etl plugin inspect s3://"), "{told}");
+    // A plugin that is none, whether something waits or not: once, with the command that is about it.
+    lambda.invoke(json!({ "transform": {} })).unwrap();
+    assert_eq!(lambda.keys("raw_data/to_process/"), [""; 0]);
+    for bytes in [&b"not a plugin"[..], b"nor this"] {
+        lambda.put("plugins/song.wasm", bytes);
+        lambda.invoke(lambda.created("plugins/song.wasm")).unwrap();
+        let told = aws::told(&queue).text;
+        assert!(told.contains("spotify-etl plugin inspect s3://"), "{told}");
+        assert!(told.contains("version 0.1.0 from its history stands in"), "{told}");
+        assert_eq!(told.matches("plugin `song`").count(), 1, "{told}");
+        lambda.put(key, &fs::read(fixture("playlists/no_payload.json")).unwrap());
+    }
+    // A message that nobody understands keeps no other waiting.
+    lambda.put("plugins/song.wasm", &fs::read(plugin_file("song")).unwrap());
+    let odd = json!({ "messageId": "2", "eventSource": "aws:sqs", "body": "hello" });
+    let answer = lambda.invoke(json!({ "Records": [odd, message] })).unwrap();
+    assert_eq!(answer, json!({ "batchItemFailures": [] }));
+    assert_eq!(lambda.keys("raw_data/to_process/"), [""; 0]);
+    assert!(aws::told(&queue).text.contains("an event of no known kind"));
 }
 
 #[test]

@@ -109,10 +109,17 @@ impl Lambda {
         Lambda { state, process, address, store, log }
     }
 
-    /// What it logged, line by line.
-    pub fn log(&self) -> Vec<Value> {
-        let log = self.log.lock().unwrap();
-        log.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    /// The first line of its log that is meant, once it is there. Every line is JSON.
+    pub fn logs(&self, is_meant: impl Fn(&Value) -> bool) -> Value {
+        for _ in 0..200 {
+            let log = self.log.lock().unwrap().clone();
+            let mut lines = log.lines().map(|line| serde_json::from_str(line).expect(line));
+            if let Some(line) = lines.find(&is_meant) {
+                return line;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("not in its log: {}", self.log.lock().unwrap())
     }
 
     /// Tells it to end, and waits until it has.

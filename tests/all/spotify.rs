@@ -4,7 +4,10 @@
 use std::{
     collections::BTreeMap,
     fs,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -537,6 +540,83 @@ fn a_refresh_token_that_is_good_once_is_replaced_in_the_file_before_it_is_used()
         assert_eq!(Some(desk.kept_token()), desk.api.refresh_token());
         desk.pass(7);
     }
+}
+
+/// A place that takes its time to be written to, and can't be for some times.
+#[derive(Debug)]
+struct HardToWrite {
+    file: LoginFile,
+    failures: AtomicUsize,
+    pause: Duration,
+}
+
+#[async_trait]
+impl LoginPlace for HardToWrite {
+    fn name(&self) -> String {
+        self.file.name()
+    }
+
+    fn may_have_one(&self) -> bool {
+        true
+    }
+
+    async fn login(&self) -> Result<Option<Login>, CredentialError> {
+        self.file.login().await
+    }
+
+    async fn prepare(&self) -> Result<(), CredentialError> {
+        Ok(())
+    }
+
+    async fn keep(&self, login: &Login) -> Result<(), CredentialError> {
+        tokio::time::sleep(self.pause).await;
+        let left = self.failures.load(Ordering::SeqCst);
+        self.failures.store(left.saturating_sub(1), Ordering::SeqCst);
+        if left > 0 { Err(CredentialError::NotKept) } else { self.file.keep(login).await }
+    }
+
+    async fn forget(&self) -> Result<bool, CredentialError> {
+        self.file.forget().await
+    }
+}
+
+impl HardToWrite {
+    fn of(desk: &Desk, failures: usize, pause: Duration) -> Self {
+        let file = LoginFile::new(&desk.place.path("login/login.json"));
+        HardToWrite { file, failures: AtomicUsize::new(failures), pause }
+    }
+}
+
+#[test]
+fn of_several_refresh_tokens_that_could_not_be_kept_the_last_is_kept_when_that_is_possible_again() {
+    for failures in 1..5 {
+        let mut desk = Desk::logged_in();
+        desk.given.login = Some(Arc::new(HardToWrite::of(&desk, failures, Duration::ZERO)));
+        let spotify = desk.spotify();
+        for _ in 0..3 {
+            wait(spotify.authorize()).unwrap();
+            desk.pass(2);
+        }
+        assert_eq!(wait(spotify.problem()).is_some(), failures == 4);
+        assert!(wait(spotify.problem()).is_none());
+        assert_eq!(Some(desk.kept_token()), desk.api.refresh_token());
+    }
+}
+
+#[test]
+fn a_refresh_token_is_kept_though_nobody_waits_for_it_any_more() {
+    let mut desk = Desk::logged_in();
+    let before = desk.kept_token();
+    let place = HardToWrite::of(&desk, 0, Duration::from_millis(400));
+    desk.given.login = Some(Arc::new(place));
+    let spotify = desk.spotify();
+    wait(async {
+        let impatient = tokio::time::timeout(Duration::from_millis(200), spotify.authorize());
+        assert!(impatient.await.is_err());
+        tokio::time::sleep(Duration::from_millis(600)).await;
+    });
+    assert_ne!(desk.kept_token(), before);
+    assert_eq!(Some(desk.kept_token()), desk.api.refresh_token());
 }
 
 /// A file that was read just before another run replaced what is in it.

@@ -4,7 +4,7 @@
 mod trouble;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,6 +14,7 @@ use std::{
 
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::sync::Mutex;
 use tracing::Instrument;
 
 use crate::{
@@ -27,9 +28,10 @@ use crate::{
         PipelineError, Progress, Selection, Transform,
         active::{PluginPlace, Shelf, choose, load_ahead},
         extract::{Condition, Extract},
-        playlists::{ListedPlaylist, meant, playlists},
+        playlists::{ListedPlaylist, listed_since, meant, playlists},
         report::{
-            Action, DocumentReport, DocumentStatus, Empty, ExtractReport, Problem, RunReport,
+            Action, DocumentReport, DocumentStatus, Empty, ExtractReport, PluginReport, Problem,
+            RunReport,
         },
     },
     remedy::Remedies,
@@ -43,7 +45,9 @@ use crate::{
 use trouble::{is_told, notice, troubles};
 
 /// What it takes to write the report and to tell people, which must not be cut off.
-const REPORT_TAKES: Duration = Duration::from_secs(5);
+const REPORT_TAKES: Duration = Duration::from_secs(8);
+/// How long the report may take of that.
+const KEEPING_TAKES: Duration = Duration::from_secs(4);
 /// How long the topic may take of that.
 const TELLING_TAKES: Duration = Duration::from_secs(3);
 /// What goes on for days is told of on the first of them, and then every so many.
@@ -79,6 +83,8 @@ pub struct Function {
     pub clock: Arc<dyn Clock>,
     /// Whether it was told to end: then no further document is begun.
     pub is_ending: AtomicBool,
+    /// Spotify as it was asked last, if that left a refresh token that could not be kept.
+    pub unfinished: Mutex<Option<Spotify>>,
 }
 
 /// One time that it is woken.
@@ -162,7 +168,10 @@ impl Function {
             Event::Extract { playlists, scheduled_at } => {
                 self.extract(playlists, *scheduled_at, invocation, &mut report).await;
             }
-            Event::Created(created) => self.look_at(created, invocation, &mut report).await,
+            Event::Created { objects, unread } => {
+                report.problems.extend(unread.iter().map(Problem::of_setup));
+                self.look_at(objects, invocation, &mut report).await;
+            }
             Event::Transform { keys } if keys.is_empty() => {
                 self.transform(&Selection::Waiting, invocation, &mut report).await;
             }
@@ -189,7 +198,7 @@ impl Function {
             run_id: invocation.run_id.clone(),
             command: match event {
                 Event::Extract { .. } => "extract",
-                Event::Created(_) | Event::Transform { .. } => "transform",
+                Event::Created { .. } | Event::Transform { .. } => "transform",
                 Event::Check(_) => "check",
             }
             .to_owned(),
@@ -209,11 +218,11 @@ impl Function {
     ) {
         let extracted = async {
             let playlists = self.playlists(names).await?;
-            let source = self.credentials.as_ref().map_err(Problem::of_setup)?;
-            let (settings, source) = (self.settings.clone(), Arc::clone(source));
-            // Afresh each time: what one invocation learned of its token is of no use to the next.
-            let spotify = Spotify::new(settings, source, Arc::clone(&self.clock));
-            let spotify = spotify.map_err(Problem::of_setup)?;
+            let mut unfinished = self.unfinished.lock().await;
+            let spotify = match unfinished.take() {
+                Some(spotify) => spotify,
+                None => self.spotify()?,
+            };
             let extract = Extract {
                 store: self.store.as_ref(),
                 spotify: &spotify,
@@ -224,7 +233,11 @@ impl Function {
                 until: Some(invocation.work_ends()),
                 progress: &Nobody,
             };
-            extract.run(&playlists).await.map_err(Problem::of_pipeline)
+            let extracted = extract.run(&playlists).await;
+            if spotify.problem().await.is_some() {
+                *unfinished = Some(spotify);
+            }
+            extracted.map_err(Problem::of_pipeline)
         };
         match extracted.await {
             Ok(extraction) => {
@@ -233,6 +246,13 @@ impl Function {
             }
             Err(problem) => report.problems.push(problem),
         }
+    }
+
+    /// Spotify afresh: a token of the last invocation is of no use to the next, a week later.
+    fn spotify(&self) -> Result<Spotify, Problem> {
+        let source = self.credentials.as_ref().map_err(Problem::of_setup)?;
+        let (settings, source) = (self.settings.clone(), Arc::clone(source));
+        Spotify::new(settings, source, Arc::clone(&self.clock)).map_err(Problem::of_setup)
     }
 
     async fn playlists(&self, names: &[String]) -> Result<Vec<ListedPlaylist>, Problem> {
@@ -267,14 +287,19 @@ impl Function {
             }
         }
         let mut selection = Selection::Landed(documents);
+        let mut checked = Vec::new();
         if !plugins.is_empty() {
             match self.check_plugins(&plugins).await {
-                Ok(problems) => report.problems.extend(problems),
+                Ok(reports) => checked = reports,
                 Err(error) => report.problems.push(Problem::of_pipeline(error)),
             }
             selection = Selection::Waiting;
         }
         self.transform(&selection, invocation, report).await;
+        // With nothing to transform, nobody else says how they are.
+        if report.plugins.is_empty() {
+            report.plugins = checked;
+        }
     }
 
     /// The key in this store of an object that was created, if it is in this store.
@@ -284,25 +309,35 @@ impl Function {
         (created.bucket == *bucket).then(|| key.to_owned())
     }
 
+    /// The messages of a queue, by the key in this store that each brought; none if no queue did.
+    fn messages(&self, event: &Event) -> Option<Messages> {
+        let Event::Created { objects, unread } = event else { return None };
+        let is_queue = objects.iter().any(|created| created.message.is_some());
+        let brought = objects
+            .iter()
+            .filter_map(|created| Some((self.own_key(created)?, created.message.clone()?)));
+        (is_queue || !unread.is_empty()).then(|| brought.collect())
+    }
+
     /// Says beside each plugin what is wrong with it, or takes that away.
-    async fn check_plugins(&self, names: &[String]) -> Result<Vec<Problem>, PipelineError> {
+    async fn check_plugins(&self, names: &[String]) -> Result<Vec<PluginReport>, PipelineError> {
         let store = self.store.as_ref();
-        let set = choose(store, self.plugins(), &self.shelf).await?;
-        let mut problems = Vec::new();
-        for report in set.reports.iter().filter(|report| names.contains(&report.name)) {
+        let mut reports = choose(store, self.plugins(), &self.shelf).await?.reports;
+        reports.retain(|report| names.contains(&report.name));
+        for report in &reports {
             let key = Key::PluginError { name: report.name.clone() }.to_string();
             match &report.problem {
                 Some(problem) => {
                     let text = json!({
                         "plugin": report.name,
-                        "sha256": report.sha256,
+                        "sha256": report.refused_sha256.as_ref().unwrap_or(&report.sha256),
                         "problem": problem.message,
+                        "used_instead": report.refused_sha256.as_ref().and(report.version.as_ref()),
                         "host_version": HOST_VERSION,
                     });
                     let mut bytes = serde_json::to_vec_pretty(&text).unwrap_or_default();
                     bytes.push(b'\n');
                     store.put(&key, &bytes).await?;
-                    problems.push(problem.clone());
                 }
                 None => {
                     if let Some(object) = store.get(&key).await? {
@@ -311,7 +346,7 @@ impl Function {
                 }
             }
         }
-        Ok(problems)
+        Ok(reports)
     }
 
     fn plugins(&self) -> PluginPlace<'_> {
@@ -366,40 +401,54 @@ impl Function {
             documents.any(|one| one.key == key && one.status != DocumentStatus::Waiting)
         };
         status.waiting.retain(|stuck| !gone(&stuck.key));
-        let list = match playlists(store).await {
+        let list = match listed_since(store).await {
             Ok(list) => list,
             Err(error) => {
                 report.problems.push(Problem::of_setup(error));
                 Vec::new()
             }
         };
-        let is_listed = |id: &str| list.iter().any(|listed| listed.id.as_str() == id);
-        let all = status.playlists.iter();
+        let never = list.iter().filter_map(|(listed, since)| {
+            let is_known = status.playlists.iter().any(|one| one.playlist_id == listed.id.as_str());
+            (!is_known).then(|| never_landed(listed, (*since)?, now)).flatten()
+        });
+        let never: Vec<PlaylistStatus> = never.collect();
+        let is_listed = |id: &str| list.iter().any(|(listed, _)| listed.id.as_str() == id);
+        let all = status.playlists.iter().chain(&never);
         let looked_after: Vec<&PlaylistStatus> =
             all.filter(|one| list.is_empty() || is_listed(&one.playlist_id)).collect();
-        report.warnings.extend(looked_after.iter().filter_map(|one| self.too_old(one)));
+        let name = self.address.to_string();
+        let remedies = self.remedies(&name);
+        let old = looked_after.iter().filter_map(|one| too_old(one, self.age_days_max, remedies));
+        report.warnings.extend(old);
         found.metrics.extend(metrics::of_store(&status, &looked_after, now));
         found.status = Some(status);
     }
 
-    /// Says that a playlist has had no snapshot for too long, on some of the days that it lasts.
-    fn too_old(&self, playlist: &PlaylistStatus) -> Option<String> {
-        let PlaylistStatus { playlist_id, name, age_days, .. } = playlist;
-        let beyond = age_days - self.age_days_max;
-        if beyond < 1 || beyond % REMINDED_DAYS != 1 {
-            return None;
-        }
-        let name = name.as_deref().unwrap_or("a playlist");
-        let store = self.address.to_string();
-        let extract = self.remedies(&store).command("extract", playlist_id);
-        Some(format!(
-            "{name} ({playlist_id}) has no snapshot of the last {age_days} days (see why: {extract}; if it is no longer wanted, take it off the list: {})",
-            self.remedies(&store).command("playlist remove", playlist_id)
-        ))
-    }
-
     /// Says how long the login lasts.
     async fn check_login(&self, report: &mut RunReport, found: &mut Found) {
+        self.look_at_login(report, found).await;
+        if !report.problems.is_empty() || self.credentials.is_err() {
+            return;
+        }
+        // That Spotify still takes it can only be tried.
+        let tried = async {
+            let mut unfinished = self.unfinished.lock().await;
+            let spotify = match unfinished.take() {
+                Some(spotify) => spotify,
+                None => self.spotify()?,
+            };
+            let tried = spotify.authorize().await;
+            if let Some(problem) = spotify.problem().await {
+                *unfinished = Some(spotify);
+                return Err(Problem::of_credentials(problem));
+            }
+            tried.map(|_| ()).map_err(|error| Problem::of_pipeline(PipelineError::Token(error)))
+        };
+        report.problems.extend(tried.await.err());
+    }
+
+    async fn look_at_login(&self, report: &mut RunReport, found: &mut Found) {
         let Some(place) = &self.login else { return };
         let (location, now) = (place.name(), self.clock.now());
         let login = match LoginStatus::of(place.as_ref(), now).await {
@@ -409,10 +458,7 @@ impl Function {
                 let message = format!("no login in {location} ({again} --client-id ID)");
                 return report.problems.push(Problem::of_setup(message));
             }
-            Err(error) => {
-                let action = if error.is_transient() { Action::Retry } else { Action::Setup };
-                return report.problems.push(Problem::new(action, error));
-            }
+            Err(error) => return report.problems.push(Problem::of_credentials(error)),
         };
         report.warnings.extend(ends_soon(&login));
         found.metrics.extend(metrics::of_login(&login, &self.store.location(""), now));
@@ -435,18 +481,24 @@ impl Function {
         let took = started.map_or(0, |started| (now - started).whole_milliseconds());
         report.milliseconds = u64::try_from(took).unwrap_or_default();
         report.exit_status = report.judge(self.empty);
-        let kept = self.keep(event, &report).await;
+        let kept = tokio::time::timeout(KEEPING_TAKES, self.keep(event, &report)).await;
         self.tell(event, &report).await;
         let mut metrics = metrics::of_run(&report, now);
         metrics.extend(found.metrics);
-        let mut answer = answer(event, &report);
+        let messages = self.messages(event);
+        let mut answer = answer(messages.as_ref(), &report);
         if let Event::Check(_) = event {
             answer["status"] = serde_json::to_value(&found.status).unwrap_or_default();
             answer["login"] = serde_json::to_value(&found.login).unwrap_or_default();
         }
         let failure = match kept {
-            Err(error) => Some(Problem::new(Action::Retry, error)),
-            Ok(()) => failure(event, &report),
+            Err(_) => {
+                Some(Problem::new(Action::Retry, "there was no time left to keep the report"))
+            }
+            Ok(Err(error)) => Some(Problem::new(Action::Retry, error)),
+            // A queue is told by message.
+            Ok(Ok(())) if messages.is_some() => None,
+            Ok(Ok(())) => failure(event, &report),
         };
         match failure {
             Some(problem) => Err(Failure { metrics, ..Failure::of_problem(&problem) }),
@@ -489,7 +541,7 @@ impl Function {
             tracing::warn!("{warning}");
         }
         let Some(topic) = &self.topic else { return };
-        let messages = messages(event);
+        let messages = self.messages(event);
         let tries = messages.as_ref().and_then(|all| all.values().map(|one| one.tries).max());
         let told: Vec<_> =
             troubles.into_iter().filter(|trouble| is_told(trouble.action, tries)).collect();
@@ -502,69 +554,81 @@ impl Function {
     }
 }
 
+/// A playlist that was listed then, and of which nothing has come yet: its age counts from there.
+fn never_landed(
+    listed: &ListedPlaylist,
+    since: OffsetDateTime,
+    now: OffsetDateTime,
+) -> Option<PlaylistStatus> {
+    Some(PlaylistStatus {
+        playlist_id: listed.id.to_string(),
+        name: listed.label.clone(),
+        snapshots: 0,
+        last_extracted_at: since.format(&Rfc3339).ok()?,
+        age_days: (now - since).whole_days(),
+    })
+}
+
+/// Says that a playlist has had no snapshot for too long, on some of the days that this lasts.
+fn too_old(playlist: &PlaylistStatus, days_max: i64, remedies: Remedies<'_>) -> Option<String> {
+    let PlaylistStatus { playlist_id, name, age_days, .. } = playlist;
+    let beyond = age_days - days_max;
+    if beyond < 1 || beyond % REMINDED_DAYS != 1 {
+        return None;
+    }
+    let name = name.as_deref().unwrap_or("a playlist");
+    Some(format!(
+        "{name} ({playlist_id}) has had no snapshot for {age_days} days (see why: {}; if it is no longer wanted, take it off the list: {})",
+        remedies.command("extract", playlist_id),
+        remedies.command("playlist remove", playlist_id),
+    ))
+}
+
 /// Says that a login ends soon, or has ended, on some of the days that it does.
 fn ends_soon(login: &LoginStatus) -> Option<String> {
     let days = login.days_left.filter(|days| *days <= LOGIN_DAYS_LOW)?;
     let is_due = days % REMINDED_DAYS == 0 || (-1..=3).contains(&days);
-    let ends = if days < 0 { "ended".to_owned() } else { format!("ends in {days} days") };
-    let LoginStatus { location, .. } = login;
+    let (ends, location) = (login.ends()?, &login.location);
     let again = login_command(location);
     is_due.then(|| {
-        format!("the consent of {} in {location} {ends} (log in again: {again})", login.who())
+        format!("the login of {} in {location} {ends} (log in again: {again})", login.who())
     })
 }
 
+/// The messages of a queue, by the key that each brought.
+type Messages = HashMap<String, Message>;
+
 /// What the caller is told: a queue which messages to bring again, anybody else what was done.
-fn answer(event: &Event, report: &RunReport) -> Value {
-    let Some(messages) = messages(event) else {
+fn answer(messages: Option<&Messages>, report: &RunReport) -> Value {
+    let Some(messages) = messages else {
         let RunReport { run_id, exit_status, extracts, documents, .. } = report;
         return json!({
             "run_id": run_id, "exit_status": exit_status,
             "playlists": extracts.len(), "documents": documents.len(),
+            "problems": report.problems().map(ToString::to_string).collect::<Vec<_>>(),
         });
     };
     let again = |problem: &Problem| problem.action == Action::Retry;
     let failed = report.documents.iter().filter(|document| document.problems.iter().any(again));
-    let failed = failed.filter_map(|document| {
-        messages
-            .iter()
-            .find(|(key, _)| key.ends_with(&document.key))
-            .map(|(_, one)| one.id.as_str())
-    });
+    let failed = failed.filter_map(|document| messages.get(&document.key));
     // If none could be worked on, all come again.
-    let all =
-        report.problems.iter().any(again).then(|| messages.values().map(|one| one.id.as_str()));
-    let mut ids: Vec<&str> = failed.chain(all.into_iter().flatten()).collect();
-    ids.sort_unstable();
-    ids.dedup();
+    let all = report.problems.iter().any(again).then(|| messages.values());
+    let again = failed.chain(all.into_iter().flatten());
+    let ids: BTreeSet<&str> = again.map(|message| message.id.as_str()).collect();
     let items: Vec<Value> = ids.into_iter().map(|id| json!({ "itemIdentifier": id })).collect();
     json!({ "batchItemFailures": items })
 }
 
-/// The messages of a queue, by the key that each brought; none if no queue did.
-fn messages(event: &Event) -> Option<HashMap<&str, &Message>> {
-    let Event::Created(created) = event else { return None };
-    let brought = created
-        .iter()
-        .filter_map(|created| Some((created.key.as_str(), created.message.as_ref()?)));
-    let messages: HashMap<&str, &Message> = brought.collect();
-    (!messages.is_empty()).then_some(messages)
-}
-
-/// The problem that an invocation fails with. A queue is answered instead; and what no second try
-/// mends fails only where somebody waits for the answer, or an alarm for the failure.
+/// The problem that an invocation fails with. What no second try mends is in the answer and the
+/// metrics, and fails only where a person waits: whatever else called would try again in vain.
 fn failure(event: &Event, report: &RunReport) -> Option<Problem> {
-    if messages(event).is_some() {
-        return None;
-    }
     let first = |action: Option<Action>| {
         report.problems().find(|problem| action.is_none_or(|action| problem.action == action))
     };
-    let found = match event {
-        Event::Created(_) => first(Some(Action::Retry)),
-        _ => first(Some(Action::Retry)).or_else(|| first(None)),
-    };
-    found.cloned()
+    let is_by_hand =
+        matches!(event, Event::Extract { scheduled_at: None, .. } | Event::Transform { .. });
+    let lasting = || first(None).filter(|_| is_by_hand);
+    first(Some(Action::Retry)).or_else(lasting).cloned()
 }
 
 impl Failure {
@@ -587,6 +651,11 @@ impl Problem {
         Problem::new(Action::Setup, error)
     }
 
+    fn of_credentials(error: CredentialError) -> Self {
+        let action = if error.is_transient() { Action::Retry } else { Action::Setup };
+        Problem::new(action, error)
+    }
+
     fn of_pipeline(error: PipelineError) -> Self {
         let action = match &error {
             PipelineError::Store(StoreError::Unconditional { .. } | StoreError::Key { .. }) => {
@@ -597,5 +666,81 @@ impl Problem {
             _ => Action::Setup,
         };
         Problem::new(action, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_is_told_just_the_messages_that_a_second_try_may_mend() {
+        let mut report = RunReport::default();
+        for (key, action) in
+            [("a.json", None), ("b.json", Some(Action::Retry)), ("c.json", Some(Action::Document))]
+        {
+            let mut document = DocumentReport::new(format!("raw_data/to_process/{key}"));
+            document.problems.extend(action.map(|action| Problem::new(action, "a problem")));
+            report.documents.push(document);
+        }
+        let message = |id: &str| Message { id: id.to_owned(), tries: 1 };
+        let mut messages: Messages = ["a", "b", "c"]
+            .map(|id| (format!("raw_data/to_process/{id}.json"), message(id)))
+            .into();
+        // Of another place in the same bucket.
+        messages.insert("old/raw_data/to_process/b.json".to_owned(), message("other"));
+        let told = answer(Some(&messages), &report);
+        assert_eq!(told, json!({ "batchItemFailures": [{ "itemIdentifier": "b" }] }));
+        report.problems.push(Problem::new(Action::Setup, "a problem that stays"));
+        assert_eq!(answer(Some(&messages), &report), told);
+        report.problems.push(Problem::new(Action::Retry, "nothing was tried"));
+        let told = answer(Some(&messages), &report);
+        assert_eq!(told["batchItemFailures"].as_array().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn people_are_reminded_of_what_lasts_and_not_every_day() {
+        let remedies = Remedies { root: "s3://music/", store: "s3://music" };
+        let told = |age_days| {
+            let playlist = PlaylistStatus {
+                playlist_id: "X".to_owned(),
+                name: Some("France".to_owned()),
+                snapshots: 3,
+                last_extracted_at: String::new(),
+                age_days,
+            };
+            too_old(&playlist, 8, remedies)
+        };
+        let days: Vec<i64> = (0..30).filter(|days| told(*days).is_some()).collect();
+        assert_eq!(days, [9, 16, 23]);
+        let words = told(9).unwrap();
+        for part in [
+            "France (X) has had no snapshot for 9 days",
+            "spotify-etl extract --store s3://music X",
+            "spotify-etl playlist remove --store s3://music X",
+        ] {
+            assert!(words.contains(part), "`{part}` in {words}");
+        }
+
+        let told = |days_left| {
+            ends_soon(&LoginStatus {
+                location: "ssm:/login".to_owned(),
+                account: None,
+                client_id: "app".to_owned(),
+                scopes: Vec::new(),
+                consented_at: None,
+                ends_at: None,
+                days_left,
+                open_to_others: false,
+            })
+        };
+        let days: Vec<i64> = (-9..30).filter(|days| told(Some(*days)).is_some()).collect();
+        assert_eq!(days, [-7, -1, 0, 1, 2, 3, 7, 14]);
+        assert_eq!(told(None), None);
+        assert!(
+            told(Some(-1))
+                .unwrap()
+                .contains("after the consent (log in again: spotify-etl login --save")
+        );
     }
 }

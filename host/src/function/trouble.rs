@@ -52,11 +52,17 @@ pub fn troubles(report: &RunReport, remedies: Remedies<'_>) -> Vec<Trouble> {
     });
     let plugins = plugins.iter().filter_map(|plugin| {
         let problem = plugin.problem.as_ref()?;
+        let stands_in = match (&plugin.refused_sha256, &plugin.version) {
+            (Some(_), Some(version)) => {
+                format!("; version {version} from its history stands in for it")
+            }
+            _ => String::new(),
+        };
         Some(Trouble {
             playlist: None,
             key: None,
             action: problem.action,
-            sentence: problem.to_string(),
+            sentence: format!("{problem}{stands_in}"),
             commands: vec![remedies.of_plugin(&plugin.name)],
         })
     });
@@ -92,6 +98,15 @@ pub fn troubles(report: &RunReport, remedies: Remedies<'_>) -> Vec<Trouble> {
     general.chain(extracts).chain(plugins).chain(of_documents).chain(empty).collect()
 }
 
+/// A sentence as far as a mail needs it: the report has all of it.
+fn cut(sentence: &str) -> String {
+    const LENGTH_MAX: usize = 2_000;
+    match sentence.char_indices().nth(LENGTH_MAX) {
+        Some((end, _)) => format!("{} ... (cut off; all of it is in the report)", &sentence[..end]),
+        None => sentence.to_owned(),
+    }
+}
+
 fn named(name: Option<&str>, id: &str) -> String {
     name.map_or_else(|| id.to_owned(), |name| format!("{name} ({id})"))
 }
@@ -110,7 +125,7 @@ pub fn notice(report: &RunReport, troubles: &[Trouble], remedies: Remedies<'_>) 
         let about = [trouble.playlist.as_deref(), trouble.key.as_deref()];
         let about = about.into_iter().flatten().collect::<Vec<_>>().join(", ");
         let colon = if about.is_empty() { "" } else { ": " };
-        let _ = writeln!(text, "{about}{colon}{}", trouble.sentence);
+        let _ = writeln!(text, "{about}{colon}{}", cut(&trouble.sentence));
         for command in &trouble.commands {
             let _ = writeln!(text, "    {command}");
         }
@@ -119,8 +134,13 @@ pub fn notice(report: &RunReport, troubles: &[Trouble], remedies: Remedies<'_>) 
     if troubles.len() > TOLD_MAX {
         let _ = writeln!(text, "... and {} more, in the report\n", troubles.len() - TOLD_MAX);
     }
-    for warning in &report.warnings {
-        let _ = writeln!(text, "{warning}\n");
+    for warning in report.warnings.iter().take(TOLD_MAX) {
+        let _ = writeln!(text, "{}\n", cut(warning));
+    }
+    if text.contains("--limit ") {
+        text.push_str(
+            "a function's limits are set with SPOTIFY_ETL_LIMIT, as NAME=VALUE,NAME=VALUE\n\n",
+        );
     }
     let RunReport { run_id, command, store, .. } = report;
     let _ = writeln!(text, "in run {run_id} ({command}) of {store}");

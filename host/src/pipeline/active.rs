@@ -38,6 +38,9 @@ pub struct PluginPlace<'s> {
     pub prefix: &'s str,
 }
 
+/// A file that was loaded; or why it was refused, with its SHA-256.
+type Verdict = Result<Arc<Plugin>, (String, Problem)>;
+
 /// Plugins that were loaded, for as long as the program runs: one whose file is the same as before
 /// is not loaded again, and one whose file is gone is dropped.
 pub struct Shelf {
@@ -45,7 +48,8 @@ pub struct Shelf {
     cache: Option<PathBuf>,
     shipped: Option<PathBuf>,
     engine: OnceLock<Arc<Engine>>,
-    loaded: Mutex<HashMap<String, (Tag, Arc<Plugin>)>>,
+    /// By key: what was loaded, or why it was refused, with its file's SHA-256.
+    loaded: Mutex<HashMap<String, (Tag, Verdict)>>,
     /// The records of versions that are known to be in history.
     remembered: Mutex<HashSet<String>>,
 }
@@ -79,7 +83,7 @@ impl Shelf {
         Ok(Arc::clone(self.engine.get_or_init(|| engine)))
     }
 
-    fn loaded(&self) -> MutexGuard<'_, HashMap<String, (Tag, Arc<Plugin>)>> {
+    fn loaded(&self) -> MutexGuard<'_, HashMap<String, (Tag, Verdict)>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -88,16 +92,14 @@ impl Shelf {
     }
 
     /// The plugin of an object that didn't change since it was loaded.
-    fn find(&self, listed: &Listed) -> Option<Arc<Plugin>> {
+    fn find(&self, listed: &Listed) -> Option<Verdict> {
         let loaded = self.loaded();
         let (tag, plugin) = loaded.get(&listed.key)?;
-        (listed.tag.as_ref() == Some(tag)).then(|| Arc::clone(plugin))
+        (listed.tag.as_ref() == Some(tag)).then(|| plugin.clone())
     }
 
-    fn keep(&self, listed: &Listed, plugin: &Arc<Plugin>) {
-        if let Some(tag) = &listed.tag {
-            self.loaded().insert(listed.key.clone(), (tag.clone(), Arc::clone(plugin)));
-        }
+    fn keep(&self, key: &str, tag: Tag, plugin: Verdict) {
+        self.loaded().insert(key.to_owned(), (tag, plugin));
     }
 
     fn drop_others(&self, listed: &[(String, Listed)]) {
@@ -236,7 +238,10 @@ async fn remember_new(
     for plugin in unknown {
         let record = record(plugin);
         if history.iter().all(|listed| listed.key != record) {
-            remember(store, place, plugin, "upload", now).await?;
+            // It may have been replaced since it was loaded.
+            if !remember(store, place, plugin, "upload", now).await? {
+                continue;
+            }
         }
         shelf.remembered().insert(record);
     }
@@ -251,8 +256,12 @@ async fn remember_new(
 /// If the store fails.
 pub async fn load_ahead(place: PluginPlace<'_>, shelf: &Shelf) -> Result<(), PipelineError> {
     let found = active_plugins(place).await?;
-    let loads = found.iter().map(|(name, listed)| loaded(place, shelf, name, listed));
-    try_join_all(loads).await.map(|_| ())
+    let loads = stream::iter(&found).map(|(name, listed)| loaded(place, shelf, name, listed));
+    let mut loads = loads.buffer_unordered(LOADS_AT_ONCE);
+    while let Some(loaded) = loads.next().await {
+        loaded?;
+    }
+    Ok(())
 }
 
 /// Loads the plugins and checks them against the records. Writes nothing.
@@ -296,6 +305,7 @@ pub async fn choose(
             name,
             status,
             version: ran.map(|plugin| plugin.version().to_owned()),
+            refused_sha256: (status == PluginStatus::Fallback).then(|| sha256.clone()),
             sha256: ran.map_or(sha256, |plugin| plugin.sha256().to_owned()),
             tables: ran.map_or(Vec::new(), |plugin| table_names(plugin)),
             problem,
@@ -371,17 +381,19 @@ async fn loaded(
         let problem = Problem::of_plugin(name, format!("is refused: {refusal}"));
         return Ok(Loaded::Refused { sha256: String::new(), problem });
     }
-    if let Some(plugin) = shelf.find(listed) {
-        return Ok(Loaded::Plugin(plugin));
+    match shelf.find(listed) {
+        Some(Ok(plugin)) => return Ok(Loaded::Plugin(plugin)),
+        Some(Err((sha256, problem))) => return Ok(Loaded::Refused { sha256, problem }),
+        None => {}
     }
     let Some(object) = place.store.get(&listed.key).await? else { return Ok(Loaded::Gone) };
-    let sha256 = sha256(&object.bytes);
-    Ok(match load(&engine, name, object.bytes).await {
-        Ok(plugin) => {
-            shelf.keep(listed, &plugin);
-            Loaded::Plugin(plugin)
-        }
-        Err(problem) => Loaded::Refused { sha256, problem },
+    let (sha256, tag) = (sha256(&object.bytes), object.tag);
+    let loaded = load(&engine, name, object.bytes).await;
+    let loaded = loaded.map_err(|problem| (sha256, problem));
+    shelf.keep(&listed.key, tag, loaded.clone());
+    Ok(match loaded {
+        Ok(plugin) => Loaded::Plugin(plugin),
+        Err((sha256, problem)) => Loaded::Refused { sha256, problem },
     })
 }
 
@@ -402,7 +414,8 @@ pub async fn active_plugins(place: PluginPlace<'_>) -> Result<Vec<(String, Liste
     Ok(listed.into_iter().filter_map(|listed| Some((name(&listed.key)?, listed))).collect())
 }
 
-/// Keeps a version in history, with when it was seen and who brought it.
+/// Keeps a version in history, with when it was seen and who brought it. Says whether it is there: not
+/// if another file lies among the plugins by now.
 ///
 /// # Errors
 ///
@@ -413,7 +426,7 @@ pub async fn remember(
     plugin: &Plugin,
     by: &str,
     now: OffsetDateTime,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let (name, sha256) = (plugin.name().to_owned(), plugin.sha256().to_owned());
     let record = HistoryRecord {
         name: name.clone(),
@@ -430,8 +443,9 @@ pub async fn remember(
         store.put_new(&kept, &object.bytes).await?;
         let key = Key::HistoryRecord { name, sha256 }.to_string();
         store.put_new(&key, &pretty(&record)).await?;
+        return Ok(true);
     }
-    Ok(())
+    Ok(false)
 }
 
 /// Loads a plugin, away from what must not block.

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use futures_util::{StreamExt, stream};
 use time::OffsetDateTime;
+use tokio::time::timeout_at;
 use tracing::Instrument;
 
 use super::{
@@ -16,7 +17,7 @@ use crate::{
     config::Limits,
     document::{Document, DocumentId, Extracted, ExtractedAt, Origin, Refused, TimeSource},
     layout::{Key, Stage},
-    spotify::{Budget, Metadata, PageRead, Spotify, SpotifyError},
+    spotify::{Budget, CredentialError, Metadata, PageRead, Spotify, SpotifyError},
     store::{Store, StoreError},
 };
 
@@ -101,7 +102,12 @@ impl Extract<'_> {
     pub async fn run(&self, playlists: &[ListedPlaylist]) -> Result<Extraction, PipelineError> {
         let extracted_at =
             ExtractedAt::new(self.now).map_err(|_| PipelineError::Clock { now: self.now })?;
-        self.spotify.authorize().await?;
+        match self.until {
+            Some(until) => timeout_at(until.into(), self.spotify.authorize())
+                .await
+                .map_err(|_| PipelineError::NoTime)??,
+            None => self.spotify.authorize().await?,
+        };
         self.progress.begin("extract", 0);
         let each = stream::iter(playlists).map(|playlist| {
             let span = tracing::info_span!("playlist", playlist = %playlist.id);
@@ -110,7 +116,10 @@ impl Extract<'_> {
         let extracts = each.buffered(PLAYLISTS_AT_ONCE).collect().await;
         self.progress.end();
         let problem = self.spotify.problem().await;
-        let problems = problem.iter().map(|problem| Problem::new(Action::Setup, problem)).collect();
+        let action = |error: &CredentialError| {
+            if error.is_transient() { Action::Retry } else { Action::Setup }
+        };
+        let problems = problem.iter().map(|error| Problem::new(action(error), error)).collect();
         Ok(Extraction { extracts, problems })
     }
 
@@ -119,7 +128,7 @@ impl Extract<'_> {
         let mut budget = self.spotify.budget();
         let steps = self.steps(playlist, extracted_at, &mut budget, &mut report);
         let done = match self.until {
-            Some(until) => tokio::time::timeout_at(until.into(), steps).await,
+            Some(until) => timeout_at(until.into(), steps).await,
             None => Ok(steps.await),
         };
         report.requests = budget.requests;
@@ -138,7 +147,7 @@ impl Extract<'_> {
     ) -> Result<(), Failure> {
         let id = &playlist.id;
         let mut known = Known::default();
-        let newest = newest(known.of(self.store, id).await?);
+        let newest = newest(known.of(self.store, id).await?, extracted_at);
         if let (Some((stage, last)), Some(scheduled_at)) = (&newest, self.scheduled_at)
             && last.extracted_at.moment() >= scheduled_at
         {
@@ -254,8 +263,10 @@ fn name(report: &mut ExtractReport, stage: Stage, document: &DocumentId) {
     report.document = Some(document.to_string());
 }
 
-fn newest(documents: &[(Stage, DocumentId)]) -> Option<(Stage, DocumentId)> {
-    documents.iter().max_by_key(|(_, document)| document.extracted_at).cloned()
+/// The newest until now: one that somebody dated in the future takes no week's place.
+fn newest(documents: &[(Stage, DocumentId)], now: ExtractedAt) -> Option<(Stage, DocumentId)> {
+    let past = documents.iter().filter(|(_, document)| document.extracted_at <= now);
+    past.max_by_key(|(_, document)| document.extracted_at).cloned()
 }
 
 /// Says if the newest snapshots of a playlist have the same pages.

@@ -298,6 +298,11 @@ pub enum PipelineError {
     /// Spotify gives no access.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// Spotify gave no access in the time that there was.
+    #[error(
+        "there was no time left to get an access token (run it again, with a longer time limit)"
+    )]
+    NoTime,
     /// The time is outside the years that tables have.
     #[error("the clock of this machine says {}, which is outside the years 2006 to 2060 (set it)", .now.date())]
     Clock {

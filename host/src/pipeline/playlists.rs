@@ -76,6 +76,23 @@ pub async fn playlists(store: &dyn Store) -> Result<Vec<ListedPlaylist>, Playlis
     Ok(found)
 }
 
+/// Since when each playlist is on the list, where that was noted.
+///
+/// # Errors
+///
+/// If the list can't be read.
+pub async fn listed_since(
+    store: &dyn Store,
+) -> Result<Vec<(ListedPlaylist, Option<OffsetDateTime>)>, PlaylistsError> {
+    let object = store.get(&Key::Playlists.to_string()).await?;
+    let list = read(store, object.as_ref().map(|object| object.bytes.as_slice()))?;
+    let since = |item: &Item| {
+        let added_at = item.more.get("added_at").and_then(Value::as_str);
+        added_at.and_then(|moment| OffsetDateTime::parse(moment, &Rfc3339).ok())
+    };
+    list.playlists.iter().map(|item| Ok((listed(store, item)?, since(item)))).collect()
+}
+
 /// Puts a playlist on the list, or gives it a new label.
 ///
 /// # Errors

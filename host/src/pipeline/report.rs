@@ -200,6 +200,9 @@ pub struct PluginReport {
     pub version: Option<String>,
     /// The SHA-256 of the file that ran, or that was refused.
     pub sha256: String,
+    /// The SHA-256 of the file that was refused, if another one ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_sha256: Option<String>,
     /// The tables it fills.
     pub tables: Vec<String>,
     /// Why the file among the plugins was refused.

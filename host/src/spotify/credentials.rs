@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
-use super::kept::{Kept, LoginPlace};
+use super::kept::{Kept, LoginPlace, login_command};
 
 /// What a token speaks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -140,11 +140,13 @@ pub fn source(given: Given) -> Result<Arc<dyn CredentialSource>, CredentialError
     if flow == Some(Flow::App) {
         return Err(CredentialError::NoSecret);
     }
-    let location = login.map_or_else(
-        || "no login file, as neither HOME nor XDG_CONFIG_HOME is set".to_owned(),
-        |place| format!("no login in {}", place.name()),
-    );
-    Err(CredentialError::None { location })
+    let place = login.map(|place| place.name()).unwrap_or_default();
+    let location = if place.is_empty() {
+        "no place for a login is named in SPOTIFY_CREDENTIALS, and neither HOME nor XDG_CONFIG_HOME is set".to_owned()
+    } else {
+        format!("no login in {place}")
+    };
+    Err(CredentialError::None { location, place })
 }
 
 /// Credentials that this program was started with. It can't change them.
@@ -173,11 +175,13 @@ impl CredentialSource for Environment {
 pub enum CredentialError {
     /// There are none.
     #[error(
-        "no credentials for Spotify: {location} (log in with an app of yours: spotify-etl login --client-id ID; or, for an app with extended quota, set SPOTIFY_CLIENT_ID and SPOTIFY_CLIENT_SECRET)"
+        "no credentials for Spotify: {location} (log in with an app of yours: {} --client-id ID; or, for an app with extended quota, set SPOTIFY_CLIENT_ID and SPOTIFY_CLIENT_SECRET)", login_command(.place)
     )]
     None {
-        /// Where there could be some.
+        /// Where there could be some, in words.
         location: String,
+        /// That place, if there is one.
+        place: String,
     },
     /// No app.
     #[error(
@@ -235,7 +239,7 @@ pub enum CredentialError {
     },
     /// Something else than a login.
     #[error(
-        "{location} holds no login that this program can read: {problem} (take it away, and log in: spotify-etl login)"
+        "{location} holds no login that this program can read: {problem} (take it away, and log in: {})", login_command(.location)
     )]
     Damaged {
         /// Which file.

@@ -53,7 +53,7 @@ pub fn client(limits: &Limits) -> Result<Client, SpotifyError> {
 }
 
 /// What is left of the time and the patience for what belongs together.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Budget {
     started: OffsetDateTime,
     waited: Duration,

@@ -149,7 +149,8 @@ pub trait LoginPlace: fmt::Debug + Send + Sync {
     /// The login, if there is one.
     async fn login(&self) -> Result<Option<Login>, CredentialError>;
 
-    /// Makes sure that a login can be kept here, and that nothing else is lost by it.
+    /// Makes sure, as far as that can be told, that a login can be kept here, and that nothing else is
+    /// lost by it.
     async fn prepare(&self) -> Result<(), CredentialError>;
 
     /// Keeps a login, whole or not at all.
@@ -191,7 +192,8 @@ impl CredentialSource for Kept {
     async fn read(&self) -> Result<Credentials, CredentialError> {
         let location = self.place.name();
         let Some(login) = self.place.login().await? else {
-            return Err(CredentialError::None { location: format!("no login in {location}") });
+            let words = format!("no login in {location}");
+            return Err(CredentialError::None { location: words, place: location });
         };
         match &self.client_id {
             Some(ours) if *ours != login.client_id => {

@@ -73,7 +73,7 @@ pub struct Spotify {
     settings: Settings,
     clock: Arc<dyn Clock>,
     api: Service,
-    tokens: Tokens,
+    tokens: Arc<Tokens>,
 }
 
 impl Spotify {
@@ -92,7 +92,7 @@ impl Spotify {
             Service::new(client.clone(), url, settings.limits.clone(), Arc::clone(&clock))
         };
         let (api, accounts) = (service(&settings.api_url)?, service(&settings.accounts_url)?);
-        let tokens = Tokens::new(source, accounts, Arc::clone(&clock));
+        let tokens = Arc::new(Tokens::new(source, accounts, Arc::clone(&clock)));
         Ok(Spotify { settings, clock, api, tokens })
     }
 

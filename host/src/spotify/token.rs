@@ -5,7 +5,7 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use time::OffsetDateTime;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{
     Clock,
@@ -37,7 +37,7 @@ pub struct Tokens {
     source: Arc<dyn CredentialSource>,
     accounts: Service,
     clock: Arc<dyn Clock>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
@@ -55,27 +55,27 @@ impl Tokens {
         accounts: Service,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Tokens { source, accounts, clock, state: Mutex::default() }
+        Tokens { source, accounts, clock, state: Arc::default() }
     }
 
     /// A token: the one there is, or the first, or the next if that one's time is up.
-    pub async fn get(&self, budget: &mut Budget) -> Result<AccessToken, TokenError> {
-        let mut state = self.state.lock().await;
+    pub async fn get(self: &Arc<Self>, budget: &mut Budget) -> Result<AccessToken, TokenError> {
+        let state = Arc::clone(&self.state).lock_owned().await;
         if let Some(token) = &state.token
             && !self.is_over(token)
         {
             return Ok(token.clone());
         }
-        self.next(&mut state, budget).await
+        self.next(state, budget).await
     }
 
     /// A token in place of one that was refused; none if that was done before.
     pub async fn renew(
-        &self,
+        self: &Arc<Self>,
         refused: &AccessToken,
         budget: &mut Budget,
     ) -> Result<Option<AccessToken>, TokenError> {
-        let mut state = self.state.lock().await;
+        let mut state = Arc::clone(&self.state).lock_owned().await;
         if let Some(token) = &state.token
             && token.secret.expose_secret() != refused.secret.expose_secret()
         {
@@ -87,23 +87,47 @@ impl Tokens {
             return Ok(None);
         }
         state.token = None;
-        let token = self.next(&mut state, budget).await?;
-        state.replaced |= !was_over;
+        let token = self.next(state, budget).await?;
+        self.state.lock().await.replaced |= !was_over;
         Ok(Some(token))
     }
 
     /// Why a new refresh token could not be kept, if one couldn't.
     pub async fn problem(&self) -> Option<CredentialError> {
-        let state = self.state.lock().await;
+        let mut state = self.state.lock().await;
         let Rotation { old, new } = state.unkept.as_ref()?;
-        self.source.rotated(old, new).await.err()
+        let problem = self.source.rotated(old, new).await.err();
+        if problem.is_none() {
+            state.unkept = None;
+        }
+        problem
     }
 
     fn is_over(&self, token: &AccessToken) -> bool {
         self.clock.now() >= token.ends
     }
 
+    /// Gets a new token. Spotify ends the refresh token that was used with its answer, so nobody may
+    /// stop listening between that and the new one being kept: whoever waits may be gone by then.
     async fn next(
+        self: &Arc<Self>,
+        state: OwnedMutexGuard<State>,
+        budget: &mut Budget,
+    ) -> Result<AccessToken, TokenError> {
+        let (tokens, mut own) = (Arc::clone(self), budget.clone());
+        let renewed = tokio::spawn(async move {
+            let mut state = state;
+            (tokens.renewed(&mut state, &mut own).await, own)
+        });
+        let (token, spent) = match renewed.await {
+            Ok(renewed) => renewed,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        *budget = spent;
+        token
+    }
+
+    async fn renewed(
         &self,
         state: &mut State,
         budget: &mut Budget,
@@ -122,12 +146,14 @@ impl Tokens {
             }
             answer => answer?,
         };
-        if let Some(Rotation { old, new }) = answer.rotated
-            && let Err(error) = self.source.rotated(&old, &new).await
-        {
-            // The access token is good, so this run goes on, and knows the new one.
-            tracing::debug!("{error}");
-            state.unkept = Some(Rotation { old, new });
+        if let Some(Rotation { old, new }) = answer.rotated {
+            // Where the last one could not be kept, the one before it still is.
+            let old = state.unkept.take().map_or(old, |unkept| unkept.old);
+            if let Err(error) = self.source.rotated(&old, &new).await {
+                // The access token is good, so this run goes on, and knows the new one.
+                tracing::debug!("{error}");
+                state.unkept = Some(Rotation { old, new });
+            }
         }
         state.token = Some(answer.token.clone());
         Ok(answer.token)

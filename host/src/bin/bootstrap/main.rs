@@ -31,6 +31,10 @@ use spotify_etl::{
 };
 use time::OffsetDateTime;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::Level;
+use tracing_subscriber::{
+    Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 /// The only folder that a function can write to.
 const CACHE: &str = "/tmp/spotify-etl";
@@ -59,12 +63,12 @@ impl Clock for SystemClock {
 
 fn main() -> ExitCode {
     let level = set("SPOTIFY_ETL_LOG", |text| text.parse().ok()).ok().flatten();
-    tracing_subscriber::fmt()
-        .json()
-        .with_max_level(level.unwrap_or(tracing::Level::INFO))
-        .with_target(false)
-        .without_time()
-        .init();
+    let level = level.unwrap_or(Level::INFO);
+    // What libraries trace has secrets in it.
+    let shown = Targets::new().with_target("spotify_etl", level).with_target("bootstrap", level);
+    let shown = shown.with_default(level.min(Level::DEBUG));
+    let log = fmt::layer().json().with_target(false).without_time();
+    tracing_subscriber::registry().with(log.with_filter(shown)).init();
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -78,13 +82,15 @@ fn run() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let function = function().await?;
-        function.warm_up().await;
+        // One that only asks Spotify needs no plugins, and may have no right to them.
+        if set("SPOTIFY_ETL_LOAD_AHEAD", flag)?.unwrap_or(true) {
+            function.warm_up().await;
+        }
         let (function, is_busy) = (&function, &AtomicBool::new(false));
         let handler = move |event: LambdaEvent<Value>| async move {
             is_busy.store(true, Ordering::Relaxed);
-            let answered = answer(function, event).await;
-            is_busy.store(false, Ordering::Relaxed);
-            answered
+            let _free = Free(is_busy);
+            answer(function, event).await
         };
         let mut running = pin!(lambda_runtime::run(service_fn(handler)));
         let mut told_to_end = signal(SignalKind::terminate())?;
@@ -95,16 +101,24 @@ fn run() -> Result<()> {
         tracing::info!("told to end: no further document is begun");
         function.is_ending.store(true, Ordering::Relaxed);
         // What is under way comes to its end, and its answer to whoever waits for it.
-        loop {
-            let is_last = !is_busy.load(Ordering::Relaxed);
+        let mut was_busy = true;
+        while was_busy || is_busy.load(Ordering::Relaxed) {
+            was_busy = is_busy.load(Ordering::Relaxed);
             if let Ok(ended) = tokio::time::timeout(ANSWER_TAKES, &mut running).await {
                 return ended.map_err(anyhow::Error::from_boxed);
             }
-            if is_last {
-                return Ok(());
-            }
         }
+        Ok(())
     })
+}
+
+/// Says that nothing is under way any more, however that came.
+struct Free<'b>(&'b AtomicBool);
+
+impl Drop for Free<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 /// What is done before the first event: settings read, the store found, plugins looked for.
@@ -175,6 +189,7 @@ async fn function() -> Result<Function> {
         topic,
         clock: Arc::new(SystemClock),
         is_ending: AtomicBool::new(false),
+        unfinished: tokio::sync::Mutex::default(),
     })
 }
 

@@ -18,8 +18,11 @@ use args::Cli;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // What libraries warn of comes again in errors, in words.
-    let others = if cli.common.log > Level::INFO { cli.common.log } else { Level::ERROR };
+    // What libraries warn of comes again in errors, in words; what they trace has secrets in it.
+    let others = match cli.common.log {
+        Level::DEBUG | Level::TRACE => Level::DEBUG,
+        _ => Level::ERROR,
+    };
     let shown = Targets::new().with_target("spotify_etl", cli.common.log).with_default(others);
     let log = fmt::layer().with_writer(|| progress::Log).without_time().with_target(false);
     tracing_subscriber::registry().with(log.with_filter(shown)).init();

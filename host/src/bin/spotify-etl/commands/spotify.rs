@@ -161,14 +161,8 @@ impl Session {
 
     /// What there is to say of a login that soon ends.
     fn login_warning(&self, login: &Option<LoginStatus>) -> Option<String> {
-        let LoginStatus { days_left, location, .. } = login.as_ref()?;
-        let when = match (*days_left)? {
-            ..0 => "ended, six months after the consent".to_owned(),
-            0 => "ends today".to_owned(),
-            1 => "ends tomorrow".to_owned(),
-            days if days <= LOGIN_DAYS_LOW => format!("ends in {days} days"),
-            _ => return None,
-        };
+        let login = login.as_ref().filter(|login| login.days_left <= Some(LOGIN_DAYS_LOW))?;
+        let (when, location) = (login.ends()?, &login.location);
         let again = login_command(location);
         Some(format!("the login in {location} {when} (log in again: {again})"))
     }
