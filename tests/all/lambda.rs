@@ -137,7 +137,6 @@ fn consent(api: &WebApi, days: i64) -> Login {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the function has the machine's time")]
 fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }
