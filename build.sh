@@ -230,8 +230,9 @@ bench() {
 heavy() {
     say "heavy checks: a bucket, stopped at every operation"
     SPOTIFY_ETL_TEST_EVERY=1 with_s3 cargo test --locked --profile "$profile" -- crash
-    say "heavy checks: a bucket, with every request refused, lost, cut off or slowed down"
-    SPOTIFY_ETL_TEST_EVERY=1 with_s3 cargo test --locked --profile "$profile" -- wire
+    # All of it takes half an hour; so each request still meets one or two of the seven faults.
+    say "heavy checks: a bucket, with requests refused, lost, cut off or slowed down"
+    SPOTIFY_ETL_TEST_EVERY=5 with_s3 cargo test --locked --profile "$profile" -- wire
     say "heavy checks: tables read back by pandas and DuckDB"
     need python3 "install Python 3.9 or newer"
     python3 -m venv target/venv
