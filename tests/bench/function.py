@@ -137,9 +137,7 @@ class Function:
 def document():
     """A playlist of 100 entries: those of the demo, twice, with other ids."""
     text = given.demo.read_text()
-    pages = json.loads(text)
     first, second = json.loads(text), json.loads(text.replace('"id": "', '"id": "x'))
-    del pages
     for page, offset in ((first, 0), (second, 50)):
         tracks = page["items"] if "items" in page else page["tracks"]["items"]
         assert len(tracks if isinstance(tracks, list) else tracks["items"]) == 50

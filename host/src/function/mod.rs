@@ -185,7 +185,7 @@ impl Function {
                     self.check_store(invocation, &mut report, &mut found).await;
                 }
                 if wants(Checked::Login) {
-                    self.check_login(&mut report, &mut found).await;
+                    self.check_login(invocation, &mut report, &mut found).await;
                 }
             }
         }
@@ -219,10 +219,7 @@ impl Function {
         let extracted = async {
             let playlists = self.playlists(names).await?;
             let mut unfinished = self.unfinished.lock().await;
-            let spotify = match unfinished.take() {
-                Some(spotify) => spotify,
-                None => self.spotify()?,
-            };
+            let spotify = unfinished.take().map_or_else(|| self.spotify(), Ok)?;
             let extract = Extract {
                 store: self.store.as_ref(),
                 spotify: &spotify,
@@ -425,44 +422,57 @@ impl Function {
         found.status = Some(status);
     }
 
-    /// Says how long the login lasts.
-    async fn check_login(&self, report: &mut RunReport, found: &mut Found) {
-        self.look_at_login(report, found).await;
-        if !report.problems.is_empty() || self.credentials.is_err() {
+    /// Says how long the login lasts, and tries it.
+    async fn check_login(
+        &self,
+        invocation: &Invocation,
+        report: &mut RunReport,
+        found: &mut Found,
+    ) {
+        let looked_at = self.look_at_login(report, found).await;
+        if let Err(problem) = looked_at {
+            return report.problems.push(problem);
+        }
+        if self.credentials.is_err() {
             return;
         }
         // That Spotify still takes it can only be tried.
         let tried = async {
             let mut unfinished = self.unfinished.lock().await;
-            let spotify = match unfinished.take() {
-                Some(spotify) => spotify,
-                None => self.spotify()?,
-            };
-            let tried = spotify.authorize().await;
+            let spotify = unfinished.take().map_or_else(|| self.spotify(), Ok)?;
+            let tried = tokio::time::timeout_at(invocation.work_ends().into(), spotify.authorize());
+            let tried = tried.await.map_err(|_| PipelineError::NoTime);
             if let Some(problem) = spotify.problem().await {
                 *unfinished = Some(spotify);
                 return Err(Problem::of_credentials(problem));
             }
-            tried.map(|_| ()).map_err(|error| Problem::of_pipeline(PipelineError::Token(error)))
+            tried
+                .and_then(|tried| tried.map_err(PipelineError::Token))
+                .map_err(Problem::of_pipeline)
         };
         report.problems.extend(tried.await.err());
     }
 
-    async fn look_at_login(&self, report: &mut RunReport, found: &mut Found) {
-        let Some(place) = &self.login else { return };
+    async fn look_at_login(
+        &self,
+        report: &mut RunReport,
+        found: &mut Found,
+    ) -> Result<(), Problem> {
+        let Some(place) = &self.login else { return Ok(()) };
         let (location, now) = (place.name(), self.clock.now());
         let login = match LoginStatus::of(place.as_ref(), now).await {
             Ok(Some(login)) => login,
             Ok(None) => {
                 let again = login_command(&location);
                 let message = format!("no login in {location} ({again} --client-id ID)");
-                return report.problems.push(Problem::of_setup(message));
+                return Err(Problem::of_setup(message));
             }
-            Err(error) => return report.problems.push(Problem::of_credentials(error)),
+            Err(error) => return Err(Problem::of_credentials(error)),
         };
         report.warnings.extend(ends_soon(&login));
         found.metrics.extend(metrics::of_login(&login, &self.store.location(""), now));
         found.login = Some(login);
+        Ok(())
     }
 
     fn remedies<'s>(&self, store: &'s str) -> Remedies<'s> {
@@ -663,6 +673,7 @@ impl Problem {
             }
             PipelineError::Store(_) => Action::Retry,
             PipelineError::Token(token) if token.is_transient() => Action::Retry,
+            PipelineError::NoTime => Action::Retry,
             _ => Action::Setup,
         };
         Problem::new(action, error)
