@@ -68,8 +68,8 @@
 //!    configured address and nowhere else, whatever an answer names.
 //!
 //! The unit that fails or succeeds is a document and a plugin: all its tables or none, as far as
-//! lineage, reports and the document's move go. If the store itself fails between two table files of
-//! a plugin, the first of them lies there until the document is transformed again.
+//! lineage, reports and the document's move go. If the store itself fails while table files of
+//! a plugin are stored, those that got there lie there until the document is transformed again.
 
 pub mod aws;
 pub mod batch;
