@@ -15,11 +15,14 @@ import sys
 
 import boto3
 from moto.server import ThreadedMotoServer
+from werkzeug.serving import WSGIRequestHandler
 
 BUCKET = "test-bucket"
 REGION = "eu-west-1"
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
+# Connections stay open between requests, as those to S3 do.
+WSGIRequestHandler.protocol_version = "HTTP/1.1"
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 server.start()
 host, port = server.get_host_and_port()

@@ -161,13 +161,16 @@ impl Place {
 /// Where stores can be made for a test: in a folder that goes with it, or in the bucket of the S3
 /// server that `tests/with_s3.py` started.
 pub enum Site {
-    Folder(TempDir, AtomicUsize),
-    Bucket(AtomicUsize),
+    Folder(TempDir),
+    Bucket,
 }
+
+/// How many places there are in this process.
+static PLACES: AtomicUsize = AtomicUsize::new(0);
 
 impl Site {
     pub fn folder() -> Self {
-        Site::Folder(TempDir::new().unwrap(), AtomicUsize::new(0))
+        Site::Folder(TempDir::new().unwrap())
     }
 
     /// None where there is no server.
@@ -176,20 +179,18 @@ impl Site {
             skipped("no S3 server was started (build.sh test does, with tests/with_s3.py)");
             return None;
         }
-        Some(Site::Bucket(AtomicUsize::new(0)))
+        Some(Site::Bucket)
     }
 
     /// A new place for a store, with nothing in it.
     pub fn place(&self) -> StoreAddress {
-        let next = |count: &AtomicUsize| count.fetch_add(1, Ordering::SeqCst);
+        let number = PLACES.fetch_add(1, Ordering::SeqCst).to_string();
         match self {
-            Site::Folder(folder, count) => {
-                StoreAddress::Folder(folder.path().join(next(count).to_string()))
-            }
-            Site::Bucket(count) => {
+            Site::Folder(folder) => StoreAddress::Folder(folder.path().join(number)),
+            Site::Bucket => {
                 let bucket = std::env::var("SPOTIFY_ETL_TEST_BUCKET").unwrap();
                 let test = std::thread::current().name().unwrap_or("test").replace("::", "-");
-                let (process, number) = (std::process::id(), next(count));
+                let process = std::process::id();
                 StoreAddress::Bucket { bucket, prefix: format!("{test}-{process}/{number}/") }
             }
         }

@@ -194,25 +194,49 @@ fn refusal(status: u16, code: &str) -> Answer {
     response
 }
 
+/// How often a request is tried before the run gives up on it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// As often as the client does by itself.
+    Usual,
+    /// Once: what would be lived through is met by the pipeline.
+    None,
+}
+
 /// A run in a process of its own, by way of a wire. Says whether it ended well.
-fn run(address: &StoreAddress, endpoint: &str) -> bool {
+fn run(address: &StoreAddress, endpoint: &str, patience: Patience) -> bool {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "crash::in_a_process_of_its_own"]);
     command.env("CRASH_STORE", address.to_string()).env("CRASH_AT", "0 FailsBefore");
-    command.env("CRASH_MUST_END_WELL", "1");
-    command.env("AWS_ENDPOINT_URL", endpoint).output().unwrap().status.success()
+    command.env("CRASH_MUST_END_WELL", "1").env("AWS_ENDPOINT_URL", endpoint);
+    if patience == Patience::None {
+        command.env("AWS_MAX_ATTEMPTS", "1");
+    }
+    command.output().unwrap().status.success()
 }
 
 /// Failures that pass are lived through in the same run; an outage fails it, and the next one makes up
 /// for it. Either way the store is as if nothing had happened.
 #[test]
 fn whatever_the_network_does_the_store_is_as_if_nothing_had_happened() {
+    each_fault(Patience::Usual, "SPOTIFY_ETL_TEST_EVERY", 23);
+}
+
+/// Without a second attempt most failures end the run, wherever it is by then; the next one makes up
+/// for it.
+#[test]
+fn whatever_request_fails_for_good_the_next_run_makes_up_for_it() {
+    each_fault(Patience::None, "SPOTIFY_ETL_TEST_EVERY_LAST", 23);
+}
+
+/// Each of all faults at each of all requests, or every so many of them.
+fn each_fault(patience: Patience, variable: &str, every: usize) {
     let Some(site) = Site::bucket() else { return };
-    let every = std::env::var("SPOTIFY_ETL_TEST_EVERY").map_or(23, |every| every.parse().unwrap());
+    let every = std::env::var(variable).map_or(every, |every| every.parse().unwrap());
     let undisturbed = site.place();
     wait(async { prepare(undisturbed.open().await.unwrap().as_ref()).await });
     let (wire, endpoint) = Wire::start(usize::MAX, Fault::Lost);
-    assert!(run(&undisturbed, &endpoint));
+    assert!(run(&undisturbed, &endpoint, patience));
     let expected = wait(async { contents(undisturbed.open().await.unwrap().as_ref()).await });
     let requests = wire.asked.load(Ordering::SeqCst);
     assert!(requests > 60, "only {requests} requests");
@@ -222,23 +246,25 @@ fn whatever_the_network_does_the_store_is_as_if_nothing_had_happened() {
     let faults = Mutex::new(faults.step_by(every).collect::<Vec<_>>());
     let next = || faults.lock().unwrap().pop();
     // Most of the time is waited, for another attempt.
+    let at_once = if patience == Patience::Usual { 8 } else { 3 };
     std::thread::scope(|scope| {
-        for _ in 0..8 {
+        for _ in 0..at_once {
             scope.spawn(|| {
                 while let Some((request, fault)) = next() {
                     let address = site.place();
                     let store = wait(address.open()).unwrap();
                     wait(prepare(store.as_ref()));
                     let (wire, endpoint) = Wire::start(request, fault);
-                    let ended_well = run(&address, &endpoint);
-                    assert!(ended_well || fault == Fault::Outage, "{fault:?} at request {request}");
+                    let ended_well = run(&address, &endpoint, patience);
+                    let may_fail = fault == Fault::Outage || patience == Patience::None;
+                    assert!(ended_well || may_fail, "{fault:?} at request {request}");
                     assert!(wire.asked.load(Ordering::SeqCst) >= request);
-                    if fault == Fault::Outage {
+                    if may_fail {
                         wait(whole_run(store.as_ref())).unwrap();
                     }
                     let mut found = wait(contents(store.as_ref()));
-                    // What tried whether the server keeps conditions can't be taken away in an outage.
-                    found.retain(|key, _| fault != Fault::Outage || !key.starts_with("probe-"));
+                    // What tried whether the server keeps conditions may be left of a run that failed.
+                    found.retain(|key, _| !may_fail || !key.starts_with("probe-"));
                     let keys = found.keys().collect::<Vec<_>>();
                     assert_eq!(keys, expected.keys().collect::<Vec<_>>(), "{fault:?} at {request}");
                     assert!(found == expected, "{fault:?} at request {request}: content differs");

@@ -277,6 +277,10 @@ async fn keep_lineage(
     let key = Key::Lineage { document: document.id().clone() }.to_string();
     let id = document.id().to_string();
     let mut kept = Lineage::merged(None, &id, files);
+    // Most often there is none yet.
+    if store.put_new(&key, &kept.to_bytes()).await? == Created::New {
+        return Ok(kept);
+    }
     update(store, &key, |current| {
         kept = Lineage::merged(current, &id, files);
         let bytes = kept.to_bytes();

@@ -4,11 +4,20 @@
 //! that was lost on its way makes the client ask again, and then its own first attempt is in its
 //! way: each write carries a mark, by which it knows it again.
 
-use std::error::Error;
+use std::{
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use aws_sdk_s3::{
     Client,
+    config::{
+        ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextRef,
+    },
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     operation::put_object::builders::PutObjectFluentBuilder,
     primitives::ByteStream,
@@ -114,7 +123,7 @@ impl Bucket {
         condition: Condition<'_>,
     ) -> Result<bool, StoreError> {
         let name = self.name(key)?;
-        let mark = mark();
+        let (mark, attempts) = (mark(), Attempts::default());
         for _ in 0..CONFLICTS_MAX {
             let written = if bytes.len() > PART_BYTES {
                 self.write_in_parts(key, &name, bytes, condition, &mark).await?
@@ -126,10 +135,13 @@ impl Bucket {
                     .key(&name)
                     .metadata(MARK, &mark)
                     .body(ByteStream::from(bytes.to_vec()));
-                self.outcome("write", key, conditional(request, condition).send().await)?
+                let request = conditional(request, condition).customize();
+                let sent = request.interceptor(attempts.clone()).send().await;
+                self.outcome("write", key, sent)?
             };
             match written {
                 Written::Done => return Ok(true),
+                Written::Refused if attempts.is_first() => return Ok(false),
                 // It may be our own, of an attempt whose answer was lost.
                 Written::Refused => return self.is_marked(key, &name, &mark).await,
                 Written::Conflict => {}
@@ -306,6 +318,33 @@ impl Store for Bucket {
 
     fn location(&self, key: &str) -> String {
         format!("s3://{}/{}{key}", self.bucket, self.prefix)
+    }
+}
+
+/// Counts how often a request is sent.
+#[derive(Clone, Debug, Default)]
+struct Attempts(Arc<AtomicU32>);
+
+impl Attempts {
+    /// Whether a single one was sent: then nothing that is there is of an earlier one.
+    fn is_first(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 1
+    }
+}
+
+impl Intercept for Attempts {
+    fn name(&self) -> &'static str {
+        "Attempts"
+    }
+
+    fn read_before_attempt(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 }
 
