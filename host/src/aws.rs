@@ -43,12 +43,14 @@ pub async fn settings() -> Result<SdkConfig, NoRegion> {
             false => builder.tls_provider(Provider::Rustls(CryptoMode::Ring)).build(),
         }
     });
-    let loaded = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(client)
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
-        .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_MAX).build())
-        .load()
-        .await;
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_MAX).build();
+    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
+    let loader = loader.http_client(client).timeout_config(timeouts);
+    let loader = match config::variable("AWS_MAX_ATTEMPTS") {
+        Some(_) => loader,
+        None => loader.retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX)),
+    };
+    let loaded = loader.load().await;
     match loaded.region() {
         Some(_) => Ok(loaded),
         None if config::is_endpoint_set() => {
@@ -66,6 +68,11 @@ pub fn status<E>(error: &SdkError<E>) -> Option<u16> {
 /// What a service calls its refusal.
 pub fn code<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Option<&str> {
     error.as_service_error().and_then(ProvideErrorMetadata::code)
+}
+
+/// What a service says beside it.
+pub fn message<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Option<String> {
+    error.as_service_error().and_then(ProvideErrorMetadata::message).map(str::to_owned)
 }
 
 /// What a service, or the way to it, has to say, and what to do about it.

@@ -54,6 +54,8 @@ pub struct Limits {
     pub retry_wait_seconds: u64,
     /// All waits for one playlist, in seconds.
     pub retry_total_seconds: u64,
+    /// How long one statement may take in Athena, in seconds.
+    pub query_seconds: u64,
     /// How long a login waits for the person in the browser, in seconds.
     pub login_seconds: u64,
 }
@@ -78,6 +80,7 @@ impl Default for Limits {
             request_attempts: 5,
             retry_wait_seconds: 60,
             retry_total_seconds: 180,
+            query_seconds: 600,
             login_seconds: 300,
         }
     }
@@ -117,7 +120,7 @@ pub struct LimitSetting {
     value: u64,
 }
 
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "document_bytes",
     "json_levels",
     "plugin_bytes",
@@ -135,6 +138,7 @@ const NAMES: [&str; 18] = [
     "request_attempts",
     "retry_wait_seconds",
     "retry_total_seconds",
+    "query_seconds",
     "login_seconds",
 ];
 
@@ -157,6 +161,7 @@ fn field<'l>(limits: &'l mut Limits, name: &str) -> &'l mut u64 {
         "request_attempts" => &mut limits.request_attempts,
         "retry_wait_seconds" => &mut limits.retry_wait_seconds,
         "retry_total_seconds" => &mut limits.retry_total_seconds,
+        "query_seconds" => &mut limits.query_seconds,
         _ => &mut limits.login_seconds,
     }
 }
@@ -179,7 +184,8 @@ impl FromStr for LimitSetting {
     }
 }
 
-fn amount(text: &str) -> Option<u64> {
+/// A number above 0, with or without a unit of bytes.
+pub fn amount(text: &str) -> Option<u64> {
     let units = [("KiB", 1024), ("MiB", MIB), ("GiB", 1024 * MIB), ("", 1)];
     let (digits, unit) =
         units.into_iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;

@@ -11,6 +11,7 @@ use crate::{
         PipelineError,
         active::{PluginPlace, Shelf, active_plugins, choose},
         playlists::ListedPlaylist,
+        records::Records,
     },
     spotify::{CredentialError, Flow, Spotify, SpotifyError, login_command},
     status::LoginStatus,
@@ -142,7 +143,7 @@ impl Doctor<'_> {
             let location = self.plugins.store.location(self.plugins.prefix);
             return Err(PipelineError::NoPlugins { location });
         }
-        let reports = choose(self.store, self.plugins, self.shelf).await?.reports;
+        let reports = choose(&Records::of(self.store), self.plugins, self.shelf).await?.reports;
         let problems =
             reports.iter().filter_map(|report| report.problem.as_ref()).map(ToString::to_string);
         let names = reports.iter().map(|report| {

@@ -19,12 +19,19 @@ pub enum Event {
     Created {
         /// Which.
         objects: Vec<Created>,
+        /// Documents of history that a queue brought, to be replayed.
+        replays: Vec<Replayed>,
         /// Messages of a queue that say nothing of the kind: the others are not kept waiting for them.
         unread: Vec<UnknownEvent>,
     },
     /// To transform documents: these, or all that wait.
     Transform {
         /// Keys, or documents by name; none means all that wait.
+        keys: Vec<String>,
+    },
+    /// To replay documents of history: these, or all there are.
+    Replay {
+        /// Keys; none means all.
         keys: Vec<String>,
     },
     /// To say how things are.
@@ -51,6 +58,15 @@ pub struct Created {
     pub message: Option<Message>,
 }
 
+/// A document of history that a queue brought.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Replayed {
+    /// Its key.
+    pub key: String,
+    /// The message.
+    pub message: Message,
+}
+
 /// What a queue brings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
@@ -63,7 +79,7 @@ pub struct Message {
 /// An event that is none of these.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error(
-    "an event of no known kind: {seen} (known are schedules, {{\"extract\": [...]}}, {{\"transform\": [...]}}, {{\"check\": {{}}}}, and \"object created\" from S3, EventBridge, or either through SQS)"
+    "an event of no known kind: {seen} (known are schedules, {{\"extract\": [...]}}, {{\"transform\": [...]}}, {{\"replay\": [...]}}, {{\"check\": {{}}}}, and \"object created\" from S3, EventBridge, or either through SQS)"
 )]
 pub struct UnknownEvent {
     /// What was seen of it.
@@ -101,6 +117,9 @@ impl Event {
         if let Some(wanted) = event.get("transform") {
             return Ok(Event::Transform { keys: names(wanted)? });
         }
+        if let Some(wanted) = event.get("replay") {
+            return Ok(Event::Replay { keys: names(wanted)? });
+        }
         if let Some(wanted) = event.get("check") {
             let of = |name: &String| match name.as_str() {
                 "store" => Ok(Checked::Store),
@@ -113,9 +132,9 @@ impl Event {
             let scheduled_at = moment(&event["time"])?;
             return Ok(Event::Extract { playlists: Vec::new(), scheduled_at });
         }
-        let mut unread = Vec::new();
-        let objects = created(event, None, &mut unread)?;
-        Ok(Event::Created { objects, unread })
+        let (mut unread, mut replays) = (Vec::new(), Vec::new());
+        let objects = created(event, None, &mut replays, &mut unread)?;
+        Ok(Event::Created { objects, replays, unread })
     }
 }
 
@@ -123,6 +142,7 @@ impl Event {
 fn created(
     event: &Value,
     message: Option<&Message>,
+    replays: &mut Vec<Replayed>,
     unread: &mut Vec<UnknownEvent>,
 ) -> Result<Vec<Created>, UnknownEvent> {
     let of = |place: &Value, key: fn(&str) -> String| {
@@ -133,6 +153,11 @@ fn created(
     if event["detail-type"] == "Object Created" {
         // EventBridge has keys as they are.
         return Ok(vec![of(&event["detail"], str::to_owned)?]);
+    }
+    if let (Some(wanted), Some(message)) = (event.get("replay"), message) {
+        let replayed = |key| Replayed { key, message: message.clone() };
+        replays.extend(names(wanted)?.into_iter().map(replayed));
+        return Ok(Vec::new());
     }
     // S3 sends one when a notification is set up.
     if event["Event"] == "s3:TestEvent" {
@@ -147,7 +172,7 @@ fn created(
                 let body = record["body"].as_str().unwrap_or_default();
                 let inner = serde_json::from_str::<Value>(body).map_err(|_| unknown(record));
                 let message = message_of(record);
-                match inner.and_then(|inner| created(&inner, message.as_ref(), unread)) {
+                match inner.and_then(|inner| created(&inner, message.as_ref(), replays, unread)) {
                     Ok(objects) => found.extend(objects),
                     Err(error) => unread.push(error),
                 }
@@ -228,7 +253,7 @@ mod tests {
     use super::*;
 
     fn these(objects: Vec<Created>) -> Event {
-        Event::Created { objects, unread: Vec::new() }
+        Event::Created { objects, replays: Vec::new(), unread: Vec::new() }
     }
 
     fn object(key: &str, message: Option<(&str, u32)>) -> Created {
@@ -276,6 +301,20 @@ mod tests {
             (json!({ "extract": {} }), Event::Extract { playlists: vec![], scheduled_at: None }),
             (json!({ "transform": {} }), Event::Transform { keys: vec![] }),
             (json!({ "transform": ["x"] }), Event::Transform { keys: list(&["x"]) }),
+            (json!({ "replay": ["x"] }), Event::Replay { keys: list(&["x"]) }),
+            (
+                json!({ "Records": [{
+                    "messageId": "1", "eventSource": "aws:sqs", "body": "{\"replay\": [\"x\"]}",
+                }] }),
+                Event::Created {
+                    objects: Vec::new(),
+                    replays: vec![Replayed {
+                        key: "x".to_owned(),
+                        message: Message { id: "1".to_owned(), tries: 1 },
+                    }],
+                    unread: Vec::new(),
+                },
+            ),
             (json!({ "check": {} }), Event::Check(vec![])),
             (json!({ "check": "login" }), Event::Check(vec![Checked::Login])),
             (

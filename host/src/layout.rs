@@ -17,6 +17,8 @@ pub const FAILED: &str = "raw_data/failed/";
 pub const PLUGINS: &str = "plugins/";
 /// Where every version of a plugin is kept.
 pub const HISTORY: &str = "plugins/history/";
+/// Where the records of tables are.
+pub const TABLES: &str = "tables/";
 /// Where it is kept what each table file was made of.
 pub const LINEAGE: &str = "lineage/";
 /// Where runs report.
@@ -25,6 +27,8 @@ pub const RUNS: &str = "runs/";
 const PLUGIN_ERROR: &str = ".wasm.error.json";
 /// Where the playlists to extract are listed.
 const PLAYLISTS: &str = "playlists.json";
+/// Where it is kept which catalog Athena has.
+const CATALOG: &str = "catalog.json";
 
 /// What a raw document's place says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,19 +58,58 @@ impl Stage {
 pub enum Format {
     /// RFC 4180.
     Csv,
+    /// Apache Parquet.
+    Parquet,
 }
 
 impl Format {
+    /// All there are.
+    pub const ALL: [Format; 2] = [Format::Csv, Format::Parquet];
+
     fn folder(self) -> &'static str {
         match self {
             Format::Csv => "data",
+            Format::Parquet => "parquet",
         }
     }
 
     fn extension(self) -> &'static str {
         match self {
             Format::Csv => "csv",
+            Format::Parquet => "parquet",
         }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.extension())
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut known = Format::ALL.into_iter();
+        known.find(|format| format.extension() == text).ok_or_else(|| {
+            format!("`{text}` is no format of table files: there are csv and parquet")
+        })
+    }
+}
+
+/// Reads formats such as `csv,parquet`.
+///
+/// # Errors
+///
+/// What is no format, or there twice.
+pub fn formats(text: &str) -> Result<Vec<Format>, String> {
+    let named = text.split(',').map(|name| name.trim().parse::<Format>());
+    let mut formats = named.collect::<Result<Vec<_>, _>>()?;
+    formats.sort_unstable();
+    match formats.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(format!("{} is named twice", pair[0])),
+        None => Ok(formats),
     }
 }
 
@@ -144,6 +187,8 @@ pub enum Key {
     },
     /// The playlists to extract.
     Playlists,
+    /// Which catalog Athena has.
+    Catalog,
     /// Written and deleted at once, to see whether that is allowed.
     Probe {
         /// Told apart by this.
@@ -194,22 +239,16 @@ impl fmt::Display for Key {
             }
             Key::Foreign { stage, path } => write!(f, "{}{path}", stage.prefix()),
             Key::FailedReason { path } => write!(f, "{FAILED}{path}.error.json"),
-            Key::TableRecord { table } => write!(f, "tables/{table}.json"),
+            Key::TableRecord { table } => write!(f, "{TABLES}{table}.json"),
             Key::TableFile { table, generation, format, document } => {
-                let (folder, extension) = (format.folder(), format.extension());
-                let generation = match generation {
-                    1 => String::new(),
-                    later => format!("_g{later}"),
-                };
+                let folder = table_folder(table, *generation, *format);
                 let year = document.extracted_at.moment().year();
-                write!(
-                    f,
-                    "transformed_data/{table}_{folder}{generation}/snapshot_year={year}/{document}.{extension}"
-                )
+                write!(f, "{folder}snapshot_year={year}/{document}.{format}")
             }
             Key::Lineage { document } => write!(f, "{LINEAGE}{document}.json"),
             Key::Run { run_id } => write!(f, "{RUNS}{run_id}.json"),
             Key::Playlists => f.write_str(PLAYLISTS),
+            Key::Catalog => f.write_str(CATALOG),
             Key::Probe { run_id } => write!(f, "probe-{run_id}.json"),
         }
     }
@@ -237,7 +276,7 @@ impl FromStr for Key {
                 Some(path) => Some(Key::FailedReason { path: path.to_owned() }),
                 None => parse_raw(Stage::Failed, rest),
             }
-        } else if let Some(rest) = text.strip_prefix("tables/") {
+        } else if let Some(rest) = text.strip_prefix(TABLES) {
             rest.strip_suffix(".json").map(|table| Key::TableRecord { table: table.to_owned() })
         } else if let Some(rest) = text.strip_prefix("transformed_data/") {
             parse_table_file(rest)
@@ -249,7 +288,9 @@ impl FromStr for Key {
         } else if let Some(rest) = text.strip_prefix("probe-") {
             rest.strip_suffix(".json").map(|run_id| Key::Probe { run_id: run_id.to_owned() })
         } else {
-            (text == PLAYLISTS).then_some(Key::Playlists)
+            [(PLAYLISTS, Key::Playlists), (CATALOG, Key::Catalog)]
+                .into_iter()
+                .find_map(|(known, key)| (text == known).then_some(key))
         };
         key.filter(|key| key.is_sound() && key.to_string() == text).ok_or(())
     }
@@ -269,7 +310,7 @@ impl Key {
             | Key::Run { run_id: name }
             | Key::Probe { run_id: name } => segment(name),
             Key::TableFile { table, generation, .. } => segment(table) && *generation > 0,
-            Key::Raw { .. } | Key::Lineage { .. } | Key::Playlists => true,
+            Key::Raw { .. } | Key::Lineage { .. } | Key::Playlists | Key::Catalog => true,
         }
     }
 }
@@ -305,13 +346,22 @@ fn parse_table_file(rest: &str) -> Option<Key> {
     let (folder, rest) = rest.split_once('/')?;
     let (_, file) = rest.split_once('/')?;
     let (document, extension) = file.rsplit_once('.')?;
-    let format = [Format::Csv].into_iter().find(|format| format.extension() == extension)?;
+    let format: Format = extension.parse().ok()?;
     let (table, generation) = match folder.rsplit_once("_g") {
         Some((table, digits)) if digits.parse::<u32>().is_ok() => (table, digits.parse().ok()?),
         _ => (folder, 1),
     };
     let table = table.strip_suffix(format.folder())?.strip_suffix('_')?.to_owned();
     Some(Key::TableFile { table, generation, format, document: document.parse().ok()? })
+}
+
+/// The prefix of a table's files.
+pub fn table_folder(table: &str, generation: u32, format: Format) -> String {
+    let folder = format.folder();
+    match generation {
+        1 => format!("transformed_data/{table}_{folder}/"),
+        later => format!("transformed_data/{table}_{folder}_g{later}/"),
+    }
 }
 
 /// The prefix of the lineage of all documents whose playlist id begins like this one.

@@ -24,8 +24,13 @@
 //! | [`spotify`] | `reqwest`: tokens, requests, pages, Spotify's refusals; what a login is, and one in a file | what becomes of the pages |
 //! | [`vault`] | `aws-sdk-ssm`, `aws-sdk-secretsmanager`: a login that Amazon keeps | what it is good for |
 //! | [`topic`] | `aws-sdk-sns`: where people are told | of what |
+//! | [`queue`] | `aws-sdk-sqs`: where the function's work waits | what it is |
 //! | [`plugin`] | `wasmtime`: engine, limits, cache, conformance, one call | table files |
 //! | [`table`] | what is fit to be stored, and the files it is stored in | `wasmtime`, stores |
+//! | [`catalog`] | the tables as SQL: statements for Athena, views | rows |
+//! | [`athena`] | `aws-sdk-athena`: runs a statement, waits, brings rows | what it is for |
+//! | [`answer`] | what SQL gives back | who was asked |
+//! | [`query`] | `rusqlite`: SQL at home, over rows and views that it is given | where they come from |
 //! | [`status`], [`doctor`] | how a store is doing; whether all is there that a run needs | how to change it |
 //! | [`event`], [`metrics`] | what wakes a function; what a run did, as CloudWatch reads it | I/O |
 //! | [`function`] | one invocation: from an event to the pipeline to an answer; what people are told of it | how a step is done |
@@ -71,8 +76,11 @@
 //! lineage, reports and the document's move go. If the store itself fails while table files of
 //! a plugin are stored, those that got there lie there until the document is transformed again.
 
+pub mod answer;
+pub mod athena;
 pub mod aws;
 pub mod batch;
+pub mod catalog;
 pub mod config;
 pub mod doctor;
 pub mod document;
@@ -82,6 +90,8 @@ pub mod layout;
 pub mod metrics;
 pub mod pipeline;
 pub mod plugin;
+pub mod query;
+pub mod queue;
 pub mod remedy;
 pub mod schema;
 pub mod source;

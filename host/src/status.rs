@@ -13,6 +13,7 @@ use crate::{
     pipeline::{
         PipelineError,
         active::{PluginPlace, Shelf, active_plugins, choose},
+        records::Records,
         report::{PluginReport, RunReport},
     },
     spotify::{Account, CredentialError, Login, LoginPlace, login_days_left, login_ends},
@@ -177,7 +178,7 @@ pub async fn status(
     let plugins = if active_plugins(place).await?.is_empty() {
         Vec::new()
     } else {
-        choose(store, place, shelf).await?.reports
+        choose(&Records::of(store), place, shelf).await?.reports
     };
     Ok(Status {
         store: store.location(""),

@@ -255,8 +255,9 @@ pub async fn transform(
     let shelf = Shelf::new(limits, Some(cache()));
     let (shelf, limits, progress) = (&shelf, limits.clone(), &Nobody);
     let is_over = &|| false;
+    let formats = None;
     let transform =
-        Transform { store, plugins, shelf, limits, jobs: 2, now: NOW, is_over, progress };
+        Transform { store, plugins, shelf, limits, jobs: 2, formats, now: NOW, is_over, progress };
     transform.run(selection).await
 }
 

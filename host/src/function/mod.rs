@@ -22,13 +22,15 @@ use crate::{
     doctor::LOGIN_DAYS_LOW,
     document::PlaylistId,
     event::{Checked, Created, Event, Message, UnknownEvent},
-    layout::{self, Key, Stage},
+    layout::{self, Format, Key, Stage},
     metrics,
     pipeline::{
-        PipelineError, Progress, Selection, Transform,
+        Mode, PipelineError, Progress, Selection, Transform,
         active::{PluginPlace, Shelf, choose, load_ahead},
         extract::{Condition, Extract},
         playlists::{ListedPlaylist, listed_since, meant, playlists},
+        records::Records,
+        replay::{Change, Filter, Replay, Which},
         report::{
             Action, DocumentReport, DocumentStatus, Empty, ExtractReport, PluginReport, Problem,
             RunReport,
@@ -65,6 +67,8 @@ pub struct Function {
     pub limits: Limits,
     /// How many documents are worked on at a time.
     pub jobs: usize,
+    /// How the files of new tables are written, if somebody said so.
+    pub formats: Option<Vec<Format>>,
     /// What it means that a document gave no row.
     pub empty: Empty,
     /// How Spotify is asked.
@@ -168,9 +172,15 @@ impl Function {
             Event::Extract { playlists, scheduled_at } => {
                 self.extract(playlists, *scheduled_at, invocation, &mut report).await;
             }
-            Event::Created { objects, unread } => {
+            Event::Created { objects, replays, unread } => {
                 report.problems.extend(unread.iter().map(Problem::of_setup));
-                self.look_at(objects, invocation, &mut report).await;
+                if !objects.is_empty() || replays.is_empty() {
+                    self.look_at(objects, invocation, &mut report).await;
+                }
+                if !replays.is_empty() {
+                    let keys = replays.iter().map(|replayed| replayed.key.clone()).collect();
+                    self.replay(Which::Keys(keys), invocation, &mut report).await;
+                }
             }
             Event::Transform { keys } if keys.is_empty() => {
                 self.transform(&Selection::Waiting, invocation, &mut report).await;
@@ -178,6 +188,13 @@ impl Function {
             Event::Transform { keys } => {
                 let selection = Selection::Named(keys.clone());
                 self.transform(&selection, invocation, &mut report).await;
+            }
+            Event::Replay { keys } if keys.is_empty() => {
+                let which = Which::Matching(Filter::default());
+                self.replay(which, invocation, &mut report).await;
+            }
+            Event::Replay { keys } => {
+                self.replay(Which::Keys(keys.clone()), invocation, &mut report).await;
             }
             Event::Check(checked) => {
                 let wants = |what| checked.is_empty() || checked.contains(&what);
@@ -198,7 +215,13 @@ impl Function {
             run_id: invocation.run_id.clone(),
             command: match event {
                 Event::Extract { .. } => "extract",
+                Event::Created { objects, replays, .. }
+                    if objects.is_empty() && !replays.is_empty() =>
+                {
+                    "replay"
+                }
                 Event::Created { .. } | Event::Transform { .. } => "transform",
+                Event::Replay { .. } => "replay",
                 Event::Check(_) => "check",
             }
             .to_owned(),
@@ -308,18 +331,19 @@ impl Function {
 
     /// The messages of a queue, by the key in this store that each brought; none if no queue did.
     fn messages(&self, event: &Event) -> Option<Messages> {
-        let Event::Created { objects, unread } = event else { return None };
-        let is_queue = objects.iter().any(|created| created.message.is_some());
+        let Event::Created { objects, replays, unread } = event else { return None };
+        let is_queue = !replays.is_empty() || objects.iter().any(|one| one.message.is_some());
         let brought = objects
             .iter()
-            .filter_map(|created| Some((self.own_key(created)?, created.message.clone()?)));
+            .filter_map(|created| Some((self.own_key(created)?, created.message.clone()?)))
+            .chain(replays.iter().map(|one| (one.key.clone(), one.message.clone())));
         (is_queue || !unread.is_empty()).then(|| brought.collect())
     }
 
     /// Says beside each plugin what is wrong with it, or takes that away.
     async fn check_plugins(&self, names: &[String]) -> Result<Vec<PluginReport>, PipelineError> {
         let store = self.store.as_ref();
-        let mut reports = choose(store, self.plugins(), &self.shelf).await?.reports;
+        let mut reports = choose(&Records::of(store), self.plugins(), &self.shelf).await?.reports;
         reports.retain(|report| names.contains(&report.name));
         for report in &reports {
             let key = Key::PluginError { name: report.name.clone() }.to_string();
@@ -357,20 +381,52 @@ impl Function {
         report: &mut RunReport,
     ) {
         let until = invocation.work_ends();
-        let transform = Transform {
+        let is_over = || self.is_over(until);
+        match self.transformer(&is_over).run(selection).await {
+            Ok(transformed) => {
+                report.plugins = transformed.plugins;
+                report.documents = transformed.documents;
+                report.warnings.extend(transformed.warnings);
+            }
+            Err(error) => report.problems.push(Problem::of_pipeline(error)),
+        }
+    }
+
+    fn transformer<'f>(&'f self, is_over: &'f (dyn Fn() -> bool + Sync)) -> Transform<'f> {
+        Transform {
             store: self.store.as_ref(),
             plugins: self.plugins(),
             shelf: &self.shelf,
             limits: self.limits.clone(),
             jobs: self.jobs,
+            formats: self.formats.clone(),
             now: self.clock.now(),
-            is_over: &|| self.is_ending.load(Ordering::Relaxed) || Instant::now() >= until,
+            is_over,
             progress: &Nobody,
+        }
+    }
+
+    /// Whether nothing more is begun.
+    fn is_over(&self, until: Instant) -> bool {
+        self.is_ending.load(Ordering::Relaxed) || Instant::now() >= until
+    }
+
+    /// Takes documents of history to their tables again.
+    async fn replay(&self, which: Which, invocation: &Invocation, report: &mut RunReport) {
+        let until = invocation.work_ends();
+        let is_over = || self.is_over(until);
+        let replay = Replay {
+            transform: self.transformer(&is_over),
+            which,
+            plugins: Vec::new(),
+            change: Change::None,
+            mode: Mode::Write,
         };
-        match transform.run(selection).await {
-            Ok(transformed) => {
+        match replay.run().await {
+            Ok((replayed, transformed)) => {
+                report.replay = Some(replayed);
                 report.plugins = transformed.plugins;
-                report.documents = transformed.documents;
+                report.documents.extend(transformed.documents);
             }
             Err(error) => report.problems.push(Problem::of_pipeline(error)),
         }
@@ -635,8 +691,10 @@ fn failure(event: &Event, report: &RunReport) -> Option<Problem> {
     let first = |action: Option<Action>| {
         report.problems().find(|problem| action.is_none_or(|action| problem.action == action))
     };
-    let is_by_hand =
-        matches!(event, Event::Extract { scheduled_at: None, .. } | Event::Transform { .. });
+    let is_by_hand = matches!(
+        event,
+        Event::Extract { scheduled_at: None, .. } | Event::Transform { .. } | Event::Replay { .. }
+    );
     let lasting = || first(None).filter(|_| is_by_hand);
     first(Some(Action::Retry)).or_else(lasting).cloned()
 }

@@ -7,27 +7,25 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use futures_util::{StreamExt, future::try_join_all, stream};
+use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     PipelineError,
+    records::{Records, Target},
     report::{PluginReport, PluginStatus, Problem},
 };
 use crate::{
     config::Limits,
     document::sha256,
-    layout::{self, Format, Key},
+    layout::{self, Key},
     plugin::{Engine, EngineError, Plugin},
-    schema::{Column, Fit, TableSchema, fit},
-    store::{Listed, Store, StoreError, Tag, list_all, update},
+    store::{Listed, Store, StoreError, Tag, list_all},
 };
 
 /// So many plugins are read and compiled at a time.
 const LOADS_AT_ONCE: usize = 8;
-/// The format of records.
-const FORMAT: u32 = 1;
 
 /// Where plugins come from.
 #[derive(Clone, Copy)]
@@ -116,34 +114,6 @@ pub struct ActivePlugin {
     pub targets: Vec<Target>,
 }
 
-/// Where the rows of a table go.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Target {
-    /// The table's generation.
-    pub generation: u32,
-    /// How its files are written.
-    pub formats: Vec<Format>,
-    /// The columns that the table has and the plugin doesn't know.
-    pub missing: Vec<Column>,
-    /// Whether the table's record says all that the plugin declares.
-    pub is_recorded: bool,
-}
-
-/// What is known of a table.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-pub struct TableRecord {
-    /// The format of this object.
-    pub format: u32,
-    /// The plugin that fills it.
-    pub owner: String,
-    /// Its generation, from 1.
-    pub generation: u32,
-    /// How its files are written.
-    pub formats: Vec<Format>,
-    /// Its columns, without those of the host.
-    pub schema: TableSchema,
-}
-
 /// When a version of a plugin was seen first.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct HistoryRecord {
@@ -190,12 +160,12 @@ impl ActiveSet {
 ///
 /// If there are none, or the store fails.
 pub async fn activate(
-    store: &dyn Store,
+    records: &Records<'_>,
     place: PluginPlace<'_>,
     shelf: &Shelf,
     now: OffsetDateTime,
 ) -> Result<ActiveSet, PipelineError> {
-    let mut set = choose(store, place, shelf).await?;
+    let mut set = choose(records, place, shelf).await?;
     let mut active = Vec::new();
     for ActivePlugin { plugin, targets: chosen } in std::mem::take(&mut set.plugins) {
         if chosen.iter().all(|target| target.is_recorded) {
@@ -203,8 +173,8 @@ pub async fn activate(
             continue;
         }
         // Another run may have changed a record since the choice.
-        let targets = match extend_records(store, &plugin).await? {
-            Ok(()) => targets(store, &plugin).await?,
+        let targets = match records.extend(&plugin).await? {
+            Ok(()) => records.targets(&plugin).await?,
             Err(problem) => Err(problem),
         };
         match targets {
@@ -213,7 +183,7 @@ pub async fn activate(
         }
     }
     set.plugins = active;
-    remember_new(store, place, shelf, &set.seen, now).await?;
+    remember_new(records.store, place, shelf, &set.seen, now).await?;
     Ok(set)
 }
 
@@ -270,14 +240,14 @@ pub async fn load_ahead(place: PluginPlace<'_>, shelf: &Shelf) -> Result<(), Pip
 ///
 /// If there are none, or the store fails.
 pub async fn choose(
-    store: &dyn Store,
+    records: &Records<'_>,
     place: PluginPlace<'_>,
     shelf: &Shelf,
 ) -> Result<ActiveSet, PipelineError> {
     let found = active_plugins(place).await?;
     shelf.drop_others(&found);
     let looked_at = stream::iter(&found)
-        .map(|(name, listed)| candidate(store, place, shelf, name.clone(), listed));
+        .map(|(name, listed)| candidate(records, place, shelf, name.clone(), listed));
     let mut candidates = Vec::new();
     let mut looked_at = looked_at.buffered(LOADS_AT_ONCE);
     while let Some(candidate) = looked_at.next().await {
@@ -295,7 +265,7 @@ pub async fn choose(
         let (status, active) = match (&problem, plugin) {
             (None, Some(plugin)) => (PluginStatus::Active, Some(ActivePlugin { plugin, targets })),
             _ if shares_table => (PluginStatus::Refused, None),
-            _ => match fallback(store, &shelf.engine()?, &name, &sha256, &set).await? {
+            _ => match fallback(records, &shelf.engine()?, &name, &sha256, &set).await? {
                 Some(active) => (PluginStatus::Fallback, Some(active)),
                 None => (PluginStatus::Refused, None),
             },
@@ -326,7 +296,7 @@ struct Candidate {
 }
 
 async fn candidate(
-    store: &dyn Store,
+    records: &Records<'_>,
     place: PluginPlace<'_>,
     shelf: &Shelf,
     name: String,
@@ -344,7 +314,7 @@ async fn candidate(
         Loaded::Gone => return Ok(None),
         Loaded::Plugin(plugin) => {
             candidate.sha256 = plugin.sha256().to_owned();
-            match targets(store, &plugin).await? {
+            match records.targets(&plugin).await? {
                 Ok(targets) => candidate.targets = targets,
                 Err(problem) => candidate.problem = Some(problem),
             }
@@ -490,26 +460,27 @@ fn refuse_shared_tables(candidates: &mut [Candidate]) {
 
 /// The newest version in history that loads and fits, other than the one that was refused.
 async fn fallback(
-    store: &dyn Store,
+    records: &Records<'_>,
     engine: &Arc<Engine>,
     name: &str,
     refused: &str,
     set: &ActiveSet,
 ) -> Result<Option<ActivePlugin>, PipelineError> {
+    let store = records.store;
     let prefix = format!("{}{name}/", layout::HISTORY);
-    let mut records: Vec<HistoryRecord> = Vec::new();
+    let mut versions: Vec<HistoryRecord> = Vec::new();
     for listed in list_all(store, &prefix).await? {
         if let Ok(Key::HistoryRecord { .. }) = listed.key.parse()
             && let Some(object) = store.get(&listed.key).await?
         {
-            records.extend(serde_json::from_slice::<HistoryRecord>(&object.bytes).ok());
+            versions.extend(serde_json::from_slice::<HistoryRecord>(&object.bytes).ok());
         }
     }
-    records.retain(|record| record.sha256 != refused);
-    records.sort_by(|one, other| other.seen_at.cmp(&one.seen_at));
+    versions.retain(|record| record.sha256 != refused);
+    versions.sort_by(|one, other| other.seen_at.cmp(&one.seen_at));
     let taken: Vec<String> =
         set.plugins.iter().flat_map(|active| table_names(&active.plugin)).collect();
-    for HistoryRecord { sha256, .. } in records {
+    for HistoryRecord { sha256, .. } in versions {
         let key = Key::History { name: name.to_owned(), sha256: sha256.clone() }.to_string();
         let Some(object) = store.get(&key).await? else { continue };
         if crate::document::sha256(&object.bytes) != sha256 {
@@ -517,7 +488,7 @@ async fn fallback(
         }
         let Ok(plugin) = load(engine, name, object.bytes).await else { continue };
         let free = table_names(&plugin).iter().all(|table| !taken.contains(table));
-        if free && let Ok(targets) = targets(store, &plugin).await? {
+        if free && let Ok(targets) = records.targets(&plugin).await? {
             return Ok(Some(ActivePlugin { plugin, targets }));
         }
     }
@@ -528,132 +499,7 @@ fn table_names(plugin: &Plugin) -> Vec<String> {
     plugin.tables().iter().map(|table| table.name.clone()).collect()
 }
 
-fn parse_record(
-    store: &dyn Store,
-    key: &str,
-    bytes: &[u8],
-    plugin: &Plugin,
-) -> Result<TableRecord, Problem> {
-    let location = store.location(key);
-    let refused = |message: String| Problem::of_plugin(plugin.name(), message);
-    let record: TableRecord = serde_json::from_slice(bytes).map_err(|error| {
-        refused(format!(
-            "is refused: {location} is not a table's record: {error} (restore it; to start the \
-             table anew, take it away together with the table's files)"
-        ))
-    })?;
-    match record.format {
-        FORMAT => Ok(record),
-        found => Err(refused(format!(
-            "is refused: {location} is a table's record of format {found}, and this host reads \
-             format {FORMAT} (use a newer spotify-etl)"
-        ))),
-    }
-}
-
-fn compare(record: &TableRecord, table: &TableSchema, plugin: &Plugin) -> Result<Fit, Problem> {
-    let (name, owner) = (&table.name, &record.owner);
-    if owner != plugin.name() {
-        let message = format!(
-            "is refused: table `{name}` belongs to plugin `{owner}` (name the file {owner}.wasm, \
-             or declare another table)"
-        );
-        return Err(Problem::of_plugin(plugin.name(), message));
-    }
-    match fit(&record.schema, table) {
-        Fit::Differs(differences) => {
-            let message = format!(
-                "is refused: its table `{name}` does not fit the stored one: {}. Stored: {}. \
-                 Declared: {table} (append nullable columns only, or declare a table of another \
-                 name)",
-                differences.join(", "),
-                record.schema
-            );
-            Err(Problem::of_plugin(plugin.name(), message))
-        }
-        fit => Ok(fit),
-    }
-}
-
-/// Writes the records of a plugin's tables where it adds tables, columns or descriptions.
-async fn extend_records(
-    store: &dyn Store,
-    plugin: &Plugin,
-) -> Result<Result<(), Problem>, PipelineError> {
-    for table in plugin.tables() {
-        let key = Key::TableRecord { table: table.name.clone() }.to_string();
-        let mut problem = None;
-        update(store, &key, |current| {
-            let Some(bytes) = current else { return Ok(Some(pretty(&new_record(plugin, table)))) };
-            let extended = parse_record(store, &key, bytes, plugin)
-                .and_then(|record| Ok((compare(&record, table, plugin)?, record)));
-            match extended {
-                Ok((Fit::Appends | Fit::Equal, record)) if record.schema != *table => {
-                    Ok(Some(pretty(&TableRecord { schema: table.clone(), ..record })))
-                }
-                Ok(_) => Ok(None),
-                Err(found) => {
-                    problem = Some(found);
-                    Ok::<_, PipelineError>(None)
-                }
-            }
-        })
-        .await?;
-        if let Some(problem) = problem {
-            return Ok(Err(problem));
-        }
-    }
-    Ok(Ok(()))
-}
-
-fn new_record(plugin: &Plugin, table: &TableSchema) -> TableRecord {
-    TableRecord {
-        format: FORMAT,
-        owner: plugin.name().to_owned(),
-        generation: 1,
-        formats: vec![Format::Csv],
-        schema: table.clone(),
-    }
-}
-
-/// Where a plugin's rows go, as the records have it now; or why it can't fill its tables.
-async fn targets(
-    store: &dyn Store,
-    plugin: &Plugin,
-) -> Result<Result<Vec<Target>, Problem>, StoreError> {
-    let found = plugin.tables().iter().map(|table| target(store, plugin, table));
-    Ok(try_join_all(found).await?.into_iter().collect())
-}
-
-async fn target(
-    store: &dyn Store,
-    plugin: &Plugin,
-    table: &TableSchema,
-) -> Result<Result<Target, Problem>, StoreError> {
-    let key = Key::TableRecord { table: table.name.clone() }.to_string();
-    let object = store.get(&key).await?;
-    let record = object.as_ref().map_or_else(
-        || Ok((new_record(plugin, table), false)),
-        |object| {
-            let record = parse_record(store, &key, &object.bytes, plugin)?;
-            // A rolled-back plugin knows less than the record, which stays.
-            let is_behind = compare(&record, table, plugin)? == Fit::Prefix;
-            let is_recorded = is_behind || record.schema == *table;
-            Ok((record, is_recorded))
-        },
-    );
-    Ok(record.map(|(record, is_recorded)| {
-        let known = table.columns.len().min(record.schema.columns.len());
-        Target {
-            generation: record.generation,
-            formats: record.formats,
-            missing: record.schema.columns[known..].to_vec(),
-            is_recorded,
-        }
-    }))
-}
-
-fn pretty<T: Serialize>(value: &T) -> Vec<u8> {
+pub(super) fn pretty<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
     bytes.push(b'\n');
     bytes

@@ -5,12 +5,16 @@
 //! the only place that knows which comes after which.
 
 pub mod active;
+pub mod cataloging;
 pub mod extract;
 pub mod install;
 pub mod landing;
 pub mod lineage;
 pub mod playlists;
+pub mod records;
+pub mod replay;
 pub mod report;
+pub mod tables;
 mod transform;
 
 use std::{collections::HashMap, sync::Arc};
@@ -21,7 +25,7 @@ use time::OffsetDateTime;
 use crate::{
     config::Limits,
     document::{DocumentId, PlaylistId},
-    layout::{self, Key, Stage},
+    layout::{self, Format, Key, Stage},
     plugin::EngineError,
     source::SourceError,
     spotify::TokenError,
@@ -29,6 +33,7 @@ use crate::{
 };
 use active::{ActiveSet, PluginPlace, Shelf, activate, active_plugins};
 use lineage::{Lineage, jumps};
+use records::Records;
 use report::{Action, DocumentReport, DocumentStatus, PluginReport, Problem};
 use transform::{Outcome, Workshop, transform};
 
@@ -44,6 +49,8 @@ pub struct Transform<'s> {
     pub limits: Limits,
     /// How many documents are worked on at a time.
     pub jobs: usize,
+    /// How the files of new tables are written, if somebody said so.
+    pub formats: Option<Vec<Format>>,
     /// The time.
     pub now: OffsetDateTime,
     /// Whether it is too late to begin another document.
@@ -61,6 +68,15 @@ pub enum Selection {
     Landed(Vec<String>),
     /// These: keys, or documents by name, wherever they are.
     Named(Vec<String>),
+}
+
+/// Whether anything is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// What is to be written is.
+    Write,
+    /// Nothing is: what would be is only said.
+    DryRun,
 }
 
 /// Who watches a run.
@@ -82,6 +98,8 @@ pub struct Transformed {
     pub plugins: Vec<PluginReport>,
     /// The documents: those of others first, then by key.
     pub documents: Vec<DocumentReport>,
+    /// What somebody may not expect.
+    pub warnings: Vec<String>,
 }
 
 impl Transform<'_> {
@@ -99,18 +117,18 @@ impl Transform<'_> {
         // Whatever the store has to find out before it can be trusted it finds out meanwhile; the
         // first write that needs it waits, and says what is wrong.
         let (_, done) = join(self.store.make_ready(), self.work(documents)).await;
-        let (reports, outcomes) = done?;
+        let (reports, outcomes, warnings) = done?;
         let mut documents = compare_with_last(self.store, outcomes).await;
         documents.extend(missing);
-        Ok(Transformed { plugins: reports, documents })
+        Ok(Transformed { plugins: reports, documents, warnings })
     }
 
     async fn work(
         &self,
         documents: Vec<Listed>,
-    ) -> Result<(Vec<PluginReport>, Vec<Outcome>), PipelineError> {
-        let set = activate(self.store, self.plugins, self.shelf, self.now).await?;
-        let refused = set.refused();
+    ) -> Result<(Vec<PluginReport>, Vec<Outcome>, Vec<String>), PipelineError> {
+        let set = activate(&self.records(), self.plugins, self.shelf, self.now).await?;
+        let (refused, warnings) = (set.refused(), self.other_formats(&set));
         let ActiveSet { plugins, reports, .. } = set;
         let workshop = Workshop {
             store: self.store,
@@ -135,7 +153,35 @@ impl Transform<'_> {
             outcomes.extend(done.buffered(jobs).collect::<Vec<_>>().await);
         }
         self.progress.end();
-        Ok((reports, outcomes))
+        Ok((reports, outcomes, warnings))
+    }
+
+    /// The records as the store has them.
+    fn records(&self) -> Records<'_> {
+        let records = Records::of(self.store);
+        match &self.formats {
+            Some(formats) => Records { formats: formats.clone(), ..records },
+            None => records,
+        }
+    }
+
+    /// Says which tables are written in other formats than somebody asks for: a table changes its
+    /// formats as a whole or not at all.
+    fn other_formats(&self, set: &ActiveSet) -> Vec<String> {
+        let Some(wanted) = &self.formats else { return Vec::new() };
+        let targets = set.plugins.iter().flat_map(|active| {
+            let names = active.plugin.tables().iter().map(|table| &table.name);
+            names.zip(&active.targets)
+        });
+        let others = targets.filter(|(_, target)| target.formats != *wanted);
+        let others: Vec<_> = others.map(|(name, target)| (name, list(&target.formats))).collect();
+        let Some((_, formats)) = others.first() else { return Vec::new() };
+        let names: Vec<_> = others.iter().map(|(name, _)| name.as_str()).collect();
+        vec![format!(
+            "{} stay written as {formats}, as their records have it (a table changes as a whole: spotify-etl replay --format {})",
+            names.join(", "),
+            list(wanted)
+        )]
     }
 
     /// Fails if there are no plugins, before anything is done for them.
@@ -150,6 +196,10 @@ impl Transform<'_> {
         }
         Ok(())
     }
+}
+
+fn list(formats: &[Format]) -> String {
+    formats.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// The documents that are meant, and what is to be said of those that are not there.
@@ -316,6 +366,20 @@ pub enum PipelineError {
     NoPlugins {
         /// Where they should be.
         location: String,
+    },
+    /// No such table.
+    #[error(
+        "no table `{table}`: a new generation is of a table that has a record and that a plugin in the store declares (`spotify-etl plugin inspect` says what a plugin declares)"
+    )]
+    NoSuchTable {
+        /// What was asked for.
+        table: String,
+    },
+    /// No such plugin.
+    #[error("no plugin `{name}` in the store (`spotify-etl status` names them)")]
+    NoSuchPlugin {
+        /// What was asked for.
+        name: String,
     },
     /// No such document.
     #[error(

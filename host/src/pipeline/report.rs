@@ -75,6 +75,9 @@ pub struct RunReport {
     pub extracts: Vec<ExtractReport>,
     /// What was brought in.
     pub imports: Vec<ImportReport>,
+    /// What was done about history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplayReport>,
     /// The plugins it had.
     pub plugins: Vec<PluginReport>,
     /// What became of each document.
@@ -177,6 +180,32 @@ pub struct ImportReport {
     pub problem: Option<Problem>,
 }
 
+/// What was done about history.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct ReplayReport {
+    /// Whether it was only tried, and nothing written.
+    pub dry_run: bool,
+    /// How many documents were meant.
+    pub documents: usize,
+    /// Of how many lineage said that all is as it should be.
+    pub documents_equal: usize,
+    /// Of how many a file is another one now.
+    pub documents_rewritten: usize,
+    /// How many a plugin failed on, whose old files stay.
+    pub documents_failed: usize,
+    /// How many files are others now.
+    pub files_written: usize,
+    /// How many were made again, and are the same as before.
+    pub files_equal: usize,
+    /// How many documents were sent to a queue instead.
+    #[serde(default)]
+    pub documents_queued: usize,
+    /// What tables changed as a whole, in words.
+    pub switched: Vec<String>,
+    /// Why they did not, in words.
+    pub stopped: Option<String>,
+}
+
 /// How a plugin took part in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -276,6 +305,9 @@ pub struct TableReport {
     pub keyed: bool,
     /// Where they are.
     pub key: String,
+    /// Where they are in further formats.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_at: Vec<String>,
     /// Values of which line breaks became a space.
     pub line_breaks_replaced: u64,
 }
@@ -328,8 +360,9 @@ impl RunReport {
 
     /// The exit status that this run has earned.
     pub fn judge(&self, empty: Empty) -> u8 {
+        let stopped = self.replay.as_ref().is_some_and(|replay| replay.stopped.is_some());
         let empty = empty == Empty::Fails && self.documents.iter().any(DocumentReport::is_empty);
-        u8::from(empty || self.problems().next().is_some())
+        u8::from(empty || stopped || self.problems().next().is_some())
     }
 }
 

@@ -9,19 +9,20 @@ use futures_util::future::join_all;
 use tracing::{Instrument, Span};
 
 use super::{
-    active::{ActivePlugin, Target},
+    active::ActivePlugin,
     landing::{Standing, came_before, compare},
     lineage::{Lineage, Maker, TableFile},
+    records::Target,
     report::{Action, DocumentReport, DocumentStatus, Problem, SkipReport, TableReport},
 };
 use crate::{
     batch::RawExtraction,
     config::{HOST_VERSION, Limits},
     document::{Document, DocumentId, Origin, Refused, TimeSource, sha256},
-    layout::{Format, Key, Stage},
-    plugin::CallError,
-    store::{Created, Listed, Object, Store, StoreError, update},
-    table::{Table, Written, validate, write_csv},
+    layout::{Format, Key, Stage, table_folder},
+    plugin::{CallError, Plugin},
+    store::{Created, Listed, Object, Store, StoreError, list_all, update},
+    table::{MadeBy, Table, WriteError, validate, write},
 };
 
 /// What all documents of a run have in common.
@@ -79,10 +80,11 @@ async fn steps(
         return Ok(());
     };
     let Ok(key) = listed.key.parse::<Key>() else { return Ok(()) };
-    let (document, time, results) = match work(workshop, &key, &object).await {
-        Ok(worked) => worked,
-        Err(refused) => return put_aside(store, &key, &object, refused, report).await,
-    };
+    let (document, time, results) =
+        match work(workshop.plugins.clone(), limits, &key, &object).await {
+            Ok(worked) => worked,
+            Err(refused) => return put_aside(store, &key, &object, refused, report).await,
+        };
     describe(report, &document);
     if time == TimeSource::Assumed
         && matches!(key, Key::Foreign { .. })
@@ -90,9 +92,9 @@ async fn steps(
     {
         return leave(store, &key, &object, DocumentStatus::Known, &there, report).await;
     }
-    let files = store_tables(store, document.id(), results, limits, report).await;
+    let files = store_tables(Some(store), results, &There::new(), limits, report).await;
     if !files.is_empty() {
-        let lineage = keep_lineage(store, &document, &files).await?;
+        let lineage = keep_lineage(store, document.id(), &files).await?;
         outcome.lineage = Some((document.id().clone(), lineage));
     }
     report.problems.extend(why_not_whole(workshop, report));
@@ -120,21 +122,35 @@ fn why_not_whole(workshop: &Workshop<'_>, report: &DocumentReport) -> Option<Pro
 }
 
 /// What one plugin made of a document.
-type ByPlugin = (ActivePlugin, Result<Made, Problem>);
+pub type ByPlugin = (ActivePlugin, Result<Made, Problem>);
 
 /// Rows that are ready to be stored, or none since the document is not for the plugin.
-enum Made {
-    Files { files: Vec<(Target, Table, Written)>, skips: Vec<SkipReport> },
+pub enum Made {
+    /// Rows.
+    Tables {
+        /// Those of each table.
+        tables: Vec<Rows>,
+        /// The entries that were passed over.
+        skips: Vec<SkipReport>,
+    },
+    /// None.
     Unsupported,
 }
 
+/// The rows of a table, as files in each of its formats.
+pub struct Rows {
+    report: TableReport,
+    files: Vec<(TableFile, Vec<u8>)>,
+}
+
 /// All that takes time and touches nothing: reading, the plugins, checking, encoding.
-async fn work(
-    workshop: &Workshop<'_>,
+pub async fn work(
+    plugins: Arc<Vec<ActivePlugin>>,
+    limits: &Limits,
     key: &Key,
     object: &Object,
 ) -> Result<(Document, TimeSource, Vec<ByPlugin>), Refused> {
-    let (plugins, limits) = (workshop.plugins.clone(), workshop.limits.clone());
+    let limits = limits.clone();
     let (name, modified, bytes) = (key.file_name(), object.modified, object.bytes.clone());
     let span = Span::current();
     let worked = tokio::task::spawn_blocking(move || {
@@ -172,48 +188,110 @@ fn run_plugin(
     let skips = skips.iter().map(skip).collect();
     let tables = validate(plugin.tables(), extraction, limits)
         .map_err(|invalid| Problem::of_plugin(plugin.name(), invalid))?;
-    let (mut files, mut bytes_left) = (Vec::new(), limits.output_bytes);
+    let (mut made, mut bytes_left) = (Vec::new(), limits.output_bytes);
     for (target, table) in active.targets.iter().zip(tables) {
         let table = table.with_missing(&target.missing);
-        let written = write_csv(&table, document.id(), bytes_left)
+        let rows = rows(plugin, target, &table, document.id(), bytes_left)
             .map_err(|error| Problem::of_plugin(plugin.name(), error))?;
-        bytes_left = bytes_left.saturating_sub(written.bytes.len() as u64);
-        files.push((target.clone(), table, written));
+        let bytes: usize = rows.files.iter().map(|(_, bytes)| bytes.len()).sum();
+        bytes_left = bytes_left.saturating_sub(bytes as u64);
+        made.push(rows);
     }
-    Ok(Made::Files { files, skips })
+    Ok(Made::Tables { tables: made, skips })
 }
 
-/// Stores what the plugins made, all at once. One whose tables can't all be stored has stored none,
-/// as far as lineage and report go.
-async fn store_tables(
-    store: &dyn Store,
+/// Writes the rows of a table in each of its formats.
+fn rows(
+    plugin: &Plugin,
+    target: &Target,
+    table: &Table,
     document: &DocumentId,
+    bytes_max: u64,
+) -> Result<Rows, WriteError> {
+    let made_by = MadeBy { name: plugin.name(), sha256: plugin.sha256() };
+    let mut files = Vec::new();
+    let mut line_breaks_replaced = 0;
+    for format in &target.formats {
+        let written = write(table, document, *format, made_by, bytes_max)?;
+        let key = target.file(&table.schema().name, *format, document);
+        line_breaks_replaced += written.line_breaks_replaced;
+        files.push((table_file(key, table, *format, &written.bytes, plugin), written.bytes));
+    }
+    let mut keys = files.iter().map(|(file, _)| file.key.clone());
+    let report = TableReport {
+        table: table.schema().name.clone(),
+        plugin: plugin.name().to_owned(),
+        rows: table.rows() as u64,
+        keyed: !table.schema().key.is_empty(),
+        key: keys.next().unwrap_or_default(),
+        also_at: keys.collect(),
+        line_breaks_replaced,
+    };
+    Ok(Rows { report, files })
+}
+
+fn table_file(
+    key: String,
+    table: &Table,
+    format: Format,
+    bytes: &[u8],
+    plugin: &Plugin,
+) -> TableFile {
+    let nulls: BTreeMap<_, _> =
+        table.nulls().map(|(column, nulls)| (column.to_owned(), nulls as u64)).collect();
+    TableFile {
+        key,
+        table: table.schema().name.clone(),
+        format,
+        rows: table.rows() as u64,
+        nulls,
+        sha256: sha256(bytes),
+        plugin: Maker::from(plugin),
+        host_version: HOST_VERSION.to_owned(),
+    }
+}
+
+/// Table files that are in the store already: their SHA-256 by key.
+pub type There = BTreeMap<String, String>;
+
+/// Stores what the plugins made, all at once, if there is a store to write to; what is there already is
+/// left as it is. A plugin whose tables can't all be stored has stored none, as far as lineage and report
+/// go.
+pub async fn store_tables(
+    store: Option<&dyn Store>,
     results: Vec<ByPlugin>,
+    there: &There,
     limits: &Limits,
     report: &mut DocumentReport,
 ) -> Vec<TableFile> {
     let stored = results.into_iter().map(|(active, result)| async move {
-        let stored = match &result {
-            Ok(Made::Files { files, .. }) => store_files(store, document, &active, files).await,
-            _ => Ok(Vec::new()),
+        let stored = match (&result, store) {
+            (Ok(Made::Tables { tables, .. }), Some(store)) => {
+                store_files(store, there, tables).await
+            }
+            _ => Ok(()),
         };
         (active, result, stored)
     });
     let (mut kept, mut skipped) = (Vec::new(), BTreeSet::new());
     for (active, result, stored) in join_all(stored).await {
-        match result {
-            Ok(Made::Files { skips, .. }) => skipped.extend(skips),
-            Ok(Made::Unsupported) => report.unsupported.push(active.plugin.name().to_owned()),
-            Err(problem) => report.problems.push(problem),
-        }
-        match stored {
-            Ok(stored) => {
-                for (file, table) in stored {
-                    kept.push(file);
-                    report.tables.push(table);
+        match (result, stored) {
+            (Ok(Made::Tables { tables, skips }), stored) => {
+                skipped.extend(skips);
+                match stored {
+                    Ok(()) => {
+                        for rows in tables {
+                            kept.extend(rows.files.into_iter().map(|(file, _)| file));
+                            report.tables.push(rows.report);
+                        }
+                    }
+                    Err(error) => report.problems.push(Problem::new(Action::Retry, error)),
                 }
             }
-            Err(error) => report.problems.push(Problem::new(Action::Retry, error)),
+            (Ok(Made::Unsupported), _) => {
+                report.unsupported.push(active.plugin.name().to_owned());
+            }
+            (Err(problem), _) => report.problems.push(problem),
         }
     }
     // Plugins that walk the entries alike pass over the same ones.
@@ -225,69 +303,70 @@ async fn store_tables(
     kept
 }
 
-async fn store_files(
-    store: &dyn Store,
-    document: &DocumentId,
-    active: &ActivePlugin,
-    files: &[(Target, Table, Written)],
-) -> Result<Vec<(TableFile, TableReport)>, StoreError> {
-    let stored = files.iter().map(|(target, table, written)| async move {
-        let key = Key::TableFile {
-            table: table.schema().name.clone(),
-            generation: target.generation,
-            format: Format::Csv,
-            document: document.clone(),
-        };
-        store.put(&key.to_string(), &written.bytes).await?;
-        let file = table_file(&key, table, written, Maker::from(&*active.plugin));
-        let report = TableReport {
-            table: file.table.clone(),
-            plugin: active.plugin.name().to_owned(),
-            rows: file.rows,
-            keyed: !table.schema().key.is_empty(),
-            key: file.key.clone(),
-            line_breaks_replaced: written.line_breaks_replaced,
-        };
-        Ok((file, report))
+async fn store_files(store: &dyn Store, there: &There, tables: &[Rows]) -> Result<(), StoreError> {
+    let files = tables.iter().flat_map(|rows| &rows.files);
+    let stored = files.map(|(file, bytes)| async move {
+        if there.get(&file.key) == Some(&file.sha256) {
+            return Ok(());
+        }
+        store.put(&file.key, bytes).await
     });
     // Each is begun, whatever becomes of the others.
     join_all(stored).await.into_iter().collect()
 }
 
-fn table_file(key: &Key, table: &Table, written: &Written, plugin: Maker) -> TableFile {
-    let nulls: BTreeMap<_, _> =
-        table.nulls().map(|(column, nulls)| (column.to_owned(), nulls as u64)).collect();
-    TableFile {
-        key: key.to_string(),
-        table: table.schema().name.clone(),
-        format: Format::Csv,
-        rows: table.rows() as u64,
-        nulls,
-        sha256: sha256(&written.bytes),
-        plugin,
-        host_version: HOST_VERSION.to_owned(),
-    }
-}
-
-async fn keep_lineage(
+/// Says for a document what these files of its were made of.
+pub async fn keep_lineage(
     store: &dyn Store,
-    document: &Document,
+    document: &DocumentId,
     files: &[TableFile],
 ) -> Result<Lineage, StoreError> {
-    let key = Key::Lineage { document: document.id().clone() }.to_string();
-    let id = document.id().to_string();
-    let mut kept = Lineage::merged(None, &id, files);
+    let key = Key::Lineage { document: document.clone() }.to_string();
+    let id = document.to_string();
+    let kept = Lineage::merged(None, &id, files);
     // Most often there is none yet.
     if store.put_new(&key, &kept.to_bytes()).await? == Created::New {
         return Ok(kept);
     }
+    change_lineage(store, document, files, &[]).await
+}
+
+/// Says for a document what these files of its were made of, and that others are gone.
+pub async fn change_lineage(
+    store: &dyn Store,
+    document: &DocumentId,
+    files: &[TableFile],
+    gone: &[String],
+) -> Result<Lineage, StoreError> {
+    let key = Key::Lineage { document: document.clone() }.to_string();
+    let id = document.to_string();
+    let mut kept = Lineage::merged(None, &id, files);
     update(store, &key, |current| {
         kept = Lineage::merged(current, &id, files);
+        kept.files.retain(|file| !gone.contains(&file.key));
         let bytes = kept.to_bytes();
         Ok::<_, StoreError>((current != Some(bytes.as_slice())).then_some(bytes))
     })
     .await?;
     Ok(kept)
+}
+
+/// The keys of all files that the tables of some plugins have.
+pub async fn files_of(
+    store: &dyn Store,
+    plugins: &[ActivePlugin],
+) -> Result<BTreeSet<String>, StoreError> {
+    let folders = plugins.iter().flat_map(|active| {
+        active.plugin.tables().iter().zip(&active.targets).flat_map(|(table, target)| {
+            let folder = |format: &Format| table_folder(&table.name, target.generation, *format);
+            target.formats.iter().map(folder)
+        })
+    });
+    let mut files = BTreeSet::new();
+    for folder in folders {
+        files.extend(list_all(store, &folder).await?.into_iter().map(|listed| listed.key));
+    }
+    Ok(files)
 }
 
 /// Moves the document to where its tables say it is.
@@ -381,7 +460,8 @@ async fn put_aside(
     leave(store, key, object, DocumentStatus::Failed, &failed, report).await
 }
 
-fn describe(report: &mut DocumentReport, document: &Document) {
+/// Says in the report which document it is.
+pub fn describe(report: &mut DocumentReport, document: &Document) {
     report.document = Some(document.id().to_string());
     report.playlist_name = document.playlist_name().map(str::to_owned);
     report.entries = document.entries();

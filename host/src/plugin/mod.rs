@@ -280,6 +280,11 @@ impl Plugin {
     pub fn tables(&self) -> &[TableSchema] {
         &self.info.tables
     }
+
+    /// Whether it fills a table of this name.
+    pub fn fills(&self, table: &str) -> bool {
+        self.info.tables.iter().any(|schema| schema.name == table)
+    }
 }
 
 impl Info {

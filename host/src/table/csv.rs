@@ -4,28 +4,15 @@ use std::borrow::Cow;
 
 use time::{Date, OffsetDateTime};
 
-use super::{Table, Values};
-use crate::{config::Bytes, document::DocumentId, schema::LINEAGE_COLUMNS};
+use super::{Table, Values, WriteError, Written};
+use crate::{document::DocumentId, schema::LINEAGE_COLUMNS};
 
-/// A table file, before it is stored.
-#[derive(Debug)]
-pub struct Written {
-    /// The file.
-    pub bytes: Vec<u8>,
-    /// How many values had line breaks, which became a space.
-    pub line_breaks_replaced: u64,
-}
-
-/// Writes the rows of a document. The same table gives the same bytes.
-///
-/// # Errors
-///
-/// If the file gets larger than so many bytes.
-pub fn write_csv(
+/// Writes the rows of a document.
+pub(super) fn write(
     table: &Table,
     document: &DocumentId,
     bytes_max: u64,
-) -> Result<Written, TooLarge> {
+) -> Result<Written, WriteError> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let mut line_breaks_replaced = 0;
     let names = table.schema.columns.iter().map(|column| column.name.as_str());
@@ -54,18 +41,10 @@ pub fn write_csv(
         }
         let _ = writer.write_record(None::<&[u8]>);
         if writer.get_ref().len() as u64 > bytes_max {
-            return Err(TooLarge { table: table.schema.name.clone(), bytes_max });
+            return Err(WriteError::TooLarge { table: table.schema.name.clone(), bytes_max });
         }
     }
     Ok(Written { bytes: writer.into_inner().unwrap_or_default(), line_breaks_replaced })
-}
-
-/// Rows that would make too large a file.
-#[derive(Debug, thiserror::Error)]
-#[error("table `{table}`: its file would be larger than {}, the limit for output (raise it with --limit output_bytes=...)", Bytes(*.bytes_max))]
-pub struct TooLarge {
-    table: String,
-    bytes_max: u64,
 }
 
 impl Values {
@@ -90,19 +69,19 @@ fn number<T: ToString>(value: Option<T>) -> Cow<'static, str> {
     Cow::Owned(value.map(|value| value.to_string()).unwrap_or_default())
 }
 
-fn date(date: Date) -> String {
+pub(super) fn date(date: Date) -> String {
     format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
 }
 
 /// `YYYY-MM-DD HH:MM:SS`, and milliseconds where there are some.
-fn timestamp(moment: OffsetDateTime) -> String {
+pub(super) fn timestamp(moment: OffsetDateTime) -> String {
     let (hour, minute, second, millisecond) = moment.time().as_hms_milli();
     let whole = format!("{} {hour:02}:{minute:02}:{second:02}", date(moment.date()));
     if millisecond == 0 { whole } else { format!("{whole}.{millisecond:03}") }
 }
 
 /// Athena's CSV readers end a row at every line break, quoted or not.
-fn on_one_line(cell: Cow<'_, str>) -> (Cow<'_, str>, bool) {
+pub(super) fn on_one_line(cell: Cow<'_, str>) -> (Cow<'_, str>, bool) {
     if !cell.contains(['\r', '\n']) {
         return (cell, false);
     }

@@ -4,13 +4,20 @@
 //! nothing else.
 
 mod csv;
+mod parquet;
+mod read;
 mod validate;
 
 use std::ops::Range;
 
-use crate::schema::{Column, TableSchema};
+use crate::{
+    config::Bytes,
+    document::DocumentId,
+    layout::Format,
+    schema::{Column, TableSchema},
+};
 
-pub use csv::{TooLarge, Written, write_csv};
+pub use read::read;
 pub use validate::{Invalid, validate};
 
 /// The rows of one table from one document, each as its schema says.
@@ -21,6 +28,66 @@ pub struct Table {
     columns: Vec<Values>,
     /// How many columns at the end of the schema the plugin doesn't know.
     missing: usize,
+}
+
+/// A table file, before it is stored.
+#[derive(Debug)]
+pub struct Written {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// How many values had line breaks, which became a space.
+    pub line_breaks_replaced: u64,
+}
+
+/// Which plugin's rows these are.
+#[derive(Clone, Copy, Debug)]
+pub struct MadeBy<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The SHA-256 of its file.
+    pub sha256: &'a str,
+}
+
+/// Writes the rows of a document. The same table gives the same bytes.
+///
+/// # Errors
+///
+/// If the file gets larger than so many bytes.
+pub fn write(
+    table: &Table,
+    document: &DocumentId,
+    format: Format,
+    made_by: MadeBy<'_>,
+    bytes_max: u64,
+) -> Result<Written, WriteError> {
+    match format {
+        Format::Csv => csv::write(table, document, bytes_max),
+        Format::Parquet => parquet::write(table, document, made_by, bytes_max),
+    }
+}
+
+/// Why rows can't be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// They would make too large a file.
+    #[error(
+        "table `{table}`: its file would be larger than {}, the limit for output (raise it with --limit output_bytes=...)",
+        Bytes(*.bytes_max)
+    )]
+    TooLarge {
+        /// The table.
+        table: String,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// The encoder of Parquet failed.
+    #[error("table `{table}`: its rows can't be written as Parquet")]
+    Parquet {
+        /// The table.
+        table: String,
+        /// What it says.
+        source: ::parquet::errors::ParquetError,
+    },
 }
 
 /// The values of a column, null or not.

@@ -20,7 +20,7 @@ use serde_json::Value;
 use spotify_etl::{
     config::{self, Limits, variable},
     function::{Failure, Function, Invocation},
-    layout,
+    layout::{self, formats},
     pipeline::{active::Shelf, extract::Condition, report::Empty},
     spotify::{
         ACCOUNTS_URL, API_URL, Clock, Given, LoginPlace, SLIM_FIELDS, Settings, Url, source,
@@ -179,6 +179,7 @@ async fn function() -> Result<Function> {
         shelf: Shelf::new(&limits, Some(PathBuf::from(CACHE))).with_shipped(shipped()?),
         limits,
         jobs: jobs.map_or(processors, NonZero::get),
+        formats: set("SPOTIFY_ETL_FORMAT", |text| formats(text).ok())?,
         empty: if allow_empty { Empty::Allowed } else { Empty::Fails },
         settings,
         credentials,

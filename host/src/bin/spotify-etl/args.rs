@@ -4,12 +4,14 @@ use std::{num::NonZero, path::PathBuf, sync::Arc};
 
 use clap::{Args, Parser, Subcommand};
 use spotify_etl::{
-    config::LimitSetting,
+    config::{LimitSetting, amount},
     document::{ExtractedAt, PlaylistId},
+    layout::{self, Format},
     spotify::{ACCOUNTS_URL, API_URL, Flow, LoginPlace, REDIRECT_URI, SLIM_FIELDS, Url},
     store::StoreAddress,
     vault,
 };
+use time::Date;
 
 /// Takes Spotify playlists to tables that SQL can query.
 ///
@@ -49,7 +51,7 @@ Exit status: 0 all done; 1 something failed, the rest is done; 2 nothing could b
 Limits, with their defaults: document_bytes=64MiB json_levels=128 plugin_bytes=32MiB
 guest_memory_bytes=256MiB output_bytes=128MiB call_seconds=10 table_rows=1000000 skips_kept=10000
 violations_shown=100 log_bytes=64KiB playlist_pages=1000 playlist_seconds=900 request_seconds=30
-request_attempts=5 retry_wait_seconds=60 retry_total_seconds=180 login_seconds=300
+request_attempts=5 retry_wait_seconds=60 retry_total_seconds=180 query_seconds=600 login_seconds=300
 
 Secrets are never given as arguments, which all programs see: SPOTIFY_CLIENT_SECRET and
 SPOTIFY_REFRESH_TOKEN in the environment, or files. Proxies are taken from HTTPS_PROXY and NO_PROXY,
@@ -219,11 +221,51 @@ pub enum Command {
         #[command(flatten)]
         transform: TransformArgs,
     },
+    /// Take history to its tables again: after a transform changed
+    #[command(
+        after_help = "Documents whose files are all as the active plugins make them are left alone, which lineage tells, so a\nreplay that was stopped goes on where it was. Files that come out the same are not written.\n\nExamples:\n  spotify-etl replay --dry-run\n  spotify-etl replay --plugin song --since 2026-01-01\n  spotify-etl replay --format parquet          all of history as Parquet, then switched at once\n  spotify-etl replay --new-generation song     for columns that don't fit the old ones\n  spotify-etl replay --store s3://music --queue https://sqs.eu-west-1.amazonaws.com/123456789012/music"
+    )]
+    Replay {
+        #[command(flatten)]
+        replay: ReplayArgs,
+    },
     /// Show how things are, and what mends them
     Status {
         #[command(flatten)]
         login: LoginArgs,
     },
+    /// Ask the tables, in SQL: at home, or with --athena there
+    #[command(
+        after_help = "Tables and views have the names that they have in Athena: album, artist, song, song_artist, snapshot; album_latest\nand their kind; chart, chart_out. Days and moments are text, such as '2026-07-06'; true and false are 1 and 0\nat home. Athena's functions year, month, date_trunc, date_diff, date_add, max_by, min_by, array_agg and\narray_join are known.\n\nExamples:\n  spotify-etl query \"SELECT position, song_name, artists, status FROM chart WHERE is_latest ORDER BY 1\"\n  spotify-etl query --file climbers.sql --csv > climbers.csv\n  spotify-etl query --save music.sqlite\n  spotify-etl query --store s3://music --athena \"SELECT count(*) FROM song\""
+    )]
+    Query {
+        /// A SELECT, or - for standard input
+        #[arg(value_name = "SQL", required_unless_present_any = ["file", "save"])]
+        sql: Option<String>,
+        /// Read it from a file
+        #[arg(long, value_name = "FILE", conflicts_with = "sql")]
+        file: Option<PathBuf>,
+        /// Print the rows as CSV
+        #[arg(long, conflicts_with = "json")]
+        csv: bool,
+        /// Keep all tables and views in one file, for any program that reads SQLite
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["sql", "file", "athena"])]
+        save: Option<PathBuf>,
+        /// Ask Athena, of the database that `catalog apply` filled
+        #[arg(long)]
+        athena: bool,
+        /// As much as Athena may read for it, such as 100MiB; then it is stopped
+        #[arg(long, value_name = "BYTES", env = "SPOTIFY_ETL_MAX_SCAN", value_parser = bytes, requires = "athena")]
+        max_scan: Option<u64>,
+        /// The database in Athena
+        #[arg(long, value_name = "NAME", env = "SPOTIFY_ETL_DATABASE", default_value = DATABASE, value_parser = database)]
+        database: String,
+        #[command(flatten)]
+        athena_args: AthenaArgs,
+    },
+    /// Have the tables in Athena
+    #[command(subcommand)]
+    Catalog(CatalogCommand),
     /// List runs, or show the report of one
     #[command(after_help = "Examples:\n  spotify-etl runs\n  spotify-etl runs last")]
     Runs {
@@ -261,6 +303,59 @@ pub enum PlaylistCommand {
     },
 }
 
+/// What to do about the catalog.
+#[derive(Debug, Subcommand)]
+pub enum CatalogCommand {
+    /// Print it as SQL, to be pasted into Athena
+    #[command(after_help = "Example:\n  spotify-etl catalog ddl --store s3://music > catalog.sql")]
+    Ddl {
+        #[command(flatten)]
+        place: CatalogArgs,
+    },
+    /// Compare what Athena has with the tables of the store
+    Check {
+        #[command(flatten)]
+        place: CatalogArgs,
+        #[command(flatten)]
+        athena: AthenaArgs,
+    },
+    /// Make what Athena has like the tables of the store; again and again if you like
+    #[command(
+        after_help = "Example:\n  spotify-etl catalog apply --store s3://music --output s3://my-query-results/"
+    )]
+    Apply {
+        #[command(flatten)]
+        place: CatalogArgs,
+        #[command(flatten)]
+        athena: AthenaArgs,
+    },
+}
+
+/// Which catalog.
+#[derive(Debug, Args)]
+pub struct CatalogArgs {
+    /// The database in Athena
+    #[arg(long, value_name = "NAME", env = "SPOTIFY_ETL_DATABASE", default_value = DATABASE, value_parser = database)]
+    pub database: String,
+
+    /// Where Athena finds the store, such as s3://bucket/prefix [default: the store's own address]
+    #[arg(long, value_name = "PLACE")]
+    pub location: Option<String>,
+}
+
+/// How Athena is asked.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Athena")]
+pub struct AthenaArgs {
+    /// The workgroup that statements run in [default: the account's primary one]
+    #[arg(long, value_name = "NAME", env = "SPOTIFY_ETL_WORKGROUP")]
+    pub workgroup: Option<String>,
+
+    /// Where Athena keeps results, s3://bucket/prefix/ [default: where the workgroup says]
+    #[arg(long, value_name = "PLACE", env = "SPOTIFY_ETL_QUERY_OUTPUT")]
+    pub output: Option<String>,
+}
+
 /// What to do with a plugin.
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
@@ -285,6 +380,47 @@ pub enum PluginCommand {
         to: PathBuf,
     },
 }
+
+/// What of history is replayed, and how.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// Documents extracted on this day or later, UTC
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    pub since: Option<Date>,
+
+    /// Documents extracted on this day or earlier, UTC
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    pub until: Option<Date>,
+
+    /// Documents of this playlist: an id, a spotify: URI or an open.spotify.com address
+    #[arg(long, value_name = "PLAYLIST", value_parser = playlist)]
+    pub playlist: Option<PlaylistId>,
+
+    /// Through this plugin alone; may be given more than once
+    #[arg(long = "plugin", value_name = "NAME")]
+    pub plugins: Vec<String>,
+
+    /// Say what would change, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Write tables as these from now on: csv, parquet, or csv,parquet. All of history is written, then
+    /// the tables are switched
+    #[arg(long, value_name = "FORMATS", value_parser = formats, conflicts_with_all = ["since", "until", "playlist"])]
+    pub format: Option<Formats>,
+
+    /// Begin this table anew, with the columns that its plugin declares now: its files are made beside the
+    /// old ones, then it is switched
+    #[arg(long, value_name = "TABLE", conflicts_with_all = ["since", "until", "playlist", "plugins"])]
+    pub new_generation: Option<String>,
+
+    /// Send the documents to the queue that the function reads, which replays them
+    #[arg(long, value_name = "URL", conflicts_with_all = ["dry_run", "format", "new_generation", "plugins"])]
+    pub queue: Option<String>,
+}
+
+/// The database where nobody names one.
+const DATABASE: &str = "spotify_etl";
 
 /// How things are brought in.
 #[derive(Debug, Args)]
@@ -377,12 +513,43 @@ pub struct SpotifyArgs {
     pub accounts_url: Url,
 }
 
+/// Formats of table files.
+#[derive(Clone, Debug)]
+pub struct Formats(pub Vec<Format>);
+
+fn formats(text: &str) -> Result<Formats, String> {
+    layout::formats(text).map(Formats)
+}
+
+fn day(text: &str) -> Result<Date, String> {
+    let form = time::macros::format_description!("[year]-[month]-[day]");
+    Date::parse(text, &form).map_err(|_| format!("`{text}` is not a day, such as 2026-07-06"))
+}
+
 /// How documents are taken to tables.
 #[derive(Debug, Args)]
 pub struct TransformArgs {
+    /// How the files of new tables are written: csv, parquet, or csv,parquet [default: csv]. A table that
+    /// is there already changes as a whole, by `replay --format`
+    #[arg(long, value_name = "FORMATS", env = "SPOTIFY_ETL_FORMAT", value_parser = formats)]
+    pub format: Option<Formats>,
+
     /// Don't fail if no entry of a document gave a row
     #[arg(long, env = "SPOTIFY_ETL_ALLOW_EMPTY")]
     pub allow_empty: bool,
+}
+
+/// A name that needs no quotes anywhere.
+fn database(text: &str) -> Result<String, String> {
+    let is_plain = text.starts_with(|letter: char| letter.is_ascii_lowercase())
+        && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+    is_plain.then(|| text.to_owned()).ok_or_else(|| {
+        format!("`{text}` is no name for a database: it has lower-case letters, digits and `_`, and begins with a letter")
+    })
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    amount(text).ok_or_else(|| format!("`{text}` is no size, such as 100MiB"))
 }
 
 fn jobs(text: &str) -> Result<NonZero<usize>, String> {
@@ -468,7 +635,7 @@ mod tests {
         let settings =
             EXAMPLES.split_whitespace().filter_map(|word| word.parse::<LimitSetting>().ok());
         let mut limits = Limits::default();
-        assert_eq!(settings.map(|setting| limits.set(&setting)).count(), 17);
+        assert_eq!(settings.map(|setting| limits.set(&setting)).count(), 18);
         assert_eq!(limits, Limits::default());
     }
 }

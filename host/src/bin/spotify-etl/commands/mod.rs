@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod spotify;
+mod sql;
 
 use std::{
     fs,
@@ -13,15 +14,20 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use spotify_etl::{
     config::{Bytes, HOST_VERSION, Limits, cache_folder},
-    layout::{self, Key},
+    layout::{self, Format, Key},
     pipeline::{
-        Selection, Transform, Transformed,
+        Mode, Progress as _, Selection, Transform, Transformed,
         active::{PluginPlace, Shelf},
         install::install,
         landing::{ImportMode, ImportOptions, Incoming, import, json_objects},
-        report::{Action, Empty, ExtractReport, ImportReport, ImportStatus, Problem, RunReport},
+        replay::{Change, Filter, Replay, Which, history},
+        report::{
+            Action, Empty, ExtractReport, ImportReport, ImportStatus, Problem, ReplayReport,
+            RunReport,
+        },
     },
     plugin::precompile,
+    queue::Queue,
     source,
     status::{LoginStatus, RunSummary, newest_runs, run_report, status},
     store::{Listed, Store, StoreAddress},
@@ -29,14 +35,17 @@ use spotify_etl::{
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    args::{Cli, Command, Common, ImportArgs, LoginArgs, PluginCommand, TransformArgs},
+    args::{Cli, Command, Common, ImportArgs, LoginArgs, PluginCommand, ReplayArgs, TransformArgs},
     progress::Bar,
     render,
 };
 use spotify::Browser;
+use sql::Form;
 
 /// The exit status of a run that could not try anything of what it was for.
 const NOTHING_TRIED: u8 = 2;
+/// So many documents go into one message of a queue: as many as a function replays in its time.
+const DOCUMENTS_A_MESSAGE: usize = 20;
 /// How many runs are listed.
 const RUNS_LISTED_MAX: usize = 20;
 
@@ -73,7 +82,18 @@ pub fn run(cli: Cli) -> Result<u8> {
                 session.import(&paths, &import, mode).await
             }
             Command::Transform { keys, transform } => session.transform(keys, &transform).await,
+            Command::Replay { replay } => session.replay(&replay).await,
             Command::Status { login } => session.status(&login).await,
+            Command::Query { save: Some(path), .. } => session.save(&path).await,
+            Command::Query { sql, file, csv, athena, max_scan, database, athena_args, .. } => {
+                let form = if csv { Form::Csv } else { Form::Table };
+                let sql = sql::sentence(sql.as_deref(), file.as_deref())?;
+                match athena {
+                    true => session.ask_athena(&sql, form, database, &athena_args, max_scan).await,
+                    false => session.query(&sql, form).await,
+                }
+            }
+            Command::Catalog(command) => session.catalog(command).await,
             Command::Runs { run_id } => session.runs(run_id.as_deref()).await,
             Command::Plugin(PluginCommand::Inspect { file }) => session.inspect(&file).await,
             Command::Plugin(PluginCommand::Compile { files, to }) => {
@@ -91,6 +111,7 @@ pub fn run(cli: Cli) -> Result<u8> {
 struct Work {
     extracts: Vec<ExtractReport>,
     imports: Vec<ImportReport>,
+    replay: Option<ReplayReport>,
     transformed: Transformed,
     problems: Vec<Problem>,
     warnings: Vec<String>,
@@ -172,7 +193,7 @@ impl Session {
         import: &ImportArgs,
         options: &TransformArgs,
     ) -> Result<u8> {
-        let transform = self.transformer();
+        let transform = self.transformer(options);
         transform.require_plugins().await?;
         let imports = self.bring_in(paths, import, ImportMode::Land).await?;
         let waiting = imports
@@ -291,9 +312,53 @@ impl Session {
     async fn transform(&self, keys: Vec<String>, options: &TransformArgs) -> Result<u8> {
         let selection =
             if keys.is_empty() { Selection::Waiting } else { Selection::Named(self.keys(keys)) };
-        let transformed = self.transformer().run(&selection).await?;
+        let transformed = self.transformer(options).run(&selection).await?;
         let work = Work { transformed, ..Work::default() };
         self.finish("transform", work, empty(options)).await
+    }
+
+    async fn replay(&self, args: &ReplayArgs) -> Result<u8> {
+        self.require_store()?;
+        let ReplayArgs { since, until, playlist, .. } = args;
+        let filter = Filter { since: *since, until: *until, playlist: playlist.clone() };
+        let which = Which::Matching(filter);
+        if let Some(queue) = &args.queue {
+            return self.replay_by_queue(queue, &which).await;
+        }
+        let formats = args.format.as_ref().map(|formats| formats.0.clone());
+        let replay = Replay {
+            which,
+            plugins: args.plugins.clone(),
+            change: match (&args.new_generation, &formats) {
+                (Some(table), _) => Change::Generation(table.clone()),
+                (None, Some(formats)) => Change::Formats(formats.clone()),
+                (None, None) => Change::None,
+            },
+            transform: self.transformer_to(formats),
+            mode: if args.dry_run { Mode::DryRun } else { Mode::Write },
+        };
+        let (replayed, transformed) = replay.run().await?;
+        let work = Work { replay: Some(replayed), transformed, ..Work::default() };
+        self.finish("replay", work, Empty::Allowed).await
+    }
+
+    async fn replay_by_queue(&self, queue: &str, which: &Which) -> Result<u8> {
+        let documents = history(self.store(), which).await?;
+        let queue = Queue::open(queue).await?;
+        Bar.begin("send", documents.len());
+        for some in documents.chunks(DOCUMENTS_A_MESSAGE) {
+            let keys: Vec<&str> = some.iter().map(|(_, listed)| listed.key.as_str()).collect();
+            queue.send(&serde_json::json!({ "replay": keys })).await?;
+            some.iter().for_each(|_| Bar.advance());
+        }
+        Bar.end();
+        let replay = ReplayReport {
+            documents: documents.len(),
+            documents_queued: documents.len(),
+            ..ReplayReport::default()
+        };
+        let work = Work { replay: Some(replay), ..Work::default() };
+        self.finish("replay", work, Empty::Allowed).await
     }
 
     /// Keys may be typed as paths in the store's folder.
@@ -307,7 +372,12 @@ impl Session {
         typed.iter().map(|text| key(text).unwrap_or_else(|| text.clone())).collect()
     }
 
-    fn transformer(&self) -> Transform<'_> {
+    fn transformer(&self, options: &TransformArgs) -> Transform<'_> {
+        let formats = options.format.as_ref().map(|formats| formats.0.clone());
+        self.transformer_to(formats)
+    }
+
+    fn transformer_to(&self, formats: Option<Vec<Format>>) -> Transform<'_> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Transform {
             store: self.store(),
@@ -315,6 +385,7 @@ impl Session {
             shelf: &self.shelf,
             limits: self.limits.clone(),
             jobs: self.common.jobs.map_or(processors, usize::from),
+            formats,
             now: self.now,
             is_over: &|| false,
             progress: &Bar,
@@ -338,7 +409,8 @@ impl Session {
 
     /// Keeps the report of a run, and prints it.
     async fn finish(&self, command: &str, work: Work, empty: Empty) -> Result<u8> {
-        let Work { extracts, imports, transformed, problems, warnings, access } = work;
+        let Work { extracts, imports, replay, transformed, problems, mut warnings, access } = work;
+        warnings.extend(transformed.warnings);
         let mut report = RunReport {
             run_id: self.run_id(),
             command: command.to_owned(),
@@ -349,6 +421,7 @@ impl Session {
             exit_status: 0,
             extracts,
             imports,
+            replay,
             plugins: transformed.plugins,
             documents: transformed.documents,
             problems,

@@ -99,7 +99,7 @@ impl Session {
         spotify: &SpotifyArgs,
         options: &TransformArgs,
     ) -> Result<u8> {
-        let transform = self.transformer();
+        let transform = self.transformer(options);
         transform.require_plugins().await?;
         let work = self.land(playlists, extract, spotify).await?;
         self.transform_and_finish(&transform, Selection::Waiting, work, options).await

@@ -3,6 +3,7 @@
 mod plugin;
 mod run;
 mod spotify;
+mod sql;
 mod status;
 
 use std::{
@@ -15,6 +16,7 @@ use comfy_table::{CellAlignment, Table, presets};
 pub use plugin::{Compiled, Inspection, compiled, inspection, installed};
 pub use run::{dry_run, run};
 pub use spotify::{ROTATES, added, finding, listed, logged_in, login};
+pub use sql::{answer, answer_csv, answer_json, applied};
 pub use status::{runs, status};
 
 /// So many lines of a kind.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use spotify_etl::pipeline::report::{
     DocumentReport, DocumentStatus, Empty, ExtractReport, ExtractStatus, ImportReport,
-    ImportStatus, PluginReport, PluginStatus, RunReport,
+    ImportStatus, PluginReport, PluginStatus, ReplayReport, RunReport,
 };
 
 use super::{LINES_MAX, one_line, plain_table, right, rows, trimmed};
@@ -27,6 +27,9 @@ pub fn run(report: &RunReport, kept_at: Option<&str>) -> String {
     for warning in &report.warnings {
         let _ = writeln!(text, "! {warning}\n");
     }
+    if let Some(replayed) = &report.replay {
+        replay(&mut text, replayed);
+    }
     if report.documents.len() <= SHOWN_WHOLE_MAX {
         for document in &report.documents {
             document_whole(&mut text, document, &report.store, accepted);
@@ -35,7 +38,7 @@ pub fn run(report: &RunReport, kept_at: Option<&str>) -> String {
         documents_in_total(&mut text, &report.documents, &report.store, accepted);
     }
     let done = match (report.exit_status, report.documents.is_empty()) {
-        (0, true) if matches!(report.command.as_str(), "import" | "extract") => "done",
+        (0, true) if matches!(report.command.as_str(), "import" | "extract" | "replay") => "done",
         (0, true) => "nothing to do",
         (0, false) => "all done",
         _ => "not all done",
@@ -112,6 +115,42 @@ fn imports(text: &mut String, imports: &[ImportReport]) {
     text.push('\n');
 }
 
+fn replay(text: &mut String, replay: &ReplayReport) {
+    let ReplayReport { documents, documents_equal, documents_rewritten, .. } = replay;
+    let count = |count: usize, one: &str| match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {one}s"),
+    };
+    if replay.documents_queued > 0 {
+        let documents = count(replay.documents_queued, "document");
+        let _ =
+            writeln!(text, "{documents} sent to the queue; the function's runs report on them\n");
+        return;
+    }
+    let would = if replay.dry_run { "would change" } else { "changed" };
+    let _ = writeln!(
+        text,
+        "{}: {documents_rewritten} {would} ({}), {documents_equal} were as they should be, {} failed",
+        count(*documents, "document"),
+        count(replay.files_written, "file"),
+        replay.documents_failed,
+    );
+    if replay.files_equal > 0 {
+        let files = count(replay.files_equal, "file");
+        let _ = writeln!(text, "  made again and the same as before: {files}");
+    }
+    for sentence in &replay.switched {
+        let _ = writeln!(text, "✓ {sentence}");
+    }
+    if let Some(sentence) = &replay.stopped {
+        let _ = writeln!(text, "✗ {sentence}");
+    }
+    if replay.dry_run {
+        let _ = writeln!(text, "nothing was written");
+    }
+    text.push('\n');
+}
+
 fn more(text: &mut String, count: usize) {
     if count > LINES_MAX {
         let _ = writeln!(text, "    ... and {} more, in the report", count - LINES_MAX);
@@ -174,10 +213,11 @@ fn document_whole(text: &mut String, document: &DocumentReport, store: &str, acc
     for file in &document.tables {
         // The files are named for the document, which the line above names.
         let folder = file.key.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let also = if file.also_at.is_empty() { "" } else { " and as Parquet" };
         table.add_row([
             format!("  {}", file.table),
             rows(file.rows),
-            format!("in {store}{folder}/"),
+            format!("in {store}{folder}/{also}"),
         ]);
     }
     right(&mut table, 1);
@@ -222,18 +262,19 @@ fn documents_in_total(
     store: &str,
     accepted: Empty,
 ) {
-    let mut tables: BTreeMap<&str, (u64, usize)> = BTreeMap::new();
+    let mut tables: BTreeMap<&str, (u64, usize, &str)> = BTreeMap::new();
     for file in documents.iter().flat_map(|document| &document.tables) {
-        let (rows, files) = tables.entry(&file.table).or_default();
+        let (rows, files, folder) = tables.entry(&file.table).or_default();
         (*rows, *files) = (*rows + file.rows, *files + 1);
+        *folder = file.key.split("snapshot_year=").next().unwrap_or_default();
     }
     let stored =
         documents.iter().filter(|document| document.status == DocumentStatus::Stored).count();
     let entries: usize = documents.iter().map(|document| document.entries).sum();
     let _ = writeln!(text, "{stored} of {} documents stored, {entries} entries", documents.len());
     let mut table = plain_table();
-    for (name, (count, files)) in tables {
-        let place = format!("{store}transformed_data/{name}_data/");
+    for (name, (count, files, folder)) in tables {
+        let place = format!("{store}{folder}");
         table.add_row([format!("  {name}"), rows(count), format!("{files} files in {place}")]);
     }
     right(&mut table, 1);

@@ -1,0 +1,84 @@
+//! What SQL gave back.
+
+use anyhow::Result;
+use serde_json::{Map, Value};
+use spotify_etl::{
+    answer::{Answer, Cell},
+    pipeline::cataloging::ApplyReport,
+};
+
+use super::{one_line, plain_table, right, rows, trimmed};
+
+/// As a table for people.
+pub fn answer(answer: &Answer) -> String {
+    let mut table = plain_table();
+    table.set_header(answer.columns.iter());
+    for row in &answer.rows {
+        table.add_row(row.iter().map(|cell| one_line(&text(cell))));
+    }
+    let is_number = |cell: &Cell| matches!(cell, Cell::Integer(_) | Cell::Real(_));
+    for column in 0..answer.columns.len() {
+        let mut cells = answer.rows.iter().map(|row| &row[column]);
+        if cells.any(is_number) {
+            right(&mut table, column);
+        }
+    }
+    format!("{}\n\n{}", trimmed(&table), rows(answer.rows.len() as u64))
+}
+
+/// As CSV for programs.
+///
+/// # Errors
+///
+/// None that happens in memory.
+pub fn answer_csv(answer: &Answer) -> Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(&answer.columns)?;
+    for row in &answer.rows {
+        writer.write_record(row.iter().map(text))?;
+    }
+    Ok(String::from_utf8(writer.into_inner()?)?)
+}
+
+/// As an array of objects.
+///
+/// # Errors
+///
+/// None that happens in memory.
+pub fn answer_json(answer: &Answer) -> Result<String> {
+    let object = |row: &Vec<Cell>| {
+        let values = row.iter().map(value);
+        Value::Object(answer.columns.iter().cloned().zip(values).collect::<Map<_, _>>())
+    };
+    Ok(serde_json::to_string_pretty(&answer.rows.iter().map(object).collect::<Vec<_>>())?)
+}
+
+fn text(cell: &Cell) -> String {
+    match cell {
+        Cell::Null => String::new(),
+        Cell::Integer(number) => number.to_string(),
+        Cell::Real(number) => format!("{number:?}"),
+        Cell::Text(text) => text.clone(),
+    }
+}
+
+fn value(cell: &Cell) -> Value {
+    match cell {
+        Cell::Null => Value::Null,
+        Cell::Integer(number) => (*number).into(),
+        Cell::Real(number) => (*number).into(),
+        Cell::Text(text) => text.clone().into(),
+    }
+}
+
+/// What was done to have the catalog.
+pub fn applied(report: &ApplyReport, database: &str) -> String {
+    let mut table = plain_table();
+    for ran in &report.ran {
+        table.add_row([format!("  {}", ran.name), ran.done.clone()]);
+    }
+    format!(
+        "{}\n\nAthena's `{database}` has the tables of the store (try: spotify-etl query --athena \"SELECT * FROM chart WHERE is_latest ORDER BY playlist_name, position\")",
+        trimmed(&table)
+    )
+}

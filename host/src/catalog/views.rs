@@ -1,0 +1,180 @@
+//! The views that answer what people ask, one text for each, rendered for two engines that differ in
+//! two fragments. One that needs columns which nobody declares is left out, and so is one whose name a
+//! table has.
+
+use super::{LINEAGE_COLUMNS, Scope, TableSchema};
+use crate::schema::ColumnType::{self, Boolean, Int64, Text};
+
+/// Whose SQL it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Athena's, which is Trino's.
+    Athena,
+    /// SQLite's.
+    Sqlite,
+}
+
+/// A view.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// Its name.
+    pub name: String,
+    /// What it is: a `SELECT`.
+    pub select: String,
+    /// 1 if it reads tables alone, 2 if it reads such a view.
+    pub step: u8,
+    /// Its columns, with what they hold; days and moments are ISO text.
+    pub columns: Vec<(String, ColumnType)>,
+}
+
+/// Columns that a chart is made of, by table.
+const NEEDED: [(&str, &[&str]); 5] = [
+    ("song", &["song_id", "song_name", "album_id", "position", "popularity", "isrc", "url"]),
+    ("song_artist", &["song_id", "artist_id", "artist_position"]),
+    ("artist", &["artist_id", "artist_name"]),
+    ("album", &["album_id", "name", "release_date"]),
+    ("snapshot", &["playlist_name"]),
+];
+
+/// What a chart has.
+const CHART: [(&str, ColumnType); 22] = [
+    ("week", Text),
+    ("snapshot_date", Text),
+    ("playlist_id", Text),
+    ("playlist_name", Text),
+    ("is_latest", Boolean),
+    ("position", Int64),
+    ("previous_position", Int64),
+    ("change", Int64),
+    ("status", Text),
+    ("song_name", Text),
+    ("artists", Text),
+    ("main_artist", Text),
+    ("album", Text),
+    ("release_date", Text),
+    ("release_year", Int64),
+    ("weeks_on_chart", Int64),
+    ("peak_position", Int64),
+    ("popularity", Int64),
+    ("song_id", Text),
+    ("isrc", Text),
+    ("url", Text),
+    ("document", Text),
+];
+
+/// What is told of a song that left.
+const CHART_OUT: [(&str, ColumnType); 17] = [
+    ("week", Text),
+    ("snapshot_date", Text),
+    ("playlist_id", Text),
+    ("playlist_name", Text),
+    ("song_name", Text),
+    ("artists", Text),
+    ("main_artist", Text),
+    ("album", Text),
+    ("last_position", Int64),
+    ("peak_position", Int64),
+    ("weeks_on_chart", Int64),
+    ("first_week", Text),
+    ("last_week", Text),
+    ("song_id", Text),
+    ("isrc", Text),
+    ("url", Text),
+    ("document", Text),
+];
+
+/// The views over some tables, each after those that it reads. In a database of Athena's, names are
+/// with the database's.
+pub fn views(tables: &[&TableSchema], dialect: Dialect, database: &str) -> Vec<View> {
+    let mut views: Vec<View> =
+        tables.iter().map(|table| latest(table, tables, dialect, database)).collect();
+    if has_charts(tables) {
+        let columns = |columns: &[(&str, ColumnType)]| {
+            columns.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect()
+        };
+        let view = |name: &str, step, text, have: &[(&str, ColumnType)]| View {
+            name: name.to_owned(),
+            select: chart(text, dialect, database),
+            step,
+            columns: columns(have),
+        };
+        views.push(view("chart", 1, include_str!("views/chart.sql"), &CHART));
+        views.push(view("chart_out", 2, include_str!("views/chart_out.sql"), &CHART_OUT));
+    }
+    let is_taken = |name: &str| tables.iter().any(|table| table.name == name);
+    // What leaves reads what stays.
+    let no_chart = is_taken("chart");
+    views.retain(|view| !is_taken(&view.name) && !(no_chart && view.name == "chart_out"));
+    views
+}
+
+fn latest(table: &TableSchema, tables: &[&TableSchema], dialect: Dialect, database: &str) -> View {
+    let quoted = |name: &str| format!("\"{name}\"");
+    let own = table.columns.iter().map(|column| (column.name.clone(), column.column_type));
+    let lineage = LINEAGE_COLUMNS.iter().map(|(name, kind)| ((*name).to_owned(), *kind));
+    let columns: Vec<(String, ColumnType)> = lineage.chain(own).collect();
+    let names: Vec<String> = columns.iter().map(|(name, _)| quoted(name)).collect();
+    let declared = || table.columns.iter().map(|column| column.name.clone()).collect();
+    let key: Vec<String> = if table.key.is_empty() { declared() } else { table.key.clone() };
+    let text = match table.scope {
+        Scope::Entity => include_str!("views/entity_latest.sql"),
+        Scope::Snapshot => include_str!("views/snapshot_latest.sql"),
+    };
+    // A snapshot without a row is one all the same, if a table has a row for each document.
+    let is_of_documents =
+        |other: &&&TableSchema| other.scope == Scope::Snapshot && other.key.is_empty();
+    let documents = tables.iter().find(is_of_documents).filter(|other| other.name != table.name);
+    let or_documents = documents.map_or_else(String::new, |other| {
+        format!(
+            "\n  UNION\n  SELECT document, playlist_id, extracted_at FROM {{db}}{}",
+            quoted(&other.name)
+        )
+    });
+    let select = text
+        .replace("{or_documents}", &or_documents)
+        .replace("{name}", &table.name)
+        .replace("{table}", &quoted(&table.name))
+        .replace("{columns}", &names.join(", "))
+        .replace("{key}", &key.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "))
+        .replace("{key_names}", &key.join(", "));
+    let name = format!("{}_latest", table.name);
+    View { name, select: finished(&select, dialect, database), step: 1, columns }
+}
+
+/// Whether all is declared that a chart needs, and positions tell the songs of a document apart.
+fn has_charts(tables: &[&TableSchema]) -> bool {
+    let find = |name: &str| tables.iter().find(|table| table.name == name);
+    let has = |(name, columns): &(&str, &[&str])| {
+        find(name).is_some_and(|table| {
+            let mut needed = columns.iter();
+            needed.all(|needed| table.columns.iter().any(|column| column.name == *needed))
+        })
+    };
+    NEEDED.iter().all(has) && find("song").is_some_and(|song| song.key == ["position"])
+}
+
+fn chart(text: &str, dialect: Dialect, database: &str) -> String {
+    let week = match dialect {
+        Dialect::Athena => "CAST(CAST(date_trunc('week', date(snapshot_date)) AS date) AS varchar)",
+        // Six days back, and on to the next Monday.
+        Dialect::Sqlite => "date(snapshot_date, '-6 days', 'weekday 1')",
+    };
+    let artists = match dialect {
+        Dialect::Athena => "array_join(array_agg(artist_name ORDER BY artist_position), ', ')",
+        Dialect::Sqlite => "group_concat(artist_name, ', ' ORDER BY artist_position)",
+    };
+    let weekly = include_str!("views/weekly.sql").trim_end();
+    let text = text.replace("{weekly}", weekly).replace("{week}", week);
+    finished(&text.replace("{artists}", artists), dialect, database)
+}
+
+fn finished(text: &str, dialect: Dialect, database: &str) -> String {
+    match dialect {
+        Dialect::Sqlite => text.trim_end().replace("{db}", ""),
+        // Comments don't survive in Athena's views.
+        Dialect::Athena => {
+            let lines = text.lines().filter(|line| !line.trim_start().starts_with("--"));
+            lines.collect::<Vec<_>>().join("\n").replace("{db}", &format!("\"{database}\"."))
+        }
+    }
+}

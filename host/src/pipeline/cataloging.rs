@@ -1,0 +1,210 @@
+//! The catalog in Athena: made like the store's tables, or held against them.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    active::pretty,
+    tables::{TablesError, tables},
+};
+use crate::{
+    answer::{Answer, Cell},
+    athena::{Athena, AthenaError},
+    catalog::{FILES_PREFIX, Kind, Statement, is_outdated, mark, statements},
+    layout::Key,
+    store::{Store, StoreError, update},
+};
+
+/// So many statements run at a time; Athena takes about twenty.
+const AT_ONCE: usize = 5;
+/// The format of what is kept of an applied catalog.
+const FORMAT: u32 = 1;
+
+/// A database of Athena's, and the place of the files it reads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// The database.
+    pub database: String,
+    /// Where the store is, as Athena finds it, with a slash at its end.
+    pub location: String,
+}
+
+/// What is kept of the catalog that was applied last.
+#[derive(Debug, PartialEq, Deserialize, Serialize)]
+struct Applied {
+    format: u32,
+    database: String,
+    /// The mark of its statements.
+    sha256: String,
+}
+
+/// One statement that ran.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ran {
+    /// What it was about.
+    pub name: String,
+    /// What was done about it.
+    pub done: String,
+}
+
+/// What was done to have the catalog.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ApplyReport {
+    /// The statements that ran, in order.
+    pub ran: Vec<Ran>,
+}
+
+/// Makes Athena's catalog like the store's tables: what is new, then the views over it, all at once for
+/// whoever reads; then what nothing reads any more is taken away.
+///
+/// # Errors
+///
+/// If the store or Athena fails. What ran by then harms nobody, and runs again.
+pub async fn apply(
+    store: &dyn Store,
+    athena: &Athena,
+    place: &Place,
+) -> Result<ApplyReport, CatalogError> {
+    let statements = statements(&tables(store).await?, &place.database, &place.location);
+    let mut report = ApplyReport::default();
+    let run = |statement: Statement| async move {
+        athena.execute(&statement.sql).await.map_err(|source| {
+            let name = statement.name.clone();
+            CatalogError::Statement { name, source }
+        })?;
+        let done = match statement.kind {
+            Kind::Database => "database",
+            Kind::Table => "table",
+            Kind::View => "view",
+        };
+        Ok::<_, CatalogError>(Ran { name: statement.name, done: format!("{done} is there") })
+    };
+    for step in statements.chunk_by(|one, next| one.step == next.step) {
+        let ran = stream::iter(step).map(|one| run(one.clone())).buffered(AT_ONCE);
+        report.ran.extend(ran.try_collect::<Vec<_>>().await?);
+    }
+    let Place { database, .. } = place;
+    let sql = format!("SHOW TABLES IN `{database}` '{FILES_PREFIX}*'");
+    let found = athena.ask(&sql).await.map_err(|source| CatalogError::Statement {
+        name: "tables that are there".to_owned(),
+        source,
+    })?;
+    for name in names(&found.answer).filter(|name| is_outdated(name, &statements)) {
+        let sql = format!("DROP TABLE IF EXISTS `{database}`.`{name}`");
+        let dropped = athena.execute(&sql).await;
+        dropped.map_err(|source| CatalogError::Statement { name: name.clone(), source })?;
+        report.ran.push(Ran { name, done: "old table taken away; its files stay".to_owned() });
+    }
+    let applied = pretty(&applied(place, &statements));
+    update(store, &Key::Catalog.to_string(), |current| {
+        Ok::<_, StoreError>((current != Some(applied.as_slice())).then(|| applied.clone()))
+    })
+    .await?;
+    Ok(report)
+}
+
+/// Whether the catalog that was applied last is that of the store's tables as they are now.
+///
+/// # Errors
+///
+/// If the store fails.
+pub async fn is_applied(store: &dyn Store, place: &Place) -> Result<bool, CatalogError> {
+    let tables = match tables(store).await {
+        // Nothing is due before there is a table.
+        Err(TablesError::None { .. }) => return Ok(true),
+        tables => tables?,
+    };
+    let wanted = applied(place, &statements(&tables, &place.database, &place.location));
+    let kept = store.get(&Key::Catalog.to_string()).await?;
+    let kept = kept.and_then(|object| serde_json::from_slice::<Applied>(&object.bytes).ok());
+    Ok(kept == Some(wanted))
+}
+
+fn applied(place: &Place, statements: &[Statement]) -> Applied {
+    Applied { format: FORMAT, database: place.database.clone(), sha256: mark(statements) }
+}
+
+/// Where Athena's catalog departs from the store's tables, in words; empty if it doesn't.
+///
+/// # Errors
+///
+/// If the store or Athena fails.
+pub async fn check(
+    store: &dyn Store,
+    athena: &Athena,
+    place: &Place,
+) -> Result<Vec<String>, CatalogError> {
+    let statements = statements(&tables(store).await?, &place.database, &place.location);
+    let sql = format!(
+        "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = '{}' ORDER BY table_name, ordinal_position",
+        place.database
+    );
+    let found = athena.ask(&sql).await.map_err(|source| CatalogError::Statement {
+        name: "columns that are there".to_owned(),
+        source,
+    })?;
+    Ok(differences(&statements, &found.answer))
+}
+
+fn differences(statements: &[Statement], found: &Answer) -> Vec<String> {
+    let mut there: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
+    for row in &found.rows {
+        if let [Cell::Text(table), Cell::Text(column), Cell::Text(kind)] = row.as_slice() {
+            // timestamp(3) and varchar(10) are timestamp and varchar.
+            let kind = kind.split('(').next().unwrap_or_default();
+            there.entry(table).or_default().push((column, kind));
+        }
+    }
+    let mut differences = Vec::new();
+    for Statement { name, columns, .. } in statements.iter().filter(|one| !one.columns.is_empty()) {
+        let Some(found) = there.get(name.as_str()) else {
+            differences.push(format!("{name} is missing"));
+            continue;
+        };
+        for (column, kind) in columns {
+            match found.iter().find(|(found, _)| found == column) {
+                None => differences.push(format!("{name} has no column {column}")),
+                Some((_, is)) if is != kind => {
+                    differences.push(format!("{name}.{column} is {is}, and should be {kind}"));
+                }
+                Some(_) => {}
+            }
+        }
+        let is_known = |column: &str| columns.iter().any(|(known, _)| known == column);
+        let more = found.iter().filter(|(column, _)| !is_known(column));
+        differences.extend(
+            more.map(|(column, _)| format!("{name} has a column {column} that no plugin declares")),
+        );
+    }
+    let old = there.keys().filter(|name| is_outdated(name, statements));
+    differences.extend(old.map(|name| format!("{name} is of an older catalog")));
+    differences
+}
+
+fn names(answer: &Answer) -> impl Iterator<Item = String> {
+    answer.rows.iter().filter_map(|row| match row.first() {
+        Some(Cell::Text(name)) => Some(name.trim().to_owned()),
+        _ => None,
+    })
+}
+
+/// Why the catalog can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The tables can't be had.
+    #[error(transparent)]
+    Tables(#[from] TablesError),
+    /// The store fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A statement came to nothing.
+    #[error("{name}: {source}")]
+    Statement {
+        /// What it was about.
+        name: String,
+        /// Why.
+        source: AthenaError,
+    },
+}

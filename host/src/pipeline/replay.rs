@@ -1,0 +1,465 @@
+//! History, taken to its tables again: what changed is written, what is equal is left as it is.
+//!
+//! Which is which is told by lineage, so that a replay that was stopped goes on where it was, with
+//! nothing kept of it. A table that changes as a whole (a new generation, other formats) is filled
+//! beside the one that counts; then its record is switched.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use futures_util::{StreamExt, future::try_join_all, stream};
+use time::Date;
+
+use super::{
+    Mode, PipelineError, Selection, Transform, Transformed,
+    active::{ActivePlugin, ActiveSet, activate, choose},
+    lineage::Lineage,
+    records::{Records, TableRecord, switch, table_records},
+    report::{Action, DocumentReport, DocumentStatus, Problem, ReplayReport},
+    transform::{There, change_lineage, describe, files_of, not_begun, store_tables, work},
+};
+use crate::{
+    config::{HOST_VERSION, Limits},
+    document::{DocumentId, PlaylistId, Refused},
+    layout::{self, Format, Key, Stage, table_folder},
+    store::{Listed, Store, StoreError, list_all},
+};
+
+/// After so many passes over history it is said that others land faster than it can be filled.
+const PASSES_MAX: usize = 10;
+
+/// What a replay needs.
+pub struct Replay<'s> {
+    /// The store, the plugins, and how to go about it.
+    pub transform: Transform<'s>,
+    /// Which documents.
+    pub which: Which,
+    /// These plugins alone, by name; none means all.
+    pub plugins: Vec<String>,
+    /// What tables are to be changed as a whole.
+    pub change: Change,
+    /// Whether anything is written.
+    pub mode: Mode,
+}
+
+/// Documents of history.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Which {
+    /// Those that all of this is true for.
+    Matching(Filter),
+    /// These, by key.
+    Keys(Vec<String>),
+}
+
+/// What a document must be like.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// Extracted on this day or later, UTC.
+    pub since: Option<Date>,
+    /// Extracted on this day or earlier, UTC.
+    pub until: Option<Date>,
+    /// Of this playlist.
+    pub playlist: Option<PlaylistId>,
+}
+
+impl Filter {
+    fn takes(&self, id: &DocumentId) -> bool {
+        let day = id.extracted_at.moment().date();
+        self.since.is_none_or(|since| day >= since)
+            && self.until.is_none_or(|until| day <= until)
+            && self.playlist.as_ref().is_none_or(|playlist| *playlist == id.playlist_id)
+    }
+}
+
+/// How tables are changed as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Not at all.
+    None,
+    /// The tables of the plugins that are meant are written as these from now on.
+    Formats(Vec<Format>),
+    /// This table begins anew, with the columns that its plugin declares now.
+    Generation(String),
+}
+
+/// The documents of history that are meant, with their ids.
+///
+/// # Errors
+///
+/// If the store fails.
+pub async fn history(
+    store: &dyn Store,
+    which: &Which,
+) -> Result<Vec<(DocumentId, Listed)>, StoreError> {
+    let of = |listed: Listed| match listed.key.parse() {
+        Ok(Key::Raw { stage: Stage::Processed, document }) => Some((document, listed)),
+        _ => None,
+    };
+    match which {
+        Which::Matching(filter) => {
+            let prefix = match &filter.playlist {
+                Some(playlist) => format!("{}{playlist}/", layout::PROCESSED),
+                None => layout::PROCESSED.to_owned(),
+            };
+            let listed = list_all(store, &prefix).await?;
+            Ok(listed.into_iter().filter_map(of).filter(|(id, _)| filter.takes(id)).collect())
+        }
+        Which::Keys(keys) => {
+            let found = keys.iter().map(|key| list_all(store, key));
+            let found = try_join_all(found).await?.into_iter().flatten();
+            let is_meant = |listed: &Listed| keys.contains(&listed.key);
+            Ok(found.filter(is_meant).filter_map(of).collect())
+        }
+    }
+}
+
+impl Replay<'_> {
+    /// Takes history to its tables.
+    ///
+    /// # Errors
+    ///
+    /// If nothing could be tried. What goes wrong with one document or plugin is in the report.
+    pub async fn run(&self) -> Result<(ReplayReport, Transformed), PipelineError> {
+        let store = self.transform.store;
+        let mut report = ReplayReport { dry_run: self.mode == Mode::DryRun, ..Default::default() };
+        let plan = self.plan().await?;
+        let mut records = self.transform.records();
+        records.planned =
+            plan.iter().map(|(_, next)| (next.schema.name.clone(), next.clone())).collect();
+        let mut transformed = Transformed::default();
+        if plan.is_empty() || self.mode == Mode::DryRun {
+            self.pass(&records, &mut report, &mut transformed).await?;
+            return Ok((report, transformed));
+        }
+        for passes in 1.. {
+            let written = report.files_written;
+            transformed = Transformed::default();
+            self.pass(&records, &mut report, &mut transformed).await?;
+            if !transformed.is_whole() {
+                report.stopped = Some(
+                    "nothing was switched: mend what failed, then run the same command again (what is done is not done twice)".to_owned(),
+                );
+                return Ok((report, transformed));
+            }
+            if report.files_written == written {
+                break;
+            }
+            if passes == PASSES_MAX {
+                report.stopped = Some(format!(
+                    "nothing was switched: after {PASSES_MAX} passes there were still new documents (run it again when less is landed)"
+                ));
+                return Ok((report, transformed));
+            }
+        }
+        for (from, next) in &plan {
+            if !switch(store, from, next).await? {
+                report.stopped = Some(format!(
+                    "the record of table `{}` was changed by others meanwhile, so it was not switched (run the same command again)",
+                    next.schema.name
+                ));
+                return Ok((report, transformed));
+            }
+            report.switched.push(said(from, next));
+        }
+        self.catch_up(&mut report, &mut transformed).await?;
+        Ok((report, transformed))
+    }
+
+    /// Takes to the new tables what others have still taken to the old ones, and what waited for them.
+    async fn catch_up(
+        &self,
+        report: &mut ReplayReport,
+        transformed: &mut Transformed,
+    ) -> Result<(), PipelineError> {
+        let waited = self.transform.run(&Selection::Waiting).await?;
+        let records = self.transform.records();
+        // Counted by what it writes alone: the rest was counted before.
+        let mut again = ReplayReport::default();
+        self.pass(&records, &mut again, transformed).await?;
+        report.files_written += again.files_written;
+        report.documents_rewritten += again.documents_rewritten;
+        transformed.documents.extend(waited.documents);
+        transformed.warnings.extend(waited.warnings);
+        Ok(())
+    }
+
+    /// The records that tables are to have, each with the one it has.
+    async fn plan(&self) -> Result<Vec<(TableRecord, TableRecord)>, PipelineError> {
+        let store = self.transform.store;
+        let (records, _) = table_records(store).await?;
+        match &self.change {
+            Change::None => Ok(Vec::new()),
+            Change::Formats(formats) => {
+                let is_meant = |record: &TableRecord| {
+                    (self.plugins.is_empty() || self.plugins.contains(&record.owner))
+                        && record.formats != *formats
+                };
+                let current = Records::of(store);
+                let set = choose(&current, self.transform.plugins, self.transform.shelf).await?;
+                let is_filled = |record: &TableRecord| {
+                    let mut active = set.plugins.iter();
+                    active.any(|active| active.plugin.fills(&record.schema.name))
+                };
+                let meant =
+                    records.into_iter().filter(|record| is_meant(record) && is_filled(record));
+                let next = |record: TableRecord| {
+                    let next = TableRecord { formats: formats.clone(), ..record.clone() };
+                    (record, next)
+                };
+                Ok(meant.map(next).collect())
+            }
+            Change::Generation(table) => {
+                let current = Records::of(store);
+                let set = choose(&current, self.transform.plugins, self.transform.shelf).await?;
+                let declared = set.seen.iter().find_map(|plugin| {
+                    let schema = plugin.tables().iter().find(|schema| schema.name == *table)?;
+                    Some((plugin.name().to_owned(), schema.clone()))
+                });
+                let record = records.into_iter().find(|record| record.schema.name == *table);
+                let (Some((owner, schema)), Some(record)) = (declared, record) else {
+                    return Err(PipelineError::NoSuchTable { table: table.clone() });
+                };
+                let formats = self.transform.formats.clone();
+                let next = TableRecord {
+                    owner,
+                    schema,
+                    generation: record.generation + 1,
+                    formats: formats.unwrap_or_else(|| record.formats.clone()),
+                    ..record.clone()
+                };
+                Ok(vec![(record, next)])
+            }
+        }
+    }
+
+    /// Once over all of history that is meant.
+    async fn pass(
+        &self,
+        records: &Records<'_>,
+        report: &mut ReplayReport,
+        transformed: &mut Transformed,
+    ) -> Result<(), PipelineError> {
+        let Transform { store, plugins, shelf, now, progress, .. } = &self.transform;
+        let set = match self.mode {
+            Mode::Write => activate(records, *plugins, shelf, *now).await?,
+            Mode::DryRun => choose(records, *plugins, shelf).await?,
+        };
+        let ActiveSet { mut plugins, reports, .. } = set;
+        let is_meant =
+            |name: &str| self.plugins.is_empty() || self.plugins.iter().any(|n| n == name);
+        for name in &self.plugins {
+            if reports.iter().all(|report| report.name != *name) {
+                return Err(PipelineError::NoSuchPlugin { name: name.clone() });
+            }
+        }
+        plugins.retain(|active| is_meant(active.plugin.name()));
+        transformed.plugins = reports.into_iter().filter(|report| is_meant(&report.name)).collect();
+        let documents = history(*store, &self.which).await?;
+        let desk = Desk {
+            store: *store,
+            files: files_of(*store, &plugins).await?,
+            plugins,
+            limits: &self.transform.limits,
+            mode: self.mode,
+        };
+        (report.documents, report.documents_equal) = (documents.len(), 0);
+        report.files_equal = 0;
+        progress.begin("replay", documents.len());
+        let done = stream::iter(&documents).map(|(id, listed)| async {
+            let done = match (self.transform.is_over)() {
+                true => Done { report: not_begun(listed).report, ..Done::default() },
+                false => desk.replay(id, listed).await,
+            };
+            progress.advance();
+            done
+        });
+        let mut done = done.buffer_unordered(self.transform.jobs.max(1));
+        while let Some(Done { report: document, is_equal, written, equal }) = done.next().await {
+            report.documents_equal += usize::from(is_equal);
+            report.documents_rewritten += usize::from(written > 0);
+            report.files_written += written;
+            report.files_equal += equal;
+            // Those that are as they should be are only counted.
+            if !document.problems.is_empty() {
+                transformed.documents.push(document);
+            }
+        }
+        progress.end();
+        transformed.documents.sort_by(|one, other| one.key.cmp(&other.key));
+        report.documents_failed = transformed.documents.len();
+        Ok(())
+    }
+}
+
+impl Transformed {
+    /// Whether nothing went wrong.
+    fn is_whole(&self) -> bool {
+        self.documents.iter().all(|document| document.problems.is_empty())
+            && self.plugins.iter().all(|plugin| plugin.problem.is_none())
+    }
+}
+
+fn said(from: &TableRecord, next: &TableRecord) -> String {
+    let table = &next.schema.name;
+    if from.generation == next.generation {
+        let (was, is) = (super::list(&from.formats), super::list(&next.formats));
+        return format!("{table} is written as {is} from now on (it was {was})");
+    }
+    let folders = |record: &TableRecord| {
+        let folder = |format: &Format| table_folder(table, record.generation, *format);
+        record.formats.iter().map(folder).collect::<Vec<_>>().join(", ")
+    };
+    format!(
+        "{table} is of generation {} from now on, in {} (nothing reads {} any more)",
+        next.generation,
+        folders(next),
+        folders(from)
+    )
+}
+
+/// What a replay works with.
+struct Desk<'s> {
+    store: &'s dyn Store,
+    plugins: Vec<ActivePlugin>,
+    /// The keys of all files of their tables.
+    files: BTreeSet<String>,
+    limits: &'s Limits,
+    mode: Mode,
+}
+
+/// What became of one document of history.
+struct Done {
+    report: DocumentReport,
+    /// Whether there was nothing to do.
+    is_equal: bool,
+    /// How many files are others now.
+    written: usize,
+    /// How many were made again and are the same.
+    equal: usize,
+}
+
+impl Default for Done {
+    fn default() -> Self {
+        let report = DocumentReport::new(String::new());
+        Done { report, is_equal: false, written: 0, equal: 0 }
+    }
+}
+
+impl Desk<'_> {
+    async fn replay(&self, id: &DocumentId, listed: &Listed) -> Done {
+        let report = DocumentReport::new(listed.key.clone());
+        let mut done = Done { report, ..Done::default() };
+        if let Err(error) = self.steps(id, listed, &mut done).await {
+            done.report.problems.push(Problem::new(Action::Retry, error));
+        }
+        done
+    }
+
+    async fn steps(
+        &self,
+        id: &DocumentId,
+        listed: &Listed,
+        done: &mut Done,
+    ) -> Result<(), StoreError> {
+        let key = Key::Lineage { document: id.clone() }.to_string();
+        let lineage = self.store.get(&key).await?;
+        let lineage =
+            lineage.and_then(|object| serde_json::from_slice::<Lineage>(&object.bytes).ok());
+        let there = self.there(lineage.as_ref());
+        let stale = |active: &&ActivePlugin| !is_current(active, id, lineage.as_ref(), &there);
+        let stale: Vec<ActivePlugin> = self.plugins.iter().filter(stale).cloned().collect();
+        if stale.is_empty() {
+            done.is_equal = true;
+            return Ok(());
+        }
+        if listed.size > self.limits.document_bytes {
+            let error = Refused::TooLarge { max: self.limits.document_bytes };
+            done.report.problems.push(Problem::new(Action::Document, error));
+            return Ok(());
+        }
+        let Some(object) = self.store.get(&listed.key).await? else {
+            done.report.status = DocumentStatus::Gone;
+            return Ok(());
+        };
+        let Ok(key) = listed.key.parse::<Key>() else { return Ok(()) };
+        let (document, _, results) =
+            match work(Arc::new(stale.clone()), self.limits, &key, &object).await {
+                Ok(worked) => worked,
+                Err(refused) => {
+                    done.report.problems.push(Problem::new(Action::Document, refused));
+                    return Ok(());
+                }
+            };
+        describe(&mut done.report, &document);
+        let store = (self.mode == Mode::Write).then_some(self.store);
+        let files = store_tables(store, results, &there, self.limits, &mut done.report).await;
+        let is_same = |key: &str, sha256: &String| there.get(key) == Some(sha256);
+        done.equal = files.iter().filter(|file| is_same(&file.key, &file.sha256)).count();
+        done.written = files.len() - done.equal;
+        let gone = self.unsupported(&stale, id, &done.report);
+        done.written += gone.len();
+        done.is_equal = files.is_empty() && gone.is_empty() && done.report.problems.is_empty();
+        if self.mode == Mode::DryRun {
+            return Ok(());
+        }
+        for key in &gone {
+            if let Some(object) = self.store.get(key).await? {
+                self.store.delete_if(key, &object.tag).await?;
+            }
+        }
+        if !files.is_empty() || !gone.is_empty() {
+            change_lineage(self.store, id, &files, &gone).await?;
+        }
+        Ok(())
+    }
+
+    /// The files of a document that are where its lineage says.
+    fn there(&self, lineage: Option<&Lineage>) -> There {
+        let files = lineage.into_iter().flat_map(|lineage| &lineage.files);
+        let files = files.filter(|file| self.files.contains(&file.key));
+        files.map(|file| (file.key.clone(), file.sha256.clone())).collect()
+    }
+
+    /// Files of a document that is not for their plugin any more.
+    fn unsupported(
+        &self,
+        stale: &[ActivePlugin],
+        id: &DocumentId,
+        report: &DocumentReport,
+    ) -> Vec<String> {
+        let is_not_for = |active: &&ActivePlugin| {
+            report.unsupported.iter().any(|name| name == active.plugin.name())
+        };
+        let files = stale.iter().filter(is_not_for).flat_map(|active| keys(active, id));
+        files.filter(|key| self.files.contains(key)).collect()
+    }
+}
+
+/// The keys of a document's files of a plugin's tables.
+fn keys(active: &ActivePlugin, id: &DocumentId) -> Vec<String> {
+    let tables = active.plugin.tables().iter().zip(&active.targets);
+    let keys = tables.flat_map(|(table, target)| {
+        target.formats.iter().map(|format| target.file(&table.name, *format, id))
+    });
+    keys.collect()
+}
+
+/// Whether all files of a plugin are there as this version and this host make them.
+fn is_current(
+    active: &ActivePlugin,
+    id: &DocumentId,
+    lineage: Option<&Lineage>,
+    there: &There,
+) -> bool {
+    let Some(lineage) = lineage else { return false };
+    let made: BTreeMap<&str, _> =
+        lineage.files.iter().map(|file| (file.key.as_str(), file)).collect();
+    keys(active, id).iter().all(|key| {
+        there.contains_key(key)
+            && made.get(key.as_str()).is_some_and(|file| {
+                file.plugin.sha256 == active.plugin.sha256() && file.host_version == HOST_VERSION
+            })
+    })
+}

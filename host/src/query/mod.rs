@@ -1,0 +1,225 @@
+//! SQL at home: SQLite in memory, with the tables and views under the names that they have in Athena.
+//!
+//! Days and moments are ISO text, as in Athena's views, so that one sentence runs on both. Where rows
+//! come from is not known here.
+
+mod functions;
+
+use std::path::Path;
+
+use rusqlite::{
+    Connection, OpenFlags,
+    types::{Value, ValueRef},
+};
+
+use crate::{
+    answer::{Answer, Cell},
+    catalog::View,
+    schema::{ColumnType, LINEAGE_COLUMNS, PARTITION_COLUMN, TableSchema},
+};
+
+/// What a file of SQLite's begins with.
+const MAGIC: &[u8] = b"SQLite format 3\0";
+
+/// A database in memory.
+pub struct Database {
+    connection: Connection,
+}
+
+impl Database {
+    /// One with these tables, empty, and these views over them.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite takes none of them.
+    pub fn new(tables: &[&TableSchema], views: &[View]) -> Result<Self, QueryError> {
+        let connection = Connection::open_in_memory()?;
+        functions::register(&connection)?;
+        for table in tables {
+            let columns: Vec<String> = columns(table)
+                .map(|(name, kind)| format!("\"{name}\" {}", sqlite_type(kind)))
+                .collect();
+            let columns = columns.join(", ");
+            connection.execute_batch(&format!("CREATE TABLE \"{}\" ({columns})", table.name))?;
+        }
+        for View { name, select, .. } in views {
+            connection.execute_batch(&format!("CREATE VIEW \"{name}\" AS\n{select}"))?;
+        }
+        Ok(Database { connection })
+    }
+
+    /// Puts rows into a table, each with a cell for each of its columns: those of the host, its own,
+    /// and the year.
+    ///
+    /// # Errors
+    ///
+    /// If there are more or fewer cells than columns.
+    pub fn insert(&self, table: &TableSchema, rows: Vec<Vec<Cell>>) -> Result<(), QueryError> {
+        let places = vec!["?"; columns(table).count()].join(", ");
+        let sql = format!("INSERT INTO \"{}\" VALUES ({places})", table.name);
+        let change = self.connection.unchecked_transaction()?;
+        {
+            let mut insert = change.prepare(&sql)?;
+            for row in rows {
+                insert.execute(rusqlite::params_from_iter(row.into_iter().map(value)))?;
+            }
+        }
+        change.commit()?;
+        Ok(())
+    }
+
+    /// Answers a `SELECT`.
+    ///
+    /// # Errors
+    ///
+    /// If it is none, or not one that SQLite understands.
+    pub fn ask(&self, sql: &str) -> Result<Answer, QueryError> {
+        let refused = |source| QueryError::Sql { hint: hint(sql), source };
+        let mut statement = self.connection.prepare(sql).map_err(refused)?;
+        if !statement.readonly() || statement.column_count() == 0 {
+            return Err(QueryError::NoSelect);
+        }
+        let columns: Vec<String> =
+            statement.column_names().into_iter().map(str::to_owned).collect();
+        let mut found = statement.query([]).map_err(refused)?;
+        let mut rows = Vec::new();
+        while let Some(row) = found.next().map_err(refused)? {
+            let cells = (0..columns.len()).map(|index| row.get_ref(index).map(cell));
+            rows.push(cells.collect::<Result<_, _>>().map_err(refused)?);
+        }
+        Ok(Answer { columns, rows })
+    }
+
+    /// Keeps all of it in a file for other programs: the views as tables, since not every SQLite has
+    /// what they are made with. The file appears whole, and replaces one that was kept before.
+    ///
+    /// # Errors
+    ///
+    /// If something else is there, or it can't be written.
+    pub fn save(&self, views: &[View], path: &Path) -> Result<(), QueryError> {
+        let failed = |source| QueryError::Save { path: path.display().to_string(), source };
+        if let Ok(bytes) = std::fs::read(path)
+            && !bytes.starts_with(MAGIC)
+        {
+            return Err(QueryError::InTheWay { path: path.display().to_string() });
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        let whole = tempfile::tempdir_in(folder).map_err(failed)?;
+        let whole_path = whole.path().join("whole.sqlite");
+        let change = self.connection.unchecked_transaction()?;
+        for View { name, .. } in views {
+            change
+                .execute_batch(&format!("CREATE TABLE \"_{name}\" AS SELECT * FROM \"{name}\""))?;
+        }
+        for View { name, .. } in views.iter().rev() {
+            change.execute_batch(&format!("DROP VIEW \"{name}\""))?;
+        }
+        for View { name, .. } in views {
+            change.execute_batch(&format!("ALTER TABLE \"_{name}\" RENAME TO \"{name}\""))?;
+        }
+        change.commit()?;
+        let target = whole_path.to_string_lossy().into_owned();
+        self.connection.execute("VACUUM INTO ?", [target])?;
+        // Read once, so that what is kept is known to be a database.
+        Connection::open_with_flags(&whole_path, OpenFlags::SQLITE_OPEN_READ_ONLY)?.query_row(
+            "SELECT count(*) FROM sqlite_master",
+            [],
+            |_| Ok(()),
+        )?;
+        std::fs::rename(&whole_path, path).map_err(failed)
+    }
+}
+
+fn columns(table: &TableSchema) -> impl Iterator<Item = (&str, ColumnType)> {
+    let lineage = LINEAGE_COLUMNS.iter().map(|(name, kind)| (*name, *kind));
+    let own = table.columns.iter().map(|column| (column.name.as_str(), column.column_type));
+    lineage.chain(own).chain([(PARTITION_COLUMN, ColumnType::Int64)])
+}
+
+fn sqlite_type(column_type: ColumnType) -> &'static str {
+    match column_type {
+        ColumnType::Text | ColumnType::Date | ColumnType::Timestamp => "TEXT",
+        ColumnType::Int64 => "INTEGER",
+        ColumnType::Float64 => "REAL",
+        ColumnType::Boolean => "BOOLEAN",
+    }
+}
+
+fn value(cell: Cell) -> Value {
+    match cell {
+        Cell::Null => Value::Null,
+        Cell::Integer(number) => Value::Integer(number),
+        Cell::Real(number) => Value::Real(number),
+        Cell::Text(text) => Value::Text(text),
+    }
+}
+
+fn cell(value: ValueRef<'_>) -> Cell {
+    match value {
+        ValueRef::Null => Cell::Null,
+        ValueRef::Integer(number) => Cell::Integer(number),
+        ValueRef::Real(number) => Cell::Real(number),
+        ValueRef::Text(text) | ValueRef::Blob(text) => {
+            Cell::Text(String::from_utf8_lossy(text).into_owned())
+        }
+    }
+}
+
+/// What to write instead, where a sentence is one that only Athena understands.
+fn hint(sql: &str) -> &'static str {
+    let words: String = sql
+        .to_lowercase()
+        .chars()
+        .map(|letter| if letter.is_whitespace() { ' ' } else { letter })
+        .collect();
+    let has = |word: &str| {
+        words.match_indices(word).any(|(at, _)| {
+            !words[..at].ends_with(|letter: char| letter.is_alphanumeric() || letter == '_')
+        })
+    };
+    if has("date '") || has("timestamp '") {
+        " (days and moments are text in these tables, here and in Athena: write '2026-07-06' instead of DATE '2026-07-06')"
+    } else if has("interval '") {
+        " (there are no intervals here: date_add('day', -7, a_day) runs here and in Athena)"
+    } else if has("try_cast") {
+        " (CAST does here what TRY_CAST does in Athena)"
+    } else if has("unnest") || has("approx_") || has("regexp_") {
+        " (that is Athena's alone: ask there with --athena)"
+    } else {
+        ""
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// It can't be answered.
+    #[error("{source}{hint}")]
+    Sql {
+        /// What to write instead.
+        hint: &'static str,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// It asks for nothing.
+    #[error("only a SELECT can be asked, and a single one: what changes tables are the plugins")]
+    NoSelect,
+    /// Something else is where the database should be kept.
+    #[error("{path} is no database that could be replaced (name another file)")]
+    InTheWay {
+        /// Where.
+        path: String,
+    },
+    /// The database can't be kept.
+    #[error("the database can't be written to {path}: {source}")]
+    Save {
+        /// Where.
+        path: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// SQLite fails.
+    #[error("SQLite: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+}

@@ -1,0 +1,208 @@
+//! Parquet: every value as the plugin returned it, with its type.
+//!
+//! Days are INT32, moments INT64 in milliseconds UTC, which Athena, Spark and DuckDB read alike. The
+//! file says in its metadata whose rows it has.
+
+use std::sync::Arc;
+
+use parquet::{
+    basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel},
+    data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type},
+    errors::ParquetError,
+    file::{
+        metadata::KeyValue,
+        properties::WriterProperties,
+        writer::{SerializedFileWriter, SerializedRowGroupWriter},
+    },
+    schema::types::{Type, TypePtr},
+};
+use time::{Date, OffsetDateTime};
+
+use super::{MadeBy, Table, Values, WriteError, Written};
+use crate::{
+    config::HOST_VERSION,
+    document::DocumentId,
+    schema::{ColumnType, LINEAGE_COLUMNS, TableSchema},
+};
+
+/// The Julian day of 1970-01-01.
+const EPOCH_JULIAN_DAY: i32 = 2_440_588;
+
+/// Writes the rows of a document.
+pub(super) fn write(
+    table: &Table,
+    document: &DocumentId,
+    made_by: MadeBy<'_>,
+    bytes_max: u64,
+) -> Result<Written, WriteError> {
+    let name = &table.schema.name;
+    let bytes = encode(table, document, made_by)
+        .map_err(|source| WriteError::Parquet { table: name.clone(), source })?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(WriteError::TooLarge { table: name.clone(), bytes_max });
+    }
+    Ok(Written { bytes, line_breaks_replaced: 0 })
+}
+
+fn encode(
+    table: &Table,
+    document: &DocumentId,
+    made_by: MadeBy<'_>,
+) -> Result<Vec<u8>, ParquetError> {
+    let said = [
+        ("document", document.to_string()),
+        ("plugin", made_by.name.to_owned()),
+        ("plugin_sha256", made_by.sha256.to_owned()),
+    ];
+    let said = said.map(|(key, value)| KeyValue::new(format!("spotify_etl.{key}"), value));
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_created_by(format!("spotify-etl version {HOST_VERSION}"))
+        .set_key_value_metadata(Some(said.into()))
+        .build();
+    let schema = message(&table.schema)?;
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?;
+    // A group without rows is what some readers trip over.
+    if table.rows > 0 {
+        let mut group = writer.next_row_group()?;
+        write_lineage(&mut group, document, table.rows)?;
+        let columns = table.schema.columns.iter().zip(&table.columns);
+        for (column, values) in columns {
+            write_values(&mut group, values, column.nullable)?;
+        }
+        let missing = table.schema.columns.len() - table.columns.len();
+        for column in table.schema.columns.iter().skip(table.schema.columns.len() - missing) {
+            write_nulls(&mut group, column.column_type, table.rows)?;
+        }
+        group.close()?;
+    }
+    writer.into_inner()
+}
+
+fn message(schema: &TableSchema) -> Result<TypePtr, ParquetError> {
+    let lineage = LINEAGE_COLUMNS.iter().map(|(name, kind)| field(name, *kind, false));
+    let columns = schema
+        .columns
+        .iter()
+        .map(|column| field(&column.name, column.column_type, column.nullable));
+    let fields = lineage.chain(columns).collect::<Result<_, _>>()?;
+    Type::group_type_builder(&schema.name).with_fields(fields).build().map(Arc::new)
+}
+
+fn field(name: &str, column_type: ColumnType, nullable: bool) -> Result<TypePtr, ParquetError> {
+    let (physical, logical) = match column_type {
+        ColumnType::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+        ColumnType::Int64 => (Physical::INT64, None),
+        ColumnType::Float64 => (Physical::DOUBLE, None),
+        ColumnType::Boolean => (Physical::BOOLEAN, None),
+        ColumnType::Date => (Physical::INT32, Some(LogicalType::Date)),
+        ColumnType::Timestamp => {
+            let unit = TimeUnit::MILLIS;
+            (Physical::INT64, Some(LogicalType::timestamp(true, unit)))
+        }
+    };
+    let repetition = if nullable { Repetition::OPTIONAL } else { Repetition::REQUIRED };
+    let built = Type::primitive_type_builder(name, physical).with_repetition(repetition);
+    built.with_logical_type(logical).build().map(Arc::new)
+}
+
+type Group<'w> = SerializedRowGroupWriter<'w, Vec<u8>>;
+
+fn write_lineage(
+    group: &mut Group<'_>,
+    document: &DocumentId,
+    rows: usize,
+) -> Result<(), ParquetError> {
+    let moment = document.extracted_at.moment();
+    let text = |text: String| vec![ByteArray::from(text.into_bytes()); rows];
+    column::<ByteArrayType>(group, &text(document.to_string()), None)?;
+    column::<ByteArrayType>(group, &text(document.playlist_id.to_string()), None)?;
+    column::<Int64Type>(group, &vec![milliseconds(moment); rows], None)?;
+    column::<Int32Type>(group, &vec![days(moment.date()); rows], None)
+}
+
+fn write_values(
+    group: &mut Group<'_>,
+    values: &Values,
+    nullable: bool,
+) -> Result<(), ParquetError> {
+    match values {
+        Values::Text { text, ranges } => {
+            let bytes = |range: &std::ops::Range<usize>| text.as_bytes().get(range.clone());
+            let value = |range: &Option<std::ops::Range<usize>>| {
+                Some(ByteArray::from(bytes(range.as_ref()?)?.to_vec()))
+            };
+            optional::<ByteArrayType>(group, ranges.iter().map(value), nullable)
+        }
+        Values::Int64(values) => optional::<Int64Type>(group, values.iter().copied(), nullable),
+        Values::Float64(values) => optional::<DoubleType>(group, values.iter().copied(), nullable),
+        Values::Boolean(values) => optional::<BoolType>(group, values.iter().copied(), nullable),
+        Values::Date(values) => {
+            optional::<Int32Type>(group, values.iter().map(|date| date.map(days)), nullable)
+        }
+        Values::Timestamp(values) => {
+            let moments = values.iter().map(|moment| moment.map(milliseconds));
+            optional::<Int64Type>(group, moments, nullable)
+        }
+    }
+}
+
+fn write_nulls(
+    group: &mut Group<'_>,
+    column_type: ColumnType,
+    rows: usize,
+) -> Result<(), ParquetError> {
+    let absent = Some(vec![0; rows]);
+    match column_type {
+        ColumnType::Text => column::<ByteArrayType>(group, &[], absent),
+        ColumnType::Int64 | ColumnType::Timestamp => column::<Int64Type>(group, &[], absent),
+        ColumnType::Float64 => column::<DoubleType>(group, &[], absent),
+        ColumnType::Boolean => column::<BoolType>(group, &[], absent),
+        ColumnType::Date => column::<Int32Type>(group, &[], absent),
+    }
+}
+
+/// Writes the values that are there, and for each row whether there is one.
+fn optional<T: DataType>(
+    group: &mut Group<'_>,
+    values: impl Iterator<Item = Option<T::T>>,
+    nullable: bool,
+) -> Result<(), ParquetError> {
+    let (mut there, mut levels) = (Vec::new(), Vec::new());
+    for value in values {
+        levels.push(i16::from(value.is_some()));
+        there.extend(value);
+    }
+    column::<T>(group, &there, nullable.then_some(levels))
+}
+
+fn column<T: DataType>(
+    group: &mut Group<'_>,
+    values: &[T::T],
+    levels: Option<Vec<i16>>,
+) -> Result<(), ParquetError> {
+    let Some(mut column) = group.next_column()? else {
+        return Err(ParquetError::General("more columns than the schema has".to_owned()));
+    };
+    column.typed::<T>().write_batch(values, levels.as_deref(), None)?;
+    column.close()
+}
+
+fn days(date: Date) -> i32 {
+    date.to_julian_day() - EPOCH_JULIAN_DAY
+}
+
+/// The inverse of [`days`].
+pub(super) fn date_of(days: i32) -> Option<Date> {
+    Date::from_julian_day(days.checked_add(EPOCH_JULIAN_DAY)?).ok()
+}
+
+/// The inverse of [`milliseconds`].
+pub(super) fn moment_of(milliseconds: i64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000).ok()
+}
+
+fn milliseconds(moment: OffsetDateTime) -> i64 {
+    // Years 1 to 9999 fit.
+    i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000_000)).unwrap_or_default()
+}

@@ -1,0 +1,99 @@
+//! Table files, read again: each value as the views have it, whichever format the file has. Days and
+//! moments are ISO text, empty text is nothing, a line break is a space.
+
+use parquet::{
+    file::reader::{FileReader, SerializedFileReader},
+    record::{Field, Row},
+};
+
+use super::{
+    csv::{date, on_one_line, timestamp},
+    parquet::{date_of, moment_of},
+};
+use crate::{
+    answer::Cell,
+    layout::Format,
+    schema::{ColumnType, LINEAGE_COLUMNS, TableSchema},
+};
+
+/// The rows of a file, each with a cell for each of the host's columns and of the table's own.
+///
+/// # Errors
+///
+/// If it is no such file.
+pub fn read(
+    bytes: Vec<u8>,
+    format: Format,
+    schema: &TableSchema,
+) -> Result<Vec<Vec<Cell>>, String> {
+    match format {
+        Format::Csv => read_csv(&bytes, schema),
+        Format::Parquet => read_parquet(bytes, schema),
+    }
+}
+
+fn columns(schema: &TableSchema) -> Vec<(&str, ColumnType)> {
+    let lineage = LINEAGE_COLUMNS.iter().map(|(name, kind)| (*name, *kind));
+    let own = schema.columns.iter().map(|column| (column.name.as_str(), column.column_type));
+    lineage.chain(own).collect()
+}
+
+/// By place, as Athena does: a file from before columns were added has fewer of them.
+fn read_csv(bytes: &[u8], schema: &TableSchema) -> Result<Vec<Vec<Cell>>, String> {
+    let columns = columns(schema);
+    let mut reader = ::csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|error| error.to_string())?;
+        let cell = |(index, (_, kind)): (usize, &(&str, ColumnType))| {
+            let text = record.get(index).unwrap_or_default();
+            if text.is_empty() { Cell::Null } else { of_text(text, *kind) }
+        };
+        rows.push(columns.iter().enumerate().map(cell).collect());
+    }
+    Ok(rows)
+}
+
+fn of_text(text: &str, kind: ColumnType) -> Cell {
+    match kind {
+        ColumnType::Text | ColumnType::Date | ColumnType::Timestamp => Cell::Text(text.to_owned()),
+        ColumnType::Int64 => text.parse().map_or(Cell::Null, Cell::Integer),
+        ColumnType::Float64 => text.parse().map_or(Cell::Null, Cell::Real),
+        ColumnType::Boolean => {
+            text.parse().map_or(Cell::Null, |is: bool| Cell::Integer(i64::from(is)))
+        }
+    }
+}
+
+/// By name, as Athena does.
+fn read_parquet(bytes: Vec<u8>, schema: &TableSchema) -> Result<Vec<Vec<Cell>>, String> {
+    let columns = columns(schema);
+    let reader = SerializedFileReader::new(bytes::Bytes::from(bytes));
+    let reader = reader.map_err(|error| error.to_string())?;
+    let rows = reader.get_row_iter(None).map_err(|error| error.to_string())?;
+    let cells = |row: Row| {
+        let mut cells = vec![Cell::Null; columns.len()];
+        for (name, field) in row.into_columns() {
+            if let Some(index) = columns.iter().position(|(known, _)| *known == name) {
+                cells[index] = of_field(field);
+            }
+        }
+        cells
+    };
+    rows.map(|row| row.map(cells).map_err(|error| error.to_string())).collect()
+}
+
+fn of_field(field: Field) -> Cell {
+    match field {
+        Field::Str(text) if text.is_empty() => Cell::Null,
+        Field::Str(text) => Cell::Text(on_one_line(text.into()).0.into_owned()),
+        Field::Long(number) => Cell::Integer(number),
+        Field::Double(number) => Cell::Real(number),
+        Field::Bool(is) => Cell::Integer(i64::from(is)),
+        Field::Date(days) => date_of(days).map_or(Cell::Null, |day| Cell::Text(date(day))),
+        Field::TimestampMillis(moment) => {
+            moment_of(moment).map_or(Cell::Null, |moment| Cell::Text(timestamp(moment)))
+        }
+        _ => Cell::Null,
+    }
+}
