@@ -12,13 +12,22 @@ use std::{
 
 use async_trait::async_trait;
 use spotify_etl::{
+    answer::Cell,
     config::Limits,
-    pipeline::{PipelineError, Selection},
+    layout::Format,
+    pipeline::{
+        Mode, PipelineError, Selection,
+        replay::Change,
+        tables::{database, tables},
+    },
     store::{Created, Folder, Object, Page, Store, StoreAddress, StoreError, Tag, list_all},
 };
 use tempfile::TempDir;
 
-use crate::support::{EXTRACTED_AT, PLUGINS, Site, fixture, land, plugin_file, transform, wait};
+use crate::support::{
+    EXTRACTED_AT, Nobody, PLUGINS, Site, fixture, guest_file, land, plugin_file, problems, replay,
+    transform, wait,
+};
 
 /// What happens at the operation that is counted down to.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +81,83 @@ impl Faulty {
             }
         }
     }
+}
+
+/// What is stopped, and run again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scene {
+    /// Documents are brought in and taken to tables.
+    Run,
+    /// History is taken to a plugin's new columns.
+    Columns,
+    /// And to columns that don't fit the old ones.
+    Generation,
+    /// And to another format.
+    Formats,
+}
+
+const SCENES: [Scene; 4] = [Scene::Run, Scene::Columns, Scene::Generation, Scene::Formats];
+
+impl Scene {
+    async fn prepare(self, store: &dyn Store) {
+        match self {
+            Scene::Run => prepare(store).await,
+            _ => history(store, self).await,
+        }
+    }
+
+    async fn run(self, store: &dyn Store) -> Result<(), PipelineError> {
+        let change = match self {
+            Scene::Run => return whole_run(store).await,
+            Scene::Columns => Change::None,
+            Scene::Generation => Change::Generations(vec!["thing".to_owned()]),
+            Scene::Formats => Change::Formats(vec![Format::Parquet]),
+        };
+        let (report, replayed) = replay(store, change, Mode::Write).await?;
+        // Otherwise the plugin of before would take what waits to the old table.
+        if report.stopped.is_some() || !problems(&replayed).is_empty() {
+            return Ok(());
+        }
+        transform(store, &Selection::Waiting, &Limits::default()).await?;
+        Ok(())
+    }
+
+    /// Whether every reader sees the old rows of all documents or the new ones, and nothing else.
+    async fn check_readers(self, store: &dyn Store) {
+        if !matches!(self, Scene::Generation | Scene::Formats) {
+            return;
+        }
+        let found = tables(store).await.unwrap();
+        let (database, _) = database(store, &found, &Nobody).await.unwrap();
+        let answer =
+            database.ask("SELECT count(DISTINCT document), typeof(id) FROM thing GROUP BY 2");
+        let rows = answer.unwrap().rows;
+        let is_new = found[0].generation == 2;
+        let kind = if is_new { "integer" } else { "text" };
+        // The third waits for the new columns.
+        let counts: Vec<Cell> = (2..=3).map(Cell::Integer).collect();
+        let [row] = rows.as_slice() else { panic!("{self:?}: {rows:?}") };
+        assert!(counts.contains(&row[0]), "{self:?}: {rows:?}");
+        assert_eq!(row[1], Cell::Text(kind.to_owned()), "{self:?}");
+    }
+}
+
+/// Two documents that were taken to tables by a plugin, which has another version now; one waits.
+async fn history(store: &dyn Store, scene: Scene) {
+    let guest = |name: &str| fs::read(guest_file(name)).unwrap();
+    store.put("plugins/thing.wasm", &guest("thing_1")).await.unwrap();
+    let paths = ["same_track_twice", "no_payload"];
+    let paths = paths.map(|name| fixture(&format!("playlists/{name}.json")));
+    land(store, &paths, EXTRACTED_AT).await.unwrap();
+    transform(store, &Selection::Waiting, &Limits::default()).await.unwrap();
+    let next = match scene {
+        Scene::Columns => "thing_2",
+        Scene::Generation => "thing_3",
+        Scene::Run | Scene::Formats => return,
+    };
+    store.put("plugins/thing.wasm", &guest(next)).await.unwrap();
+    let waiting = [fixture("playlists/both_keys.json")];
+    land(store, &waiting, EXTRACTED_AT).await.unwrap();
 }
 
 #[async_trait]
@@ -134,17 +220,32 @@ pub async fn whole_run(store: &dyn Store) -> Result<(), PipelineError> {
     Ok(())
 }
 
-async fn undisturbed(site: &Site) -> (BTreeMap<String, Vec<u8>>, usize) {
+async fn undisturbed(site: &Site, scene: Scene) -> (BTreeMap<String, Vec<u8>>, usize) {
     let store = Faulty::new(&site.place(), usize::MAX, Fault::FailsBefore).await;
-    prepare(store.store.as_ref()).await;
-    whole_run(&store).await.unwrap();
+    scene.prepare(store.store.as_ref()).await;
+    scene.run(&store).await.unwrap();
     let operations = usize::MAX - store.left.load(Ordering::SeqCst);
     (contents(store.store.as_ref()).await, operations)
 }
 
 #[test]
 fn stopped_at_any_operation_and_run_again_the_store_is_as_if_nothing_had_happened() {
-    wait(stop_everywhere(&Site::folder(), 1));
+    wait(stop_everywhere(&Site::folder(), Scene::Run, 1));
+}
+
+#[test]
+fn a_replay_stopped_at_any_operation_goes_on_where_it_was() {
+    wait(stop_everywhere(&Site::folder(), Scene::Columns, 1));
+}
+
+#[test]
+fn a_new_generation_stopped_at_any_operation_is_the_old_table_or_the_new_one() {
+    wait(stop_everywhere(&Site::folder(), Scene::Generation, 1));
+}
+
+#[test]
+fn another_format_stopped_at_any_operation_is_the_old_table_or_the_new_one() {
+    wait(stop_everywhere(&Site::folder(), Scene::Formats, 1));
 }
 
 #[test]
@@ -152,21 +253,25 @@ fn stopped_at_operations_on_a_bucket_it_is_as_if_nothing_had_happened() {
     let Some(site) = Site::bucket() else { return };
     // Each takes about a second there; `build.sh test --all` takes all of them.
     let every = std::env::var("SPOTIFY_ETL_TEST_EVERY").map_or(9, |every| every.parse().unwrap());
-    wait(stop_everywhere(&site, every));
+    for scene in SCENES {
+        wait(stop_everywhere(&site, scene, every));
+    }
 }
 
-async fn stop_everywhere(site: &Site, every: usize) {
-    let (expected, operations) = undisturbed(site).await;
-    assert!(expected.keys().any(|key| key.starts_with("raw_data/failed/")));
-    assert!(expected.keys().filter(|key| key.starts_with("raw_data/processed/")).count() == 3);
-    assert!(operations > 60, "only {operations} operations");
+async fn stop_everywhere(site: &Site, scene: Scene, every: usize) {
+    let (expected, operations) = undisturbed(site, scene).await;
+    assert!(!expected.keys().any(|key| key.starts_with("raw_data/to_process/")));
+    let processed = expected.keys().filter(|key| key.starts_with("raw_data/processed/")).count();
+    assert_eq!(processed, if scene == Scene::Formats { 2 } else { 3 });
+    assert!(operations > 20, "only {operations} operations");
     let faults = (1..=operations).flat_map(|operation| FAULTS.map(|fault| (operation, fault)));
     for (operation, fault) in faults.step_by(every) {
         let address = site.place();
         let store = address.open().await.unwrap();
-        prepare(store.as_ref()).await;
-        stop_at(&address, operation, fault).await;
-        whole_run(store.as_ref()).await.unwrap();
+        scene.prepare(store.as_ref()).await;
+        stop_at(&address, scene, operation, fault).await;
+        scene.check_readers(store.as_ref()).await;
+        scene.run(store.as_ref()).await.unwrap();
         let found = contents(store.as_ref()).await;
         let keys = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
         assert_eq!(keys(&found), keys(&expected), "{fault:?} at operation {operation}");
@@ -176,23 +281,24 @@ async fn stop_everywhere(site: &Site, every: usize) {
     }
 }
 
-async fn stop_at(address: &StoreAddress, operation: usize, fault: Fault) {
+async fn stop_at(address: &StoreAddress, scene: Scene, operation: usize, fault: Fault) {
     match fault {
         Fault::FailsBefore | Fault::FailsAfter => {
-            let _ = whole_run(&Faulty::new(address, operation, fault).await).await;
+            let _ = scene.run(&Faulty::new(address, operation, fault).await).await;
         }
         Fault::EndsBefore | Fault::EndsAfter => {
-            let ended = process(address, operation, fault).output().unwrap();
+            let ended = process(address, scene, operation, fault).output().unwrap();
             assert!(!ended.status.success(), "the process was to end at operation {operation}");
         }
     }
 }
 
-fn process(address: &StoreAddress, operation: usize, fault: Fault) -> Command {
+fn process(address: &StoreAddress, scene: Scene, operation: usize, fault: Fault) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["--exact", "crash::in_a_process_of_its_own", "--nocapture"])
         .env("CRASH_STORE", address.to_string())
+        .env("CRASH_SCENE", format!("{scene:?}"))
         .env("CRASH_AT", format!("{operation} {fault:?}"));
     command
 }
@@ -207,7 +313,9 @@ fn in_a_process_of_its_own() {
     wait(async {
         let address = address.parse().unwrap();
         let store = Faulty::new(&address, operation.parse().unwrap(), fault).await;
-        let done = whole_run(&store).await;
+        let scene = std::env::var("CRASH_SCENE").unwrap_or_else(|_| format!("{:?}", Scene::Run));
+        let scene = SCENES.into_iter().find(|known| format!("{known:?}") == scene).unwrap();
+        let done = scene.run(&store).await;
         if std::env::var_os("CRASH_MUST_END_WELL").is_some() {
             done.unwrap();
         }
@@ -217,13 +325,13 @@ fn in_a_process_of_its_own() {
 #[test]
 fn several_processes_on_one_store_at_once_do_no_harm() {
     for site in [Some(Site::folder()), Site::bucket()].into_iter().flatten() {
-        let (expected, _) = wait(undisturbed(&site));
+        let (expected, _) = wait(undisturbed(&site, Scene::Run));
         for _ in 0..5 {
             let address = site.place();
             let store = wait(address.open()).unwrap();
             wait(prepare(store.as_ref()));
             let start = || {
-                let mut process = process(&address, usize::MAX, Fault::FailsBefore);
+                let mut process = process(&address, Scene::Run, usize::MAX, Fault::FailsBefore);
                 process.stdout(Stdio::null()).spawn().unwrap()
             };
             let processes: Vec<_> = (0..3).map(|_| start()).collect();

@@ -7,6 +7,9 @@
 //! - `schemas`: what a table's record allows, and which plugins get to run.
 //! - `crash`: the pipeline stopped at every store operation, and two of them at once.
 //! - `moving_in`: from an older pipeline's bucket into a store.
+//! - `replay`: history taken to its tables again.
+//! - `tables`: what is written is what is read again, whichever format.
+//! - `sql`: views and catalog, at home.
 //! - `wire`: a bucket behind a network that fails.
 //! - `stores`: what any store must do; what keys must be.
 //! - `spotify`: extraction from a server that speaks the Web API as it is described (`web_api`).
@@ -30,8 +33,11 @@ mod hostile;
 mod lambda;
 mod login;
 mod moving_in;
+mod replay;
 mod samples;
 mod schemas;
 mod spotify;
+mod sql;
 mod stores;
+mod tables;
 mod wire;

@@ -13,10 +13,11 @@ use spotify_etl::{
     document::ExtractedAt,
     layout,
     pipeline::{
-        PipelineError, Progress, Selection, Transform, Transformed,
+        Mode, PipelineError, Progress, Selection, Transform, Transformed,
         active::{PluginPlace, Shelf},
         landing::{ImportMode, ImportOptions, Incoming, import},
-        report::ImportReport,
+        replay::{Change, Filter, Replay, Which},
+        report::{ImportReport, ReplayReport},
     },
     source,
     store::{Folder, Store, StoreAddress, StoreError},
@@ -236,9 +237,23 @@ pub async fn land(
     paths: &[PathBuf],
     extracted_at: &str,
 ) -> Result<Vec<ImportReport>, StoreError> {
-    let extracted_at: ExtractedAt = extracted_at.parse().unwrap();
-    let options =
-        ImportOptions { playlist: None, extracted_at: Some(extracted_at), mode: ImportMode::Land };
+    land_at(store, paths, Some(extracted_at.parse().unwrap())).await
+}
+
+/// Brings files in that have the time in their names.
+pub async fn land_as_named(
+    store: &dyn Store,
+    paths: &[PathBuf],
+) -> Result<Vec<ImportReport>, StoreError> {
+    land_at(store, paths, None).await
+}
+
+async fn land_at(
+    store: &dyn Store,
+    paths: &[PathBuf],
+    extracted_at: Option<ExtractedAt>,
+) -> Result<Vec<ImportReport>, StoreError> {
+    let options = ImportOptions { playlist: None, extracted_at, mode: ImportMode::Land };
     let found = source::find(paths);
     let incoming: Vec<Incoming<'_>> = found.sources.iter().map(Incoming::File).collect();
     let limits = Limits::default();
@@ -259,6 +274,31 @@ pub async fn transform(
     let transform =
         Transform { store, plugins, shelf, limits, jobs: 2, formats, now: NOW, is_over, progress };
     transform.run(selection).await
+}
+
+/// Takes all of history to its tables again, with the plugins of the store.
+pub async fn replay(
+    store: &dyn Store,
+    change: Change,
+    mode: Mode,
+) -> Result<(ReplayReport, Transformed), PipelineError> {
+    let shelf = Shelf::new(&Limits::default(), Some(cache()));
+    let transform = Transform {
+        store,
+        plugins: PluginPlace { store, prefix: layout::PLUGINS },
+        shelf: &shelf,
+        limits: Limits::default(),
+        jobs: 2,
+        formats: match &change {
+            Change::Formats(formats) => Some(formats.clone()),
+            _ => None,
+        },
+        now: NOW,
+        is_over: &|| false,
+        progress: &Nobody,
+    };
+    let which = Which::Matching(Filter::default());
+    Replay { transform, which, plugins: Vec::new(), change, mode }.run().await
 }
 
 /// Says that a check was skipped, and why, past the capture of a test's output.

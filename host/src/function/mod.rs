@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 use tracing::Instrument;
 
 use crate::{
+    athena::Athena,
     config::{HOST_VERSION, Limits},
     doctor::LOGIN_DAYS_LOW,
     document::PlaylistId,
@@ -27,6 +28,7 @@ use crate::{
     pipeline::{
         Mode, PipelineError, Progress, Selection, Transform,
         active::{PluginPlace, Shelf, choose, load_ahead},
+        cataloging::{Place, apply, is_applied},
         extract::{Condition, Extract},
         playlists::{ListedPlaylist, listed_since, meant, playlists},
         records::Records,
@@ -77,6 +79,8 @@ pub struct Function {
     pub credentials: Result<Arc<dyn CredentialSource>, CredentialError>,
     /// Where the login is kept that these are, if they are one.
     pub login: Option<Arc<dyn LoginPlace>>,
+    /// Where the tables are had in SQL, if they are.
+    pub catalog: Option<Catalog>,
     /// When a playlist is landed.
     pub condition: Condition,
     /// How old a playlist's last snapshot may be, in days.
@@ -89,6 +93,14 @@ pub struct Function {
     pub is_ending: AtomicBool,
     /// Spotify as it was asked last, if that left a refresh token that could not be kept.
     pub unfinished: Mutex<Option<Spotify>>,
+}
+
+/// Where the tables are had in SQL.
+pub struct Catalog {
+    /// Athena.
+    pub athena: Athena,
+    /// The database, and where it finds the store.
+    pub place: Place,
 }
 
 /// One time that it is woken.
@@ -387,6 +399,9 @@ impl Function {
                 report.plugins = transformed.plugins;
                 report.documents = transformed.documents;
                 report.warnings.extend(transformed.warnings);
+                if transformed.tables_changed {
+                    report.problems.extend(self.have_catalog(invocation).await.err());
+                }
             }
             Err(error) => report.problems.push(Problem::of_pipeline(error)),
         }
@@ -427,8 +442,37 @@ impl Function {
                 report.replay = Some(replayed);
                 report.plugins = transformed.plugins;
                 report.documents.extend(transformed.documents);
+                if transformed.tables_changed {
+                    report.problems.extend(self.have_catalog(invocation).await.err());
+                }
             }
             Err(error) => report.problems.push(Problem::of_pipeline(error)),
+        }
+    }
+
+    /// Makes Athena's catalog like the tables. If that fails, the daily check does it: what brought a
+    /// change about need not be brought again.
+    async fn have_catalog(&self, invocation: &Invocation) -> Result<(), Problem> {
+        let Some(Catalog { athena, place }) = &self.catalog else { return Ok(()) };
+        let applied = apply(self.store.as_ref(), athena, place);
+        match tokio::time::timeout_at(invocation.work_ends().into(), applied).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(Problem::of_setup(format!(
+                "the tables changed, and Athena's catalog did not follow: {error}; the daily check tries again"
+            ))),
+            Err(_) => Err(Problem::of_setup(
+                "the tables changed, and there was no time left for Athena's catalog; the daily check makes it",
+            )),
+        }
+    }
+
+    /// Makes the catalog if that failed before.
+    async fn check_catalog(&self, invocation: &Invocation) -> Result<(), Problem> {
+        let Some(Catalog { place, .. }) = &self.catalog else { return Ok(()) };
+        match is_applied(self.store.as_ref(), place).await {
+            Ok(true) => Ok(()),
+            Ok(false) => self.have_catalog(invocation).await,
+            Err(error) => Err(Problem::of_setup(error)),
         }
     }
 
@@ -449,6 +493,7 @@ impl Function {
         } else {
             self.transform(&Selection::Waiting, invocation, report).await;
         }
+        report.problems.extend(self.check_catalog(invocation).await.err());
         let gone = |key: &str| {
             let mut documents = report.documents.iter();
             documents.any(|one| one.key == key && one.status != DocumentStatus::Waiting)

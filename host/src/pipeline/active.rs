@@ -137,6 +137,8 @@ pub struct ActiveSet {
     pub reports: Vec<PluginReport>,
     /// All that were found and are plugins, fit for their tables or not.
     pub seen: Vec<Arc<Plugin>>,
+    /// Whether a table's record was written.
+    pub records_changed: bool,
 }
 
 impl ActiveSet {
@@ -172,6 +174,7 @@ pub async fn activate(
             active.push(ActivePlugin { plugin, targets: chosen });
             continue;
         }
+        set.records_changed = true;
         // Another run may have changed a record since the choice.
         let targets = match records.extend(&plugin).await? {
             Ok(()) => records.targets(&plugin).await?,
@@ -258,7 +261,12 @@ pub async fn choose(
         return Err(PipelineError::NoPlugins { location: place.store.location(place.prefix) });
     }
     refuse_shared_tables(&mut candidates);
-    let mut set = ActiveSet { plugins: Vec::new(), reports: Vec::new(), seen: Vec::new() };
+    let mut set = ActiveSet {
+        plugins: Vec::new(),
+        reports: Vec::new(),
+        seen: Vec::new(),
+        records_changed: false,
+    };
     for candidate in candidates {
         set.seen.extend(candidate.plugin.clone());
         let Candidate { name, sha256, plugin, targets, problem, shares_table } = candidate;

@@ -100,6 +100,8 @@ pub struct Transformed {
     pub documents: Vec<DocumentReport>,
     /// What somebody may not expect.
     pub warnings: Vec<String>,
+    /// Whether a table has another record than before, and so the catalog another text.
+    pub tables_changed: bool,
 }
 
 impl Transform<'_> {
@@ -117,18 +119,19 @@ impl Transform<'_> {
         // Whatever the store has to find out before it can be trusted it finds out meanwhile; the
         // first write that needs it waits, and says what is wrong.
         let (_, done) = join(self.store.make_ready(), self.work(documents)).await;
-        let (reports, outcomes, warnings) = done?;
-        let mut documents = compare_with_last(self.store, outcomes).await;
-        documents.extend(missing);
-        Ok(Transformed { plugins: reports, documents, warnings })
+        let (mut transformed, outcomes) = done?;
+        transformed.documents = compare_with_last(self.store, outcomes).await;
+        transformed.documents.extend(missing);
+        Ok(transformed)
     }
 
     async fn work(
         &self,
         documents: Vec<Listed>,
-    ) -> Result<(Vec<PluginReport>, Vec<Outcome>, Vec<String>), PipelineError> {
+    ) -> Result<(Transformed, Vec<Outcome>), PipelineError> {
         let set = activate(&self.records(), self.plugins, self.shelf, self.now).await?;
         let (refused, warnings) = (set.refused(), self.other_formats(&set));
+        let tables_changed = set.records_changed;
         let ActiveSet { plugins, reports, .. } = set;
         let workshop = Workshop {
             store: self.store,
@@ -153,7 +156,9 @@ impl Transform<'_> {
             outcomes.extend(done.buffered(jobs).collect::<Vec<_>>().await);
         }
         self.progress.end();
-        Ok((reports, outcomes, warnings))
+        let plugins = reports;
+        let documents = Vec::new();
+        Ok((Transformed { plugins, documents, warnings, tables_changed }, outcomes))
     }
 
     /// The records as the store has them.

@@ -24,6 +24,7 @@ use crate::{
     config::{HOST_VERSION, Limits},
     document::{DocumentId, PlaylistId, Refused},
     layout::{self, Format, Key, Stage, table_folder},
+    schema::{Fit, fit},
     store::{Listed, Store, StoreError, list_all},
 };
 
@@ -80,8 +81,9 @@ pub enum Change {
     None,
     /// The tables of the plugins that are meant are written as these from now on.
     Formats(Vec<Format>),
-    /// This table begins anew, with the columns that its plugin declares now.
-    Generation(String),
+    /// These tables begin anew, with the columns that their plugins declare now, if these don't fit the
+    /// stored ones.
+    Generations(Vec<String>),
 }
 
 /// The documents of history that are meant, with their ids.
@@ -122,49 +124,77 @@ impl Replay<'_> {
     ///
     /// If nothing could be tried. What goes wrong with one document or plugin is in the report.
     pub async fn run(&self) -> Result<(ReplayReport, Transformed), PipelineError> {
-        let store = self.transform.store;
         let mut report = ReplayReport { dry_run: self.mode == Mode::DryRun, ..Default::default() };
+        let mut transformed = Transformed::default();
         let plan = self.plan().await?;
         let mut records = self.transform.records();
         records.planned =
             plan.iter().map(|(_, next)| (next.schema.name.clone(), next.clone())).collect();
-        let mut transformed = Transformed::default();
-        if plan.is_empty() || self.mode == Mode::DryRun {
-            self.pass(&records, &mut report, &mut transformed).await?;
+        // What changes as a whole doesn't wait for plugins that have nothing to do with it.
+        let owners: Vec<String> = plan.iter().map(|(_, next)| next.owner.clone()).collect();
+        let only = if owners.is_empty() { &self.plugins } else { &owners };
+        self.pass(&records, only, &mut report, &mut transformed).await?;
+        if self.mode == Mode::DryRun || self.change == Change::None {
             return Ok((report, transformed));
         }
-        for passes in 1.. {
-            let written = report.files_written;
-            transformed = Transformed::default();
-            self.pass(&records, &mut report, &mut transformed).await?;
+        if !plan.is_empty() {
+            report.stopped = self.fill(&records, only, &mut report, &mut transformed).await?;
+        }
+        if report.stopped.is_none() {
+            report.stopped = self.switch(&plan, &mut report).await?;
+            transformed.tables_changed = !report.switched.is_empty();
+        }
+        if report.stopped.is_none() {
+            self.catch_up(&mut report, &mut transformed).await?;
+        }
+        Ok((report, transformed))
+    }
+
+    /// Goes over history until nothing is left to be written, as others may land more meanwhile. Says
+    /// why it could not be filled, if so.
+    async fn fill(
+        &self,
+        records: &Records<'_>,
+        only: &[String],
+        report: &mut ReplayReport,
+        transformed: &mut Transformed,
+    ) -> Result<Option<String>, PipelineError> {
+        for _ in 0..PASSES_MAX {
+            let mut again = ReplayReport::default();
+            if transformed.is_whole() {
+                self.pass(records, only, &mut again, transformed).await?;
+                report.add_written(&again);
+            }
             if !transformed.is_whole() {
-                report.stopped = Some(
+                return Ok(Some(
                     "nothing was switched: mend what failed, then run the same command again (what is done is not done twice)".to_owned(),
-                );
-                return Ok((report, transformed));
-            }
-            if report.files_written == written {
-                break;
-            }
-            if passes == PASSES_MAX {
-                report.stopped = Some(format!(
-                    "nothing was switched: after {PASSES_MAX} passes there were still new documents (run it again when less is landed)"
                 ));
-                return Ok((report, transformed));
+            }
+            if again.files_written == 0 {
+                return Ok(None);
             }
         }
-        for (from, next) in &plan {
-            if !switch(store, from, next).await? {
-                report.stopped = Some(format!(
+        Ok(Some(format!(
+            "nothing was switched: after {PASSES_MAX} passes there were still new documents (run it again when less is landed)"
+        )))
+    }
+
+    /// Makes the filled tables the ones that count. Says why one could not be, if so.
+    async fn switch(
+        &self,
+        plan: &[(TableRecord, TableRecord)],
+        report: &mut ReplayReport,
+    ) -> Result<Option<String>, PipelineError> {
+        for (from, next) in plan {
+            if !switch(self.transform.store, from, next).await? {
+                return Ok(Some(format!(
                     "the record of table `{}` was changed by others meanwhile, so it was not switched (run the same command again)",
                     next.schema.name
-                ));
-                return Ok((report, transformed));
+                )));
             }
             report.switched.push(said(from, next));
         }
-        self.catch_up(&mut report, &mut transformed).await?;
-        Ok((report, transformed))
+        Ok(None)
     }
 
     /// Takes to the new tables what others have still taken to the old ones, and what waited for them.
@@ -175,11 +205,9 @@ impl Replay<'_> {
     ) -> Result<(), PipelineError> {
         let waited = self.transform.run(&Selection::Waiting).await?;
         let records = self.transform.records();
-        // Counted by what it writes alone: the rest was counted before.
         let mut again = ReplayReport::default();
-        self.pass(&records, &mut again, transformed).await?;
-        report.files_written += again.files_written;
-        report.documents_rewritten += again.documents_rewritten;
+        self.pass(&records, &self.plugins, &mut again, transformed).await?;
+        report.add_written(&again);
         transformed.documents.extend(waited.documents);
         transformed.warnings.extend(waited.warnings);
         Ok(())
@@ -210,34 +238,44 @@ impl Replay<'_> {
                 };
                 Ok(meant.map(next).collect())
             }
-            Change::Generation(table) => {
+            Change::Generations(tables) => {
                 let current = Records::of(store);
                 let set = choose(&current, self.transform.plugins, self.transform.shelf).await?;
-                let declared = set.seen.iter().find_map(|plugin| {
-                    let schema = plugin.tables().iter().find(|schema| schema.name == *table)?;
-                    Some((plugin.name().to_owned(), schema.clone()))
-                });
-                let record = records.into_iter().find(|record| record.schema.name == *table);
-                let (Some((owner, schema)), Some(record)) = (declared, record) else {
-                    return Err(PipelineError::NoSuchTable { table: table.clone() });
-                };
-                let formats = self.transform.formats.clone();
-                let next = TableRecord {
-                    owner,
-                    schema,
-                    generation: record.generation + 1,
-                    formats: formats.unwrap_or_else(|| record.formats.clone()),
-                    ..record.clone()
-                };
-                Ok(vec![(record, next)])
+                let mut plan = Vec::new();
+                for table in tables {
+                    let declared = set.seen.iter().find_map(|plugin| {
+                        let mut declared = plugin.tables().iter();
+                        Some((plugin, declared.find(|schema| schema.name == *table)?))
+                    });
+                    let record = records.iter().find(|record| record.schema.name == *table);
+                    let (Some((plugin, schema)), Some(record)) = (declared, record) else {
+                        return Err(PipelineError::NoSuchTable { table: table.clone() });
+                    };
+                    let is_owner = record.owner == plugin.name();
+                    // It fits already: this was run before, and is only to be finished.
+                    if is_owner && !matches!(fit(&record.schema, schema), Fit::Differs(_)) {
+                        continue;
+                    }
+                    let formats = self.transform.formats.as_ref().unwrap_or(&record.formats);
+                    let next = TableRecord {
+                        owner: plugin.name().to_owned(),
+                        schema: schema.clone(),
+                        generation: record.generation + 1,
+                        formats: formats.clone(),
+                        ..record.clone()
+                    };
+                    plan.push((record.clone(), next));
+                }
+                Ok(plan)
             }
         }
     }
 
-    /// Once over all of history that is meant.
+    /// Once over all of history that is meant. Problems are those of the last time.
     async fn pass(
         &self,
         records: &Records<'_>,
+        only: &[String],
         report: &mut ReplayReport,
         transformed: &mut Transformed,
     ) -> Result<(), PipelineError> {
@@ -247,9 +285,8 @@ impl Replay<'_> {
             Mode::DryRun => choose(records, *plugins, shelf).await?,
         };
         let ActiveSet { mut plugins, reports, .. } = set;
-        let is_meant =
-            |name: &str| self.plugins.is_empty() || self.plugins.iter().any(|n| n == name);
-        for name in &self.plugins {
+        let is_meant = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
+        for name in only {
             if reports.iter().all(|report| report.name != *name) {
                 return Err(PipelineError::NoSuchPlugin { name: name.clone() });
             }
@@ -264,8 +301,8 @@ impl Replay<'_> {
             limits: &self.transform.limits,
             mode: self.mode,
         };
-        (report.documents, report.documents_equal) = (documents.len(), 0);
-        report.files_equal = 0;
+        report.documents = documents.len();
+        transformed.documents.clear();
         progress.begin("replay", documents.len());
         let done = stream::iter(&documents).map(|(id, listed)| async {
             let done = match (self.transform.is_over)() {
@@ -290,6 +327,15 @@ impl Replay<'_> {
         transformed.documents.sort_by(|one, other| one.key.cmp(&other.key));
         report.documents_failed = transformed.documents.len();
         Ok(())
+    }
+}
+
+impl ReplayReport {
+    /// Adds what a further pass wrote: the rest was counted by the first.
+    fn add_written(&mut self, again: &ReplayReport) {
+        self.files_written += again.files_written;
+        self.documents_rewritten += again.documents_rewritten;
+        self.documents_failed = again.documents_failed;
     }
 }
 

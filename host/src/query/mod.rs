@@ -74,7 +74,10 @@ impl Database {
     ///
     /// If it is none, or not one that SQLite understands.
     pub fn ask(&self, sql: &str) -> Result<Answer, QueryError> {
-        let refused = |source| QueryError::Sql { hint: hint(sql), source };
+        let refused = |problem| match problem {
+            rusqlite::Error::MultipleStatement => QueryError::NoSelect,
+            problem => QueryError::Sql { hint: hint(sql), problem },
+        };
         let mut statement = self.connection.prepare(sql).map_err(refused)?;
         if !statement.readonly() || statement.column_count() == 0 {
             return Err(QueryError::NoSelect);
@@ -195,12 +198,12 @@ fn hint(sql: &str) -> &'static str {
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
     /// It can't be answered.
-    #[error("{source}{hint}")]
+    #[error("{problem}{hint}")]
     Sql {
         /// What to write instead.
         hint: &'static str,
         /// What SQLite says.
-        source: rusqlite::Error,
+        problem: rusqlite::Error,
     },
     /// It asks for nothing.
     #[error("only a SELECT can be asked, and a single one: what changes tables are the plugins")]

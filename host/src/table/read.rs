@@ -42,6 +42,11 @@ fn columns(schema: &TableSchema) -> Vec<(&str, ColumnType)> {
 fn read_csv(bytes: &[u8], schema: &TableSchema) -> Result<Vec<Vec<Cell>>, String> {
     let columns = columns(schema);
     let mut reader = ::csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
+    let header = reader.headers().map_err(|error| error.to_string())?;
+    let names = columns.iter().map(|(name, _)| *name);
+    if header.len() > columns.len() || !header.iter().eq(names.take(header.len())) {
+        return Err("its header does not name the columns of the table".to_owned());
+    }
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|error| error.to_string())?;

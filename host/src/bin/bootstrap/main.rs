@@ -18,10 +18,11 @@ use async_trait::async_trait;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 use spotify_etl::{
+    athena::{Athena, AthenaSettings},
     config::{self, Limits, variable},
-    function::{Failure, Function, Invocation},
+    function::{Catalog, Failure, Function, Invocation},
     layout::{self, formats},
-    pipeline::{active::Shelf, extract::Condition, report::Empty},
+    pipeline::{active::Shelf, cataloging::Place, extract::Condition, report::Empty},
     spotify::{
         ACCOUNTS_URL, API_URL, Clock, Given, LoginPlace, SLIM_FIELDS, Settings, Url, source,
     },
@@ -175,6 +176,7 @@ async fn function() -> Result<Function> {
     let jobs = set("SPOTIFY_ETL_JOBS", |text| text.parse::<NonZero<usize>>().ok())?;
     Ok(Function {
         store: address.open().await?,
+        catalog: catalog(&address, &limits).await?,
         address,
         shelf: Shelf::new(&limits, Some(PathBuf::from(CACHE))).with_shipped(shipped()?),
         limits,
@@ -192,6 +194,21 @@ async fn function() -> Result<Function> {
         is_ending: AtomicBool::new(false),
         unfinished: tokio::sync::Mutex::default(),
     })
+}
+
+/// Where the tables are had in SQL, if a database is named.
+async fn catalog(address: &StoreAddress, limits: &Limits) -> Result<Option<Catalog>> {
+    let Some(database) = text("SPOTIFY_ETL_DATABASE")? else { return Ok(None) };
+    let settings = AthenaSettings {
+        workgroup: text("SPOTIFY_ETL_WORKGROUP")?,
+        output: text("SPOTIFY_ETL_QUERY_OUTPUT")?,
+        database: None,
+        scan_bytes_max: None,
+        patience: Duration::from_secs(limits.query_seconds),
+    };
+    let location = format!("{}/", address.to_string().trim_end_matches('/'));
+    let place = Place { database, location };
+    Ok(Some(Catalog { athena: Athena::open(settings).await?, place }))
 }
 
 /// The folder with compiled plugins that lies beside this program.

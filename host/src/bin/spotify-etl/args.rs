@@ -398,7 +398,7 @@ pub struct ReplayArgs {
 
     /// Through this plugin alone; may be given more than once
     #[arg(long = "plugin", value_name = "NAME")]
-    pub plugins: Vec<String>,
+    pub only: Vec<String>,
 
     /// Say what would change, and write nothing
     #[arg(long)]
@@ -409,13 +409,13 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "FORMATS", value_parser = formats, conflicts_with_all = ["since", "until", "playlist"])]
     pub format: Option<Formats>,
 
-    /// Begin this table anew, with the columns that its plugin declares now: its files are made beside the
-    /// old ones, then it is switched
-    #[arg(long, value_name = "TABLE", conflicts_with_all = ["since", "until", "playlist", "plugins"])]
-    pub new_generation: Option<String>,
+    /// Begin this table anew, if the columns that its plugin declares now don't fit the old ones: its files
+    /// are made beside the old ones, then it is switched. May be given more than once
+    #[arg(long = "new-generation", value_name = "TABLE", conflicts_with_all = ["since", "until", "playlist", "only"])]
+    pub new_generations: Vec<String>,
 
     /// Send the documents to the queue that the function reads, which replays them
-    #[arg(long, value_name = "URL", conflicts_with_all = ["dry_run", "format", "new_generation", "plugins"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["dry_run", "format", "new_generations", "only"])]
     pub queue: Option<String>,
 }
 

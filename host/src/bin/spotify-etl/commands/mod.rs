@@ -328,11 +328,11 @@ impl Session {
         let formats = args.format.as_ref().map(|formats| formats.0.clone());
         let replay = Replay {
             which,
-            plugins: args.plugins.clone(),
-            change: match (&args.new_generation, &formats) {
-                (Some(table), _) => Change::Generation(table.clone()),
-                (None, Some(formats)) => Change::Formats(formats.clone()),
-                (None, None) => Change::None,
+            plugins: args.only.clone(),
+            change: match (args.new_generations.as_slice(), &formats) {
+                ([], None) => Change::None,
+                ([], Some(formats)) => Change::Formats(formats.clone()),
+                (tables, _) => Change::Generations(tables.to_vec()),
             },
             transform: self.transformer_to(formats),
             mode: if args.dry_run { Mode::DryRun } else { Mode::Write },
@@ -433,6 +433,10 @@ impl Session {
         };
         let key = Key::Run { run_id: report.run_id.clone() }.to_string();
         let bytes = serde_json::to_vec_pretty(&report)?;
+        if report.replay.as_ref().is_some_and(|replay| replay.dry_run) {
+            self.print(&report, || render::run(&report, None))?;
+            return Ok(report.exit_status);
+        }
         let kept = self.store.put_new(&key, &bytes).await;
         let location = kept.is_ok().then(|| self.store.location(&key));
         self.print(&report, || render::run(&report, location.as_deref()))?;

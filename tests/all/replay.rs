@@ -1,0 +1,159 @@
+//! History taken to its tables again: what changed is written, what is equal is left alone, and the
+//! tables are those of a history that was undisturbed.
+
+use std::{collections::BTreeMap, fs};
+
+use spotify_etl::{
+    layout::Format,
+    pipeline::{
+        Mode, PipelineError, Transformed,
+        replay::Change,
+        report::{DocumentStatus, ReplayReport},
+    },
+};
+
+use crate::support::{EXTRACTED_AT, Place, fixture, guest_file, land, problems, replay, wait};
+
+const DOCUMENTS: [&str; 3] = ["both_keys", "no_entries", "bom"];
+
+fn guest(name: &str) -> Vec<u8> {
+    fs::read(guest_file(name)).unwrap()
+}
+
+/// A store whose history was taken to tables by a plugin.
+fn history(version: &str) -> Place {
+    let place = Place::empty();
+    place.upload("thing", &guest(version));
+    let paths = DOCUMENTS.map(|name| fixture(&format!("playlists/{name}.json")));
+    wait(land(&place.store, &paths, EXTRACTED_AT)).unwrap();
+    assert_eq!(problems(&place.transform()), "");
+    place
+}
+
+fn go(place: &Place, change: Change) -> (ReplayReport, Transformed) {
+    wait(replay(&place.store, change, Mode::Write)).unwrap()
+}
+
+/// Tables and lineage, but for what is kept of versions that were there before.
+fn tables(place: &Place) -> BTreeMap<String, Vec<u8>> {
+    let mut files = place.files();
+    files.retain(|key, _| !key.starts_with("plugins/"));
+    files
+}
+
+#[test]
+fn after_a_replay_history_is_as_if_the_plugin_had_always_been_there() {
+    let place = history("thing_1");
+    let (report, _) = go(&place, Change::None);
+    assert_eq!((report.documents, report.documents_equal, report.files_written), (3, 3, 0));
+
+    place.upload("thing", &guest("thing_2"));
+    let before = place.files();
+    let (report, transformed) = wait(replay(&place.store, Change::None, Mode::DryRun)).unwrap();
+    assert_eq!((report.documents_rewritten, report.files_written), (3, 3));
+    assert_eq!((report.dry_run, problems(&transformed).as_str()), (true, ""));
+    assert_eq!(place.files(), before, "a dry run wrote");
+
+    let (report, _) = go(&place, Change::None);
+    assert_eq!((report.documents_rewritten, report.files_written), (3, 3));
+    assert_eq!(tables(&place), tables(&history("thing_2")));
+    let (report, _) = go(&place, Change::None);
+    assert_eq!((report.documents_equal, report.files_written, report.files_equal), (3, 0, 0));
+
+    // And back: the column stays, with nothing in it.
+    place.upload("thing", &guest("thing_1"));
+    go(&place, Change::None);
+    let csv = place.files().into_iter().find(|(key, _)| key.ends_with(".csv")).unwrap().1;
+    let csv = String::from_utf8(csv).unwrap();
+    assert!(csv.lines().nth(1).unwrap().ends_with(','), "{csv}");
+}
+
+#[test]
+fn rows_that_come_out_the_same_are_not_written_and_what_made_them_is_said_anew() {
+    let place = Place::empty();
+    place.upload("song", &fs::read(crate::support::plugin_file("song")).unwrap());
+    place.run(&[fixture("playlists/release_dates.json")]);
+    // The same plugin as another file: what is appended says nothing.
+    let mut other = fs::read(crate::support::plugin_file("song")).unwrap();
+    other.extend_from_slice(b"\x00\x06\x05other");
+    place.upload("song", &other);
+    let (report, transformed) = go(&place, Change::None);
+    assert_eq!(problems(&transformed), "");
+    assert_eq!((report.files_written, report.files_equal), (0, 2));
+    let lineage = place.read_json(&place.only("lineage/", ".json"));
+    let sha256 = spotify_etl::document::sha256(&other);
+    assert_eq!(lineage["files"][0]["plugin"]["sha256"], sha256);
+    let (report, _) = go(&place, Change::None);
+    assert_eq!(report.documents_equal, 1);
+}
+
+#[test]
+fn a_new_generation_takes_the_place_of_the_old_one_with_what_waited_for_it() {
+    let place = history("thing_1");
+    place.upload("thing", &guest("thing_3"));
+    fs::remove_dir_all(place.path("plugins/history")).unwrap();
+    // Nothing stands in for it, so this one waits.
+    let waiting = fixture("playlists/episodes.json");
+    wait(land(&place.store, &[waiting], EXTRACTED_AT)).unwrap();
+    assert_eq!(place.transform().documents[0].status, DocumentStatus::Waiting);
+
+    let (report, transformed) = go(&place, Change::Generations(vec!["thing".to_owned()]));
+    assert_eq!(problems(&transformed), "");
+    assert_eq!(report.stopped, None);
+    assert_eq!(report.switched.len(), 1, "{report:?}");
+    assert!(report.switched[0].contains("generation 2"), "{report:?}");
+    let files = place.files();
+    let of = |folder: &str| files.keys().filter(|key| key.contains(folder)).count();
+    assert_eq!((of("thing_data/"), of("thing_data_g2/"), of("to_process/")), (3, 4, 0));
+    let record = place.read_json("tables/thing.json");
+    assert_eq!(
+        (&record["generation"], &record["schema"]["columns"][0]["type"]),
+        (&2.into(), &"int64".into())
+    );
+
+    // Run again there is nothing to do.
+    let (report, _) = go(&place, Change::Generations(vec!["thing".to_owned()]));
+    assert_eq!((report.files_written, report.switched.len(), report.documents_equal), (0, 0, 4));
+
+    let error =
+        wait(replay(&place.store, Change::Generations(vec!["nothing".to_owned()]), Mode::Write));
+    assert!(matches!(error, Err(PipelineError::NoSuchTable { .. })));
+}
+
+#[test]
+fn nothing_is_switched_while_a_document_fails() {
+    let place = history("thing_1");
+    let before = place.read_json("tables/thing.json");
+    let broken = "raw_data/processed/x/20260706T060000Z-01234567.json";
+    place.write(broken, b"{\"pages\": [nonsense");
+    for change in [Change::Formats(vec![Format::Parquet]), Change::Formats(Format::ALL.to_vec())] {
+        let (report, transformed) = go(&place, change);
+        assert!(report.stopped.as_ref().unwrap().contains("nothing was switched"), "{report:?}");
+        assert_eq!((report.documents_failed, report.switched.len()), (1, 0));
+        assert!(problems(&transformed).contains("JSON"), "{}", problems(&transformed));
+        assert_eq!(place.read_json("tables/thing.json"), before);
+    }
+    fs::remove_file(place.path(broken)).unwrap();
+    let (report, _) = go(&place, Change::Formats(vec![Format::Parquet]));
+    assert_eq!((report.files_written, report.switched.len()), (0, 1), "{report:?}");
+    assert_eq!(place.read_json("tables/thing.json")["formats"], serde_json::json!(["parquet"]));
+}
+
+#[test]
+fn a_plugin_that_has_no_use_for_a_document_any_more_takes_its_rows_away() {
+    let place = Place::empty();
+    place.upload("picky", &guest("thing_1"));
+    let paths = DOCUMENTS.map(|name| fixture(&format!("playlists/{name}.json")));
+    wait(land(&place.store, &paths, EXTRACTED_AT)).unwrap();
+    place.transform();
+    place.upload("picky", &guest("thing_unsupported"));
+    let (report, transformed) = go(&place, Change::None);
+    assert_eq!(problems(&transformed), "");
+    assert_eq!(report.files_written, 3, "{report:?}");
+    assert!(!place.files().keys().any(|key| key.starts_with("transformed_data/")));
+    let lineage = place.files().into_iter().filter(|(key, _)| key.starts_with("lineage/"));
+    for (key, bytes) in lineage {
+        let lineage: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(lineage["files"], serde_json::json!([]), "{key}");
+    }
+}
