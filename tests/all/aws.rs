@@ -33,15 +33,31 @@ pub fn json(service: &str, target: &str, body: &Value) -> Value {
     serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{target}: {answer}"))
 }
 
+/// The same in another region.
+pub fn json_in(region: &str, service: &str, target: &str, body: &Value) -> Value {
+    let headers = format!("x-amz-target: {target}\r\ncontent-type: application/x-amz-json-1.1");
+    let answer = post("/", (region, service), &headers, &body.to_string());
+    serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{target}: {answer}"))
+}
+
+/// Tells the server itself something.
+pub fn moto(path: &str, body: &Value) {
+    post(path, ("us-east-1", "moto"), "content-type: application/json", &body.to_string());
+}
+
 fn ask(service: &str, headers: &str, body: &str) -> String {
+    post("/", ("eu-west-1", service), headers, body)
+}
+
+fn post(path: &str, (region, service): (&str, &str), headers: &str, body: &str) -> String {
     let server = setting("AWS_ENDPOINT_URL");
     let host = server.trim_start_matches("http://");
     let mut stream = TcpStream::connect(host).unwrap();
     // The server goes by this for which service is meant.
-    let scope = format!("test/20260101/eu-west-1/{service}/aws4_request");
+    let scope = format!("test/20260101/{region}/{service}/aws4_request");
     write!(
         stream,
-        "POST / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n\
+        "POST {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n\
          authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0\r\n\
          {headers}\r\n\r\n{body}",
         body.len(),
@@ -50,7 +66,7 @@ fn ask(service: &str, headers: &str, body: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200"), "{head}\n{body}");
+    assert!(head.starts_with("HTTP/1.1 20"), "{head}\n{body}");
     body.to_owned()
 }
 

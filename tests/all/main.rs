@@ -10,6 +10,7 @@
 //! - `replay`: history taken to its tables again.
 //! - `tables`: what is written is what is read again, whichever format.
 //! - `sql`: views and catalog, at home.
+//! - `athena`: the catalog there, what it says, and what to do about it.
 //! - `wire`: a bucket behind a network that fails.
 //! - `stores`: what any store must do; what keys must be.
 //! - `spotify`: extraction from a server that speaks the Web API as it is described (`web_api`).
@@ -25,6 +26,7 @@ mod runtime_api;
 mod support;
 mod web_api;
 
+mod athena;
 mod command;
 mod components;
 mod crash;

@@ -319,7 +319,9 @@ def with_milliseconds(node):
     """A timestamp(3) as text has three digits after the point in Trino; DuckDB leaves zeros out."""
     is_text = isinstance(node, exp.Cast) and node.to.this == exp.DataType.Type.VARCHAR
     if is_text and isinstance(node.this, exp.Cast) and node.this.to.sql("trino") == "TIMESTAMP(3)":
-        return exp.Anonymous(this="strftime", expressions=[node.this, exp.Literal.string("%Y-%m-%d %H:%M:%S.%g")])
+        # In microseconds, which DuckDB writes of any year; there are no finer ones in a file.
+        moment = exp.cast(node.this.this, "timestamp")
+        return exp.Anonymous(this="strftime", expressions=[moment, exp.Literal.string("%Y-%m-%d %H:%M:%S.%g")])
     return node
 
 
