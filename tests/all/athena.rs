@@ -60,20 +60,6 @@ fn expect(results: &[(&[&str], &[&[&str]])]) {
     );
 }
 
-/// The statements that moto was given in a region, oldest first.
-fn statements(region: &str) -> Vec<String> {
-    let target = |name: &str| format!("AmazonAthena.{name}");
-    let ids = aws::json_in(region, "athena", &target("ListQueryExecutions"), &json!({}));
-    let ids = ids["QueryExecutionIds"].as_array().unwrap().clone();
-    ids.iter()
-        .map(|id| {
-            let body = json!({ "QueryExecutionId": id });
-            let found = aws::json_in(region, "athena", &target("GetQueryExecution"), &body);
-            found["QueryExecution"]["Query"].as_str().unwrap().to_owned()
-        })
-        .collect()
-}
-
 #[test]
 fn a_catalog_is_made_compared_and_asked() {
     let Some(site) = Site::bucket() else { return };
@@ -111,7 +97,7 @@ fn a_catalog_is_made_compared_and_asked() {
             "SELECT * FROM chart",
         ],
     );
-    let ran = statements(REGION);
+    let ran = aws::statements(REGION);
     for statement in &expected {
         assert!(ran.iter().any(|sql| statement["sql"] == **sql), "{statement}");
     }

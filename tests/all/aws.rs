@@ -70,29 +70,66 @@ fn post(path: &str, (region, service): (&str, &str), headers: &str, body: &str) 
     body.to_owned()
 }
 
+/// A queue that nobody else knows.
+pub fn queue(name: &str) -> String {
+    let answer = sqs("CreateQueue", &serde_json::json!({ "QueueName": name }));
+    answer["QueueUrl"].as_str().unwrap().to_owned()
+}
+
+/// All messages of a queue, as Lambda hands them to a function.
+pub fn messages(queue: &str) -> Value {
+    let body = serde_json::json!({ "QueueUrl": queue, "MaxNumberOfMessages": 10 });
+    let answer = sqs("ReceiveMessage", &body);
+    let record = |message: &Value| {
+        serde_json::json!({
+            "messageId": message["MessageId"], "eventSource": "aws:sqs", "body": message["Body"],
+        })
+    };
+    let records: Vec<Value> =
+        answer["Messages"].as_array().into_iter().flatten().map(record).collect();
+    serde_json::json!({ "Records": records })
+}
+
+fn sqs(action: &str, body: &Value) -> Value {
+    let headers =
+        format!("x-amz-target: AmazonSQS.{action}\r\ncontent-type: application/x-amz-json-1.0");
+    serde_json::from_str(&ask("sqs", &headers, &body.to_string())).unwrap()
+}
+
+fn ask_to_delete(receipt: &Value) {
+    let headers =
+        "x-amz-target: AmazonSQS.DeleteMessage\r\ncontent-type: application/x-amz-json-1.0";
+    ask("sqs", headers, &receipt.to_string());
+}
+
 /// A topic, and the queue that subscribed to it.
 pub fn topic() -> (String, String) {
     (setting("SPOTIFY_ETL_TEST_TOPIC"), setting("SPOTIFY_ETL_TEST_QUEUE"))
 }
 
+/// The statements that Athena was given in a region, in no order.
+pub fn statements(region: &str) -> Vec<String> {
+    let target = |name: &str| format!("AmazonAthena.{name}");
+    let ids = json_in(region, "athena", &target("ListQueryExecutions"), &serde_json::json!({}));
+    let of = |id: &Value| {
+        let body = serde_json::json!({ "QueryExecutionId": id });
+        let found = json_in(region, "athena", &target("GetQueryExecution"), &body);
+        found["QueryExecution"]["Query"].as_str().unwrap().to_owned()
+    };
+    ids["QueryExecutionIds"].as_array().unwrap().iter().map(of).collect()
+}
+
 /// The next thing that the subscriber is told.
 pub fn told(queue: &str) -> Told {
-    let form = "content-type: application/x-amz-json-1.0";
     for _ in 0..100 {
-        let body = serde_json::json!({ "QueueUrl": queue });
-        let receive = format!("x-amz-target: AmazonSQS.ReceiveMessage\r\n{form}");
-        let answer: Value = serde_json::from_str(&ask("sqs", &receive, &body.to_string())).unwrap();
+        let answer = sqs("ReceiveMessage", &serde_json::json!({ "QueueUrl": queue }));
         let Some(message) = answer["Messages"].get(0) else {
             std::thread::sleep(Duration::from_millis(20));
             continue;
         };
         let receipt =
             serde_json::json!({ "QueueUrl": queue, "ReceiptHandle": message["ReceiptHandle"] });
-        ask(
-            "sqs",
-            &format!("x-amz-target: AmazonSQS.DeleteMessage\r\n{form}"),
-            &receipt.to_string(),
-        );
+        ask_to_delete(&receipt);
         let body: Value = serde_json::from_str(message["Body"].as_str().unwrap()).unwrap();
         let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
         return Told { subject: text("Subject"), text: text("Message") };

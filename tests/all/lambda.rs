@@ -14,6 +14,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     aws,
+    desk::{Desk, said},
     runtime_api::Lambda,
     support::{Site, fixture, guest_file, plugin_file, wait},
     web_api::{CLIENT_ID, Mode, WebApi},
@@ -123,6 +124,73 @@ fn a_queue_gets_back_only_what_a_second_try_may_mend() {
         assert_eq!(lambda.keys("raw_data/to_process/"), [""; 0]);
         assert_eq!(lambda.keys("raw_data/failed/").len(), 2);
     }
+}
+
+#[test]
+fn a_new_column_is_in_athena_and_history_has_it_with_nothing_else_to_do() {
+    let Some(site) = Site::bucket() else { return };
+    // Nobody else asks Athena there.
+    let region = "eu-north-1";
+    let environment = [
+        ("SPOTIFY_ETL_FORMAT", "parquet"),
+        ("SPOTIFY_ETL_DATABASE", "music"),
+        ("SPOTIFY_ETL_QUERY_OUTPUT", "s3://test-bucket/results/"),
+        ("AWS_REGION", region),
+    ];
+    let api = WebApi::new(Mode::Extended);
+    let lambda = Lambda::start_in(site.place(), &api, &environment);
+    let guest = |name: &str| fs::read(guest_file(name)).unwrap();
+    let count = || aws::statements(region).len();
+    lambda.put("plugins/thing.wasm", &guest("thing_1"));
+    lambda.invoke(lambda.created("plugins/thing.wasm")).unwrap();
+    // Before there is a row: six tables, their views, and what lists old ones.
+    let all = 1 + 6 + 6 + 6 + 2 + 1;
+    assert_eq!(count(), all);
+    for (name, week) in [("same_track_twice", "06"), ("no_payload", "13")] {
+        let key = format!("raw_data/to_process/x_2026-07-{week}_06-00-00.json");
+        lambda.put(&key, &fs::read(fixture(&format!("playlists/{name}.json"))).unwrap());
+        lambda.invoke(lambda.created(&key)).unwrap();
+    }
+    assert_eq!(lambda.keys("transformed_data/thing_parquet/").len(), 2);
+    assert_eq!(lambda.keys("transformed_data/").len(), 12);
+    lambda.invoke(json!({ "check": "store" })).unwrap();
+    assert_eq!(count(), all, "nothing changed");
+
+    lambda.put("plugins/thing.wasm", &guest("thing_2"));
+    lambda.invoke(lambda.created("plugins/thing.wasm")).unwrap();
+    assert_eq!(count(), 2 * all);
+    let has_column = |sql: &String| sql.contains("\"thing\" AS") && sql.contains("\"length\"");
+    assert!(aws::statements(region).iter().any(has_column));
+
+    // History by way of the queue.
+    let queue = aws::queue("replays");
+    let desk = Desk::without_plugins();
+    let store = lambda.address.to_string();
+    let mut command = desk.command(&["replay", "--store", &store, "--queue", &queue]);
+    let said = said(command.envs(aws::environment()).output().unwrap());
+    said.ends(0, &["2 documents sent to the queue"]);
+    let lineage = |lambda: &Lambda| {
+        let keys = lambda.keys("lineage/");
+        let get = |key: &String| wait(lambda.store.get(key)).unwrap().unwrap().bytes;
+        keys.iter().map(|key| String::from_utf8(get(key)).unwrap()).collect::<String>()
+    };
+    assert!(!lineage(&lambda).contains("\"length\""));
+    let batch = aws::messages(&queue);
+    // Without time it comes again, with time it is done.
+    let answer = lambda.invoke_within(batch.clone(), Duration::from_secs(1)).unwrap();
+    assert_eq!(answer["batchItemFailures"].as_array().unwrap().len(), 1, "{answer}");
+    for _ in 0..2 {
+        let answer = lambda.invoke(batch.clone()).unwrap();
+        assert_eq!(answer, json!({ "batchItemFailures": [] }));
+    }
+    assert_eq!(lineage(&lambda).matches("\"length\"").count(), 2);
+    assert_eq!(lambda.keys("transformed_data/").len(), 12);
+    assert_eq!(count(), 2 * all);
+    lambda.invoke(json!({ "replay": {} })).unwrap();
+    let run = lambda.keys("runs/").pop().unwrap();
+    let run = wait(lambda.store.get(&run)).unwrap().unwrap().bytes;
+    let run: Value = serde_json::from_slice(&run).unwrap();
+    assert_eq!((&run["command"], &run["replay"]["documents_equal"]), (&json!("replay"), &json!(2)));
 }
 
 /// A consent of so many days ago, for an app whose secret is not known.

@@ -328,9 +328,21 @@ impl Function {
             selection = Selection::Waiting;
         }
         self.transform(&selection, invocation, report).await;
-        // With nothing to transform, nobody else says how they are.
-        if report.plugins.is_empty() {
+        // With nothing to transform, nobody else says how they are, nor gives their tables a record.
+        if report.plugins.is_empty() && !plugins.is_empty() {
             report.plugins = checked;
+            self.adopt(invocation, report).await;
+        }
+    }
+
+    /// Lets new plugins have their tables, and Athena know of them, before there is a row.
+    async fn adopt(&self, invocation: &Invocation, report: &mut RunReport) {
+        let until = invocation.work_ends();
+        let is_over = || self.is_over(until);
+        match self.transformer(&is_over).adopt().await {
+            Ok(false) => {}
+            Ok(true) => report.problems.extend(self.have_catalog(invocation).await.err()),
+            Err(error) => report.problems.push(Problem::of_pipeline(error)),
         }
     }
 

@@ -189,6 +189,17 @@ impl Transform<'_> {
         )]
     }
 
+    /// Writes what the plugins there are change even without a document: table records and history. Says
+    /// whether a record was written.
+    ///
+    /// # Errors
+    ///
+    /// If there are none, or the store fails.
+    pub async fn adopt(&self) -> Result<bool, PipelineError> {
+        let set = activate(&self.records(), self.plugins, self.shelf, self.now).await?;
+        Ok(set.records_changed)
+    }
+
     /// Fails if there are no plugins, before anything is done for them.
     ///
     /// # Errors
