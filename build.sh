@@ -235,12 +235,16 @@ heavy() {
     say "heavy checks: a bucket, with requests refused, lost, cut off or slowed down"
     SPOTIFY_ETL_TEST_EVERY=5 SPOTIFY_ETL_TEST_EVERY_LAST=1 with_s3 cargo test --locked --profile "$profile" -- wire
     say "heavy checks: tables read back by pandas and DuckDB"
-    need python3 "install Python 3.9 or newer"
+    need python3 "install Python 3.11 or newer"
     python3 -m venv target/venv
     target/venv/bin/pip install --quiet --disable-pip-version-check -r tests/heavy/requirements.txt
     target/venv/bin/python tests/heavy/read_back.py target/$profile/spotify-etl "$built" tests/fixtures/playlists
     say "heavy checks: the table rules written a second time, over documents made by chance"
     target/venv/bin/python tests/heavy/reference.py target/$profile/spotify-etl "$built" tests/fixtures/playlists
+    say "heavy checks: the catalog's tables and views, in Hive, as Trino's SQL in DuckDB, and at home"
+    target/venv/bin/python tests/heavy/views.py target/$profile/spotify-etl "$built" tests/fixtures/history host/src/catalog/QUESTIONS.md
+    say "heavy checks: text that tables break on, there and back"
+    target/venv/bin/python tests/heavy/round_trip.py target/$profile/spotify-etl "$built"
     say "heavy checks: the function on cargo-lambda's emulator"
     if tools; then
         "$venv/bin/python" tests/with_s3.py "$venv/bin/python" tests/heavy/emulator.py \

@@ -27,11 +27,12 @@ const FORMAT: u32 = 1;
 pub struct PlaylistId(String);
 
 impl PlaylistId {
-    /// Makes an id of any text: each run of characters outside `[A-Za-z0-9_]` becomes `-`. None
-    /// if no letter or digit is in it, or more than 128 characters are left.
+    /// Makes an id of any text: each run of characters outside `[A-Za-z0-9_]` becomes `-`, and a `_`
+    /// at its beginning is left out, since table files are named for it and Athena sees none whose name
+    /// begins so. None if no letter or digit is in it, or more than 128 characters are left.
     pub fn from_text(text: &str) -> Option<Self> {
         let mut id = String::new();
-        for character in text.chars() {
+        for character in text.trim_start_matches('_').chars() {
             if character.is_ascii_alphanumeric() || character == '_' {
                 id.push(character);
             } else if !id.ends_with('-') {

@@ -171,6 +171,9 @@ fn a_catalog_is_made_compared_and_asked() {
     found.ends(0, &["Athena read "]);
 }
 
+/// Answers, each with its status.
+type Script = Vec<(u16, Value)>;
+
 /// A server that gives one answer after another, whatever it is asked; the last one again and again.
 fn scripted(answers: &[(u16, Value)]) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -229,7 +232,7 @@ fn whatever_athena_says_the_error_says_what_to_do() {
         )
     };
     let refused = |kind: &str, message: &str| (400, json!({ "__type": kind, "message": message }));
-    let cases: Vec<(Vec<(u16, Value)>, Vec<&str>)> = vec![
+    let cases: Vec<(Script, Vec<&str>)> = vec![
         (
             vec![
                 started.clone(),

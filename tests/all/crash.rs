@@ -272,7 +272,9 @@ async fn stop_everywhere(site: &Site, scene: Scene, every: usize) {
         stop_at(&address, scene, operation, fault).await;
         scene.check_readers(store.as_ref()).await;
         scene.run(store.as_ref()).await.unwrap();
-        let found = contents(store.as_ref()).await;
+        let mut found = contents(store.as_ref()).await;
+        // What tries whether a server keeps conditions may be left of a process that ended meanwhile.
+        found.retain(|key, _| !key.starts_with("probe-"));
         let keys = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
         assert_eq!(keys(&found), keys(&expected), "{fault:?} at operation {operation}");
         for (key, bytes) in &expected {

@@ -160,7 +160,7 @@ def tables(document):
 def cell(value):
     if isinstance(value, bool):
         return str(value).lower()
-    return "" if value is None else re.sub(r"\r\n|\r|\n", " ", str(value))
+    return "" if value is None else re.sub(r"\r\n|\r|\n|\x7f", " ", str(value))
 
 
 def mutate(value, chance, depth=0):

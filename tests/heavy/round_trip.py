@@ -25,7 +25,7 @@ import tempfile
 
 import pandas
 
-from views import DATABASE, Hive, Trino, ask, assert_same, catalog, duckdb, made, no_java, ordered, tables, text, views
+from views import DATABASE, Hive, Trino, ask, assert_same, catalog, duckdb, made, no_java, ordered, ran, tables, text, views
 
 LINEAGE = ["document", "playlist_id", "extracted_at", "snapshot_date"]
 REASONS = ["no_payload", "episode", "other_type", "local_file", "no_id", "unreadable"]
@@ -40,7 +40,7 @@ ENTRIES = 25
 
 # Text.
 
-LINE_BREAK = re.compile(r"\r\n|\r|\n")
+LINE_BREAK = re.compile(r"\r\n|\r|\n|\x7f")
 WHOLE = [
     "", " ", "  both ends  ", "\t", "\ttabs\t", "NULL", "null", "None", "NaN", "nan", "N/A", "\\N", "\\", "\\\\", "ends with \\", '\\"', '"', '""', '"""', '","',
     ",", ",,", "'", "''", ";", "|", "#", "# no comment", "-- no comment", "/* no comment */", "{}", "[]", "$", "%s", "${x}", "true", "0", "007", "1e5", "1,5", "-0",
@@ -242,7 +242,7 @@ def main(command, plugins, seed="20260706"):
                 expected.setdefault(table, []).extend(rows)
         store = desk / "store"
         ask(command, "init", "--store", store, "--from", plugins)
-        report = json.loads(ask(command, "run", "--store", store, "--format", "csv,parquet", "--json", "--from", sources))
+        report = json.loads(ran(command, "run", "--store", store, "--format", "csv,parquet", "--json", "--from", sources).stdout)
         check_report(report, documents)
         # A catalog is of one format; that of CSV is from a store that has no other, and the same files.
         only = made(command, plugins, desk / "only", "--format", "csv", "--from", sources)

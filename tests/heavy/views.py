@@ -49,12 +49,16 @@ def main(command, plugins, history, questions):
         check_questions(command, stores, engines, desk, pathlib.Path(questions).read_text("utf-8"))
 
 
+def ran(command, *arguments):
+    """Runs the command; its log is of no interest here."""
+    return subprocess.run([command, *map(str, arguments), "--log", "error"], stdout=subprocess.PIPE)
+
+
 def ask(command, *arguments):
     """Runs the command, which has to succeed, and returns what it prints."""
-    arguments = [str(argument) for argument in arguments]
-    done = subprocess.run([command, *arguments, "--log", "error"], stdout=subprocess.PIPE)
+    done = ran(command, *arguments)
     said = done.stdout.decode()
-    assert done.returncode == 0, f"{' '.join(arguments)} ends with {done.returncode}:\n{said[-2000:]}"
+    assert done.returncode == 0, f"{' '.join(map(str, arguments))} ends with {done.returncode}:\n{said[-2000:]}"
     return said
 
 
@@ -167,7 +171,7 @@ def refused(tree):
 
 
 class Hive:
-    """The driver of Hive 2.3 that comes with Spark, beside the session that it runs in."""
+    """The driver of Hive 2.3 that comes with Spark, and Spark itself."""
 
     def __init__(self, work):
         from pyspark.sql import SparkSession

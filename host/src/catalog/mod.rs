@@ -143,8 +143,8 @@ fn external_table(table: &CatalogTable, database: &str, location: &str) -> State
     let _ = writeln!(sql, "){}", comment(&schema.description));
     let _ = writeln!(sql, "PARTITIONED BY (`{PARTITION_COLUMN}` int)");
     sql.push_str(match format {
-        // The escape character is one that no text has: by default a backslash swallows what
-        // follows it.
+        // By default a backslash is the escape character and swallows what follows it; DEL is no
+        // character of the files, as it is written as a space.
         Format::Csv => {
             "ROW FORMAT SERDE 'org.apache.hadoop.hive.serde2.OpenCSVSerde'\n\
              WITH SERDEPROPERTIES ('separatorChar' = ',', 'quoteChar' = '\"', 'escapeChar' = '\\u007f')\n\
@@ -206,7 +206,7 @@ fn typed(name: &str, column_type: ColumnType, format: Format) -> String {
             format!("try_cast(nullif(\"{name}\", '') AS boolean)")
         }
         (Format::Parquet, ColumnType::Text) => {
-            format!("nullif(regexp_replace(\"{name}\", '\\r\\n|\\r|\\n', ' '), '')")
+            format!("nullif(regexp_replace(\"{name}\", '\\r\\n|\\r|\\n|\\x7f', ' '), '')")
         }
         (Format::Parquet, ColumnType::Date) => format!("CAST(\"{name}\" AS varchar)"),
         (Format::Parquet, ColumnType::Timestamp) => format!(

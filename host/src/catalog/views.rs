@@ -104,7 +104,7 @@ pub fn views(tables: &[&TableSchema], dialect: Dialect, database: &str) -> Vec<V
     let is_taken = |name: &str| tables.iter().any(|table| table.name == name);
     // What leaves reads what stays.
     let no_chart = is_taken("chart");
-    views.retain(|view| !is_taken(&view.name) && !(no_chart && view.name == "chart_out"));
+    views.retain(|view| !is_taken(&view.name) && (!no_chart || view.name != "chart_out"));
     views
 }
 

@@ -80,10 +80,11 @@ pub(super) fn timestamp(moment: OffsetDateTime) -> String {
     if millisecond == 0 { whole } else { format!("{whole}.{millisecond:03}") }
 }
 
-/// Athena's CSV readers end a row at every line break, quoted or not.
+/// Athena's CSV readers end a row at every line break, quoted or not, and take DEL for the escape
+/// character, which has to be some character.
 pub(super) fn on_one_line(cell: Cow<'_, str>) -> (Cow<'_, str>, bool) {
-    if !cell.contains(['\r', '\n']) {
+    if !cell.contains(['\r', '\n', '\u{7f}']) {
         return (cell, false);
     }
-    (Cow::Owned(cell.replace("\r\n", " ").replace(['\r', '\n'], " ")), true)
+    (Cow::Owned(cell.replace("\r\n", " ").replace(['\r', '\n', '\u{7f}'], " ")), true)
 }

@@ -1,6 +1,6 @@
 //! Spotify's dates and times, as the tables hold them.
 
-use time::{Date, Month, OffsetDateTime, format_description::well_known::Rfc3339};
+use time::{Date, Month, OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 /// A release date as days since 1970-01-01. A year or a month stands for its first day; what is
 /// no day (`0000`, empty, February 30) is none.
@@ -17,9 +17,13 @@ pub fn release_date(text: &str) -> Option<i32> {
     Some((date - OffsetDateTime::UNIX_EPOCH.date()).whole_days() as i32)
 }
 
-/// A moment such as `2023-09-22T15:45:51Z`, as milliseconds since 1970-01-01T00:00:00Z, floored.
+/// A moment such as `2023-09-22T15:45:51Z`, as milliseconds since 1970-01-01T00:00:00Z, floored; none
+/// outside the years 1 to 9999, UTC, which a table takes.
 pub fn timestamp(text: &str) -> Option<i64> {
-    let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
+    if !(1..=9999).contains(&moment.year()) {
+        return None;
+    }
     i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000_000)).ok()
 }
 
@@ -61,6 +65,11 @@ mod tests {
             ("1970-01-01T00:00:00.9999Z", Some(999)),
             ("1969-12-31T23:59:59.9999Z", Some(-1)),
             ("1970-01-01T02:00:00+02:00", Some(0)),
+            ("9999-12-31T23:59:59.999Z", Some(253_402_300_799_999)),
+            ("9999-12-31T23:59:59-01:00", None),
+            ("0001-01-01T00:00:00Z", Some(-62_135_596_800_000)),
+            ("0001-01-01T00:00:00+01:00", None),
+            ("0000-06-01T00:00:00Z", None),
             ("1970-01-01", None),
             ("yesterday", None),
             ("", None),

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use spotify_etl::pipeline::Progress;
 
 static BAR: LazyLock<ProgressBar> = LazyLock::new(|| {
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}, {eta} left");
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}, {per_sec}, {eta} left");
     // Nothing to see until there is something to count.
     ProgressBar::hidden().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 });
