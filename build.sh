@@ -77,6 +77,8 @@ test_all() {
     say "tests: unit, golden, components, hostile plugins, crashes, the command"
     [ -n "${SPOTIFY_ETL_SAMPLES:-}" ] || echo "skipped: real responses, as SPOTIFY_ETL_SAMPLES names no folder with some"
     with_s3 cargo test --locked --profile "$profile"
+    say "the tables for other programs, and the views' SQL"
+    readers
     say "the deployment template"
     template
     say "documentation, links and all"
@@ -100,6 +102,14 @@ with_s3() {
     fi
 }
 
+readers() {
+    if tools; then
+        "$venv/bin/python" tests/readers.py target/$profile/spotify-etl "$built" tests/fixtures/history
+    else
+        echo "skipped: there is no Python with venv and pip for sqlglot"
+    fi
+}
+
 template() {
     if tools; then
         "$venv/bin/cfn-lint" host/src/bin/bootstrap/template.yaml
@@ -111,8 +121,8 @@ template() {
 venv=target/venv-tests
 
 tools() {
-    [ -x "$venv/bin/cfn-lint" ] || {
-        python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/requirements.txt
+    [ "$venv/installed" -nt tests/requirements.txt ] || {
+        python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/requirements.txt && touch "$venv/installed"
     }
 }
 

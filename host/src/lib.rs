@@ -1,9 +1,9 @@
 //! Takes Spotify playlists to tables that SQL can query, with transforms as WebAssembly plugins.
 //!
 //! ```text
-//!  Spotify ──extract──▶ raw_data/to_process/ ──transform──▶ transformed_data/<table>_data/ ──▶ SQL
-//!  files ────import──▶          │                ▲
-//!                               │            plugins/*.wasm
+//!  Spotify ──extract──▶ raw_data/to_process/ ──transform──▶ transformed_data/ ──catalog──▶ SQL
+//!  files ────import──▶          │                ▲   ▲
+//!                               │    plugins/*.wasm  └── replay ──┐
 //!                               └── last, when its tables are stored ──▶ raw_data/processed/
 //! ```
 //!
@@ -39,9 +39,10 @@
 //! | [`config`] | limits; the environment | what they are for |
 //! | `bin/spotify-etl`, `bin/bootstrap` | `clap`, text for people; `lambda_runtime`; the time | logic |
 //!
-//! [`document`], [`schema`], [`batch`], [`layout`], [`event`], [`remedy`] and [`config`] are values that
-//! all may import, and [`aws`] is for whoever asks Amazon. The others don't import one another, but for
-//! [`vault`], which keeps what [`spotify`] says a login is; [`pipeline`] composes them, [`status`] and
+//! [`document`], [`schema`], [`batch`], [`layout`], [`event`], [`answer`], [`remedy`] and [`config`] are
+//! values that all may import, and [`aws`] is for whoever asks Amazon. The others don't import one another,
+//! but for [`vault`], which keeps what [`spotify`] says a login is, and [`query`], which takes the views'
+//! text from [`catalog`]; [`pipeline`] composes them, [`status`] and
 //! [`doctor`] read with them, and [`function`] is to Lambda what the command is to a person. Where entries are
 //! in Spotify's JSON is in `spotify_etl_plugin::containers`, which the plugins share; what an entry
 //! means is in the plugins' half of that crate and not here.
@@ -71,6 +72,10 @@
 //!    an error names the one it met; those of names, schemas and the sandbox stand beside them.
 //! 8. Secrets never reach a log, an error, a plugin, a raw document or a report. A token is sent to the
 //!    configured address and nowhere else, whatever an answer names.
+//!
+//! 9. A table changes as a whole or not at all: another generation or format is filled beside the one
+//!    that counts, then its record is switched, and views follow the record. Whoever reads sees the old
+//!    rows or the new ones.
 //!
 //! The unit that fails or succeeds is a document and a plugin: all its tables or none, as far as
 //! lineage, reports and the document's move go. If the store itself fails while table files of
