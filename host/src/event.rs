@@ -54,6 +54,8 @@ pub struct Created {
     pub bucket: String,
     /// Its key, decoded.
     pub key: String,
+    /// Its size in bytes, where that is said.
+    pub size: Option<u64>,
     /// The message of a queue that brought it, if one did.
     pub message: Option<Message>,
 }
@@ -89,6 +91,7 @@ pub struct UnknownEvent {
 #[derive(Deserialize)]
 struct Object {
     key: String,
+    size: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -148,7 +151,7 @@ fn created(
     let of = |place: &Value, key: fn(&str) -> String| {
         let place = Place::deserialize(place).map_err(|_| unknown(event))?;
         let (bucket, key) = (place.bucket.name, key(&place.object.key));
-        Ok(Created { bucket, key, message: message.cloned() })
+        Ok(Created { bucket, key, size: place.object.size, message: message.cloned() })
     };
     if event["detail-type"] == "Object Created" {
         // EventBridge has keys as they are.
@@ -258,7 +261,9 @@ mod tests {
 
     fn object(key: &str, message: Option<(&str, u32)>) -> Created {
         let message = message.map(|(id, tries)| Message { id: id.to_owned(), tries });
-        Created { bucket: "music".to_owned(), key: key.to_owned(), message }
+        // Only the notification here says it.
+        let size = key.contains('é').then_some(3);
+        Created { bucket: "music".to_owned(), key: key.to_owned(), size, message }
     }
 
     #[test]

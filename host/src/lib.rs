@@ -72,7 +72,6 @@
 //!    an error names the one it met; those of names, schemas and the sandbox stand beside them.
 //! 8. Secrets never reach a log, an error, a plugin, a raw document or a report. A token is sent to the
 //!    configured address and nowhere else, whatever an answer names.
-//!
 //! 9. A table changes as a whole or not at all: another generation or format is filled beside the one
 //!    that counts, then its record is switched, and views follow the record. Whoever reads sees the old
 //!    rows or the new ones.

@@ -107,7 +107,7 @@ class Function:
 
     def wake(self, key):
         """Sends what S3 says of a new object. Gives the seconds since the start at the answer."""
-        place = {"bucket": {"name": bucket}, "object": {"key": self.prefix + key}}
+        place = {"bucket": {"name": bucket}, "object": {"key": self.prefix + key, "size": len(hundred)}}
         RuntimeApi.waiting.put({"Records": [{"eventSource": "aws:s3", "s3": place}]})
         at, path, body = RuntimeApi.answered.get(timeout=120)
         assert path.endswith("/response"), body

@@ -26,7 +26,7 @@ use crate::{
     layout::{self, Format, Key, Stage},
     metrics,
     pipeline::{
-        Mode, PipelineError, Progress, Selection, Transform,
+        Arrival, Mode, PipelineError, Progress, Selection, Transform,
         active::{PluginPlace, Shelf, choose, load_ahead},
         cataloging::{Place, apply, is_applied},
         extract::{Condition, Extract},
@@ -314,7 +314,7 @@ impl Function {
                 Ok(
                     Key::Raw { stage: Stage::ToProcess, .. }
                     | Key::Foreign { stage: Stage::ToProcess, .. },
-                ) => documents.push(key),
+                ) => documents.push(Arrival { key, size: created.size }),
                 _ => tracing::info!("nothing to do about {key}"),
             }
         }

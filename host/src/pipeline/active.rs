@@ -139,6 +139,8 @@ pub struct ActiveSet {
     pub seen: Vec<Arc<Plugin>>,
     /// Whether a table's record was written.
     pub records_changed: bool,
+    /// The records of history, where they were listed.
+    history: Option<HashSet<String>>,
 }
 
 impl ActiveSet {
@@ -186,7 +188,7 @@ pub async fn activate(
         }
     }
     set.plugins = active;
-    remember_new(records.store, place, shelf, &set.seen, now).await?;
+    remember_new(records.store, place, shelf, &set, now).await?;
     Ok(set)
 }
 
@@ -195,7 +197,7 @@ async fn remember_new(
     store: &dyn Store,
     place: PluginPlace<'_>,
     shelf: &Shelf,
-    seen: &[Arc<Plugin>],
+    set: &ActiveSet,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let record = |plugin: &Plugin| {
@@ -203,14 +205,18 @@ async fn remember_new(
         Key::HistoryRecord { name, sha256 }.to_string()
     };
     let is_remembered = |plugin: &&Arc<Plugin>| !shelf.remembered().contains(&record(plugin));
-    let unknown: Vec<&Arc<Plugin>> = seen.iter().filter(is_remembered).collect();
+    let unknown: Vec<&Arc<Plugin>> = set.seen.iter().filter(is_remembered).collect();
     if unknown.is_empty() {
         return Ok(());
     }
-    let history = list_all(store, layout::HISTORY).await?;
+    // Where plugins lie in the store itself, their history was listed with them.
+    let listed = match &set.history {
+        Some(history) => history.clone(),
+        None => history_of(&list_all(store, layout::HISTORY).await?),
+    };
     for plugin in unknown {
         let record = record(plugin);
-        if history.iter().all(|listed| listed.key != record) {
+        if !listed.contains(&record) {
             // It may have been replaced since it was loaded.
             if !remember(store, place, plugin, "upload", now).await? {
                 continue;
@@ -247,7 +253,9 @@ pub async fn choose(
     place: PluginPlace<'_>,
     shelf: &Shelf,
 ) -> Result<ActiveSet, PipelineError> {
-    let found = active_plugins(place).await?;
+    let listed = list_all(place.store, place.prefix).await?;
+    let history = (place.prefix == layout::PLUGINS).then(|| history_of(&listed));
+    let found = plugins_among(listed, place);
     shelf.drop_others(&found);
     let looked_at = stream::iter(&found)
         .map(|(name, listed)| candidate(records, place, shelf, name.clone(), listed));
@@ -266,6 +274,7 @@ pub async fn choose(
         reports: Vec::new(),
         seen: Vec::new(),
         records_changed: false,
+        history,
     };
     for candidate in candidates {
         set.seen.extend(candidate.plugin.clone());
@@ -381,6 +390,17 @@ async fn loaded(
 ///
 /// If the store fails.
 pub async fn active_plugins(place: PluginPlace<'_>) -> Result<Vec<(String, Listed)>, StoreError> {
+    Ok(plugins_among(list_all(place.store, place.prefix).await?, place))
+}
+
+/// The keys of the records of history.
+fn history_of(listed: &[Listed]) -> HashSet<String> {
+    let is_record = |key: &str| matches!(key.parse(), Ok(Key::HistoryRecord { .. }));
+    let keys = listed.iter().map(|listed| &listed.key).filter(|key| is_record(key));
+    keys.cloned().collect()
+}
+
+fn plugins_among(listed: Vec<Listed>, place: PluginPlace<'_>) -> Vec<(String, Listed)> {
     let name = |key: &str| {
         let rest = key.strip_prefix(place.prefix)?;
         match format!("{}{rest}", layout::PLUGINS).parse() {
@@ -388,8 +408,7 @@ pub async fn active_plugins(place: PluginPlace<'_>) -> Result<Vec<(String, Liste
             _ => None,
         }
     };
-    let listed = list_all(place.store, place.prefix).await?;
-    Ok(listed.into_iter().filter_map(|listed| Some((name(&listed.key)?, listed))).collect())
+    listed.into_iter().filter_map(|listed| Some((name(&listed.key)?, listed))).collect()
 }
 
 /// Keeps a version in history, with when it was seen and who brought it. Says whether it is there: not

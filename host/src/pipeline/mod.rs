@@ -64,10 +64,19 @@ pub struct Transform<'s> {
 pub enum Selection {
     /// All that wait.
     Waiting,
-    /// Those that were brought in just now, by key.
-    Landed(Vec<String>),
+    /// Those that were brought in just now.
+    Landed(Vec<Arrival>),
     /// These: keys, or documents by name, wherever they are.
     Named(Vec<String>),
+}
+
+/// A document that was brought in just now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arrival {
+    /// Its key.
+    pub key: String,
+    /// Its size in bytes, where somebody said it.
+    pub size: Option<u64>,
 }
 
 /// Whether anything is written.
@@ -119,7 +128,10 @@ impl Transform<'_> {
         // Whatever the store has to find out before it can be trusted it finds out meanwhile; the
         // first write that needs it waits, and says what is wrong.
         let (_, done) = join(self.store.make_ready(), self.work(documents)).await;
-        let (mut transformed, outcomes) = done?;
+        let (mut transformed, mut outcomes) = done?;
+        if matches!(selection, Selection::Landed(_)) {
+            outcomes.retain(|outcome| outcome.report.status != DocumentStatus::Gone);
+        }
         transformed.documents = compare_with_last(self.store, outcomes).await;
         transformed.documents.extend(missing);
         Ok(transformed)
@@ -229,10 +241,18 @@ async fn select(
             found = list_all(store, layout::TO_PROCESS).await?;
             found.retain(|listed| listed.key.parse::<Key>().is_ok());
         }
-        Selection::Landed(keys) => {
-            for key in keys {
-                // Another run may have taken it already.
-                found.extend(find(store, key).await?);
+        Selection::Landed(arrivals) => {
+            for Arrival { key, size } in arrivals {
+                // Another run may have taken it already, which is seen when it is read.
+                match size {
+                    Some(size) => found.push(Listed {
+                        key: key.clone(),
+                        size: *size,
+                        modified: OffsetDateTime::UNIX_EPOCH,
+                        tag: None,
+                    }),
+                    None => found.extend(find(store, key).await?),
+                }
             }
         }
         Selection::Named(names) => {

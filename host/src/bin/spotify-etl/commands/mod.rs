@@ -16,7 +16,7 @@ use spotify_etl::{
     config::{Bytes, HOST_VERSION, Limits, cache_folder},
     layout::{self, Format, Key},
     pipeline::{
-        Mode, Progress as _, Selection, Transform, Transformed,
+        Arrival, Mode, Progress as _, Selection, Transform, Transformed,
         active::{PluginPlace, Shelf},
         install::install,
         landing::{ImportMode, ImportOptions, Incoming, import, json_objects},
@@ -199,9 +199,11 @@ impl Session {
         let waiting = imports
             .iter()
             .filter(|import| matches!(import.status, ImportStatus::Landed | ImportStatus::Waiting));
-        let keys = waiting.filter_map(|import| import.key.clone()).collect();
+        let arrival =
+            |import: &ImportReport| Some(Arrival { key: import.key.clone()?, size: None });
+        let arrivals = waiting.filter_map(arrival).collect();
         let work = Work { imports, ..Work::default() };
-        self.transform_and_finish(&transform, Selection::Landed(keys), work, options).await
+        self.transform_and_finish(&transform, Selection::Landed(arrivals), work, options).await
     }
 
     /// Transforms what was landed, and reports both: what was landed stays, whatever comes then.
