@@ -182,7 +182,15 @@ impl Athena {
                 }
             }
             for row in rows {
-                let cells = texts(row).zip(&kinds).map(|(text, kind)| kind.cell(text));
+                let mut texts: Vec<Option<&str>> = texts(row).collect();
+                // DESCRIBE and its kind give a row as one text.
+                if let [Some(whole)] = texts.as_slice()
+                    && kinds.len() > 1
+                {
+                    texts = whole.split('\t').map(|text| Some(text.trim())).collect();
+                }
+                texts.resize(kinds.len(), None);
+                let cells = texts.into_iter().zip(&kinds).map(|(text, kind)| kind.cell(text));
                 answer.rows.push(cells.collect());
             }
             match page.next_token() {

@@ -27,12 +27,11 @@ const FORMAT: u32 = 1;
 pub struct PlaylistId(String);
 
 impl PlaylistId {
-    /// Makes an id of any text: each run of characters outside `[A-Za-z0-9_]` becomes `-`, and a `_`
-    /// at its beginning is left out, since table files are named for it and Athena sees none whose name
-    /// begins so. None if no letter or digit is in it, or more than 128 characters are left.
+    /// Makes an id of any text: each run of characters outside `[A-Za-z0-9_]` becomes `-`. None
+    /// if no letter or digit is in it, or more than 128 characters are left.
     pub fn from_text(text: &str) -> Option<Self> {
         let mut id = String::new();
-        for character in text.trim_start_matches('_').chars() {
+        for character in text.chars() {
             if character.is_ascii_alphanumeric() || character == '_' {
                 id.push(character);
             } else if !id.ends_with('-') {
@@ -41,6 +40,12 @@ impl PlaylistId {
         }
         let usable = id.len() <= 128 && id.contains(|c: char| c.is_ascii_alphanumeric());
         usable.then_some(PlaylistId(id))
+    }
+
+    /// The same for a playlist that is new here, without a `_` at its beginning: table files are named
+    /// for it, and Athena sees none whose name begins so.
+    fn visible(text: &str) -> Option<Self> {
+        Self::from_text(text.trim_start_matches('_'))
     }
 
     /// Makes an id of what a person gives: an id, an address on open.spotify.com, or a URI.
@@ -53,7 +58,7 @@ impl PlaylistId {
         match in_address.or(in_uri) {
             Some((_, rest)) => Self::at_start_of(rest),
             None if text.contains(['/', ':', '?']) => None,
-            None => Self::from_text(text),
+            None => Self::visible(text),
         }
     }
 
@@ -64,7 +69,7 @@ impl PlaylistId {
         let (id, rest) = text.split_at(end.unwrap_or(text.len()));
         let ends_there = rest.starts_with(['?', '#', '/', '&'])
             || rest.chars().all(|c| c.is_ascii_punctuation() && c != ':');
-        (ends_there && !id.is_empty()).then(|| Self::from_text(id)).flatten()
+        (ends_there && !id.is_empty()).then(|| Self::visible(id)).flatten()
     }
 
     /// The id as text.
@@ -528,7 +533,7 @@ fn playlist_id(text: &str) -> Result<PlaylistId, Refused> {
     if !text.contains(|c: char| c.is_ascii_alphanumeric()) {
         return Ok(PlaylistId("unknown".to_owned()));
     }
-    PlaylistId::from_text(text).ok_or_else(|| Refused::PlaylistId { text: text.to_owned() })
+    PlaylistId::visible(text).ok_or_else(|| Refused::PlaylistId { text: text.to_owned() })
 }
 
 /// The first `YYYY-MM-DD[ T_]HH[:-]MM[:-]SS` in a name, with where it stands, its fraction and

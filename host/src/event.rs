@@ -158,8 +158,12 @@ fn created(
         return Ok(vec![of(&event["detail"], str::to_owned)?]);
     }
     if let (Some(wanted), Some(message)) = (event.get("replay"), message) {
+        let keys = names(wanted)?;
+        if keys.is_empty() {
+            return Err(unknown(event));
+        }
         let replayed = |key| Replayed { key, message: message.clone() };
-        replays.extend(names(wanted)?.into_iter().map(replayed));
+        replays.extend(keys.into_iter().map(replayed));
         return Ok(Vec::new());
     }
     // S3 sends one when a notification is set up.

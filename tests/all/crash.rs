@@ -31,7 +31,7 @@ use crate::support::{
 
 /// What happens at the operation that is counted down to.
 #[derive(Clone, Copy, Debug)]
-enum Fault {
+pub enum Fault {
     /// It is not done, and says so.
     FailsBefore,
     /// It is done, and says that it is not.
@@ -46,14 +46,14 @@ const FAULTS: [Fault; 4] =
     [Fault::FailsBefore, Fault::FailsAfter, Fault::EndsBefore, Fault::EndsAfter];
 
 /// A store of which the n-th operation goes wrong.
-struct Faulty {
+pub struct Faulty {
     store: Box<dyn Store>,
     left: AtomicUsize,
     fault: Fault,
 }
 
 impl Faulty {
-    async fn new(address: &StoreAddress, operation: usize, fault: Fault) -> Self {
+    pub async fn new(address: &StoreAddress, operation: usize, fault: Fault) -> Self {
         let store = address.open().await.unwrap();
         Faulty { store, left: AtomicUsize::new(operation), fault }
     }

@@ -1,18 +1,32 @@
 //! History taken to its tables again: what changed is written, what is equal is left alone, and the
 //! tables are those of a history that was undisturbed.
 
-use std::{collections::BTreeMap, fs};
-
-use spotify_etl::{
-    layout::Format,
-    pipeline::{
-        Mode, PipelineError, Transformed,
-        replay::Change,
-        report::{DocumentStatus, ReplayReport},
-    },
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
-use crate::support::{EXTRACTED_AT, Place, fixture, guest_file, land, problems, replay, wait};
+use async_trait::async_trait;
+use spotify_etl::{
+    answer::Cell,
+    config::Limits,
+    layout::Format,
+    pipeline::{
+        Mode, PipelineError, Selection, Transformed,
+        replay::Change,
+        report::{DocumentStatus, ReplayReport},
+        tables::{database, tables as all_tables},
+    },
+    store::{Created, Object, Page, Store, StoreAddress, StoreError, Tag},
+};
+
+use crate::{
+    crash::{Fault, Faulty},
+    support::{
+        EXTRACTED_AT, Nobody, Place, fixture, guest_file, land, problems, replay, transform, wait,
+    },
+};
 
 const DOCUMENTS: [&str; 3] = ["both_keys", "no_entries", "bom"];
 
@@ -155,5 +169,114 @@ fn a_plugin_that_has_no_use_for_a_document_any_more_takes_its_rows_away() {
     for (key, bytes) in lineage {
         let lineage: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(lineage["files"], serde_json::json!([]), "{key}");
+    }
+}
+
+#[test]
+fn rows_whose_raw_response_is_gone_are_not_lost_by_a_switch() {
+    let place = history("thing_1");
+    let gone = place.files().into_keys().find(|key| key.contains("/processed/")).unwrap();
+    fs::remove_file(place.path(&gone)).unwrap();
+    let change = || Change::Formats(vec![Format::Parquet]);
+    let (report, _) = go(&place, change());
+    let stopped = report.stopped.unwrap();
+    assert!(stopped.contains("raw responses are gone") && report.switched.is_empty(), "{stopped}");
+    assert_eq!(place.read_json("tables/thing.json")["formats"], serde_json::json!(["csv"]));
+    // Whoever doesn't want them says so.
+    let name = gone.trim_end_matches(".json").rsplit_once('/').unwrap().1.to_owned();
+    let file = place.files().into_keys().find(|key| key.ends_with(&format!("{name}.csv"))).unwrap();
+    fs::remove_file(place.path(&file)).unwrap();
+    assert_eq!(go(&place, change()).0.switched.len(), 1);
+}
+
+/// What each document's rows are, as whoever reads finds them.
+fn read(place: &Place) -> Vec<Vec<Cell>> {
+    let found = wait(all_tables(&place.store)).unwrap();
+    let (database, _) = wait(database(&place.store, &found, &Nobody)).unwrap();
+    let columns = found[0].schema.columns.iter().map(|column| column.name.as_str());
+    let columns = columns.collect::<Vec<_>>().join(", ");
+    let sql = format!("SELECT playlist_id, {columns} FROM thing ORDER BY 1");
+    database.ask(&sql).unwrap().rows
+}
+
+#[test]
+fn a_replay_that_was_stopped_leaves_nothing_behind_after_a_rollback() {
+    for operation in 1.. {
+        let place = history("thing_1");
+        place.upload("thing", &guest("thing_2"));
+        let address = StoreAddress::Folder(place.folder.path().to_owned());
+        let faulty = wait(Faulty::new(&address, operation, Fault::FailsBefore));
+        let stopped = wait(replay(&faulty, Change::None, Mode::Write));
+        place.upload("thing", &guest("thing_1"));
+        let (_, transformed) = go(&place, Change::None);
+        assert_eq!(problems(&transformed), "");
+        for row in read(&place) {
+            assert!(row[2..].iter().all(|cell| *cell == Cell::Null), "{operation}: {row:?}");
+        }
+        if stopped.is_ok_and(|(_, transformed)| problems(&transformed).is_empty()) {
+            assert!(operation > 15, "only {operation} operations");
+            return;
+        }
+    }
+}
+
+/// A store on which somebody else takes one more document to its tables just before a record is switched.
+struct Meanwhile<'s> {
+    place: &'s Place,
+    is_done: AtomicBool,
+}
+
+#[async_trait]
+impl Store for Meanwhile<'_> {
+    async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
+        self.place.store.get(key).await
+    }
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
+        self.place.store.list(prefix, after).await
+    }
+    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError> {
+        self.place.store.put_new(key, bytes).await
+    }
+    async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.place.store.put(key, bytes).await
+    }
+    async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<bool, StoreError> {
+        if key.starts_with("tables/") && !self.is_done.swap(true, Ordering::SeqCst) {
+            let somebody_else = || {
+                wait(async {
+                    let store = &self.place.store;
+                    land(store, &[fixture("playlists/episodes.json")], EXTRACTED_AT).await.unwrap();
+                    let limits = Limits::default();
+                    let done = transform(store, &Selection::Waiting, &limits).await.unwrap();
+                    assert_eq!(done.documents[0].status, DocumentStatus::Stored);
+                });
+            };
+            std::thread::scope(|scope| scope.spawn(somebody_else).join().unwrap());
+        }
+        self.place.store.put_if(key, bytes, tag).await
+    }
+    async fn delete_if(&self, key: &str, tag: &Tag) -> Result<bool, StoreError> {
+        self.place.store.delete_if(key, tag).await
+    }
+    fn location(&self, key: &str) -> String {
+        self.place.store.location(key)
+    }
+}
+
+#[test]
+fn what_is_taken_to_the_old_table_just_before_the_switch_is_in_the_new_one() {
+    for change in
+        [Change::Formats(vec![Format::Parquet]), Change::Generations(vec!["thing".to_owned()])]
+    {
+        let place = history("thing_1");
+        if let Change::Generations(_) = change {
+            // The version before stands in for it until the switch.
+            place.upload("thing", &guest("thing_3"));
+        }
+        let store = Meanwhile { place: &place, is_done: AtomicBool::new(false) };
+        let (report, _) = wait(replay(&store, change.clone(), Mode::Write)).unwrap();
+        assert_eq!((report.switched.len(), report.stopped), (1, None), "{change:?}");
+        assert!(store.is_done.load(Ordering::SeqCst));
+        assert_eq!(read(&place).len(), 4, "{change:?}");
     }
 }

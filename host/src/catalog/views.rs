@@ -3,7 +3,7 @@
 //! table has.
 
 use super::{LINEAGE_COLUMNS, Scope, TableSchema};
-use crate::schema::ColumnType::{self, Boolean, Int64, Text};
+use crate::schema::ColumnType::{self, Boolean, Date, Int64, Text};
 
 /// Whose SQL it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +28,23 @@ pub struct View {
 }
 
 /// Columns that a chart is made of, by table.
-const NEEDED: [(&str, &[&str]); 5] = [
-    ("song", &["song_id", "song_name", "album_id", "position", "popularity", "isrc", "url"]),
-    ("song_artist", &["song_id", "artist_id", "artist_position"]),
-    ("artist", &["artist_id", "artist_name"]),
-    ("album", &["album_id", "name", "release_date"]),
-    ("snapshot", &["playlist_name"]),
+const NEEDED: [(&str, &[(&str, ColumnType)]); 5] = [
+    (
+        "song",
+        &[
+            ("song_id", Text),
+            ("song_name", Text),
+            ("album_id", Text),
+            ("position", Int64),
+            ("popularity", Int64),
+            ("isrc", Text),
+            ("url", Text),
+        ],
+    ),
+    ("song_artist", &[("song_id", Text), ("artist_id", Text), ("artist_position", Int64)]),
+    ("artist", &[("artist_id", Text), ("artist_name", Text)]),
+    ("album", &[("album_id", Text), ("name", Text), ("release_date", Date)]),
+    ("snapshot", &[("playlist_name", Text)]),
 ];
 
 /// What a chart has.
@@ -144,10 +155,13 @@ fn latest(table: &TableSchema, tables: &[&TableSchema], dialect: Dialect, databa
 /// Whether all is declared that a chart needs, and positions tell the songs of a document apart.
 fn has_charts(tables: &[&TableSchema]) -> bool {
     let find = |name: &str| tables.iter().find(|table| table.name == name);
-    let has = |(name, columns): &(&str, &[&str])| {
+    let has = |(name, columns): &(&str, &[(&str, ColumnType)])| {
         find(name).is_some_and(|table| {
-            let mut needed = columns.iter();
-            needed.all(|needed| table.columns.iter().any(|column| column.name == *needed))
+            let declares = |(name, kind): &(&str, ColumnType)| {
+                let mut columns = table.columns.iter();
+                columns.any(|column| column.name == *name && column.column_type == *kind)
+            };
+            columns.iter().all(declares)
         })
     };
     NEEDED.iter().all(has) && find("song").is_some_and(|song| song.key == ["position"])

@@ -207,6 +207,14 @@ impl Function {
             }
             Event::Replay { keys } => {
                 self.replay(Which::Keys(keys.clone()), invocation, &mut report).await;
+                let meant = report.replay.as_ref().map_or(0, |replay| replay.documents);
+                if meant < keys.len() && report.problems.is_empty() {
+                    let message = format!(
+                        "{meant} of {} documents were found: name them by key, as raw_data/processed/PLAYLIST/....json",
+                        keys.len()
+                    );
+                    report.problems.push(Problem::of_setup(message));
+                }
             }
             Event::Check(checked) => {
                 let wants = |what| checked.is_empty() || checked.contains(&what);
@@ -340,8 +348,7 @@ impl Function {
         let until = invocation.work_ends();
         let is_over = || self.is_over(until);
         match self.transformer(&is_over).adopt().await {
-            Ok(false) => {}
-            Ok(true) => report.problems.extend(self.have_catalog(invocation).await.err()),
+            Ok(()) => report.problems.extend(self.check_catalog(invocation).await.err()),
             Err(error) => report.problems.push(Problem::of_pipeline(error)),
         }
     }
@@ -410,10 +417,8 @@ impl Function {
             Ok(transformed) => {
                 report.plugins = transformed.plugins;
                 report.documents = transformed.documents;
-                report.warnings.extend(transformed.warnings);
-                if transformed.tables_changed {
-                    report.problems.extend(self.have_catalog(invocation).await.err());
-                }
+                // Whoever runs this command somewhere else may have changed a table, too.
+                report.problems.extend(self.check_catalog(invocation).await.err());
             }
             Err(error) => report.problems.push(Problem::of_pipeline(error)),
         }
@@ -454,9 +459,7 @@ impl Function {
                 report.replay = Some(replayed);
                 report.plugins = transformed.plugins;
                 report.documents.extend(transformed.documents);
-                if transformed.tables_changed {
-                    report.problems.extend(self.have_catalog(invocation).await.err());
-                }
+                report.problems.extend(self.check_catalog(invocation).await.err());
             }
             Err(error) => report.problems.push(Problem::of_pipeline(error)),
         }
@@ -478,7 +481,7 @@ impl Function {
         }
     }
 
-    /// Makes the catalog if that failed before.
+    /// Makes the catalog if it is not that of the tables, whoever changed them and whatever failed.
     async fn check_catalog(&self, invocation: &Invocation) -> Result<(), Problem> {
         let Some(Catalog { place, .. }) = &self.catalog else { return Ok(()) };
         match is_applied(self.store.as_ref(), place).await {

@@ -137,8 +137,6 @@ pub struct ActiveSet {
     pub reports: Vec<PluginReport>,
     /// All that were found and are plugins, fit for their tables or not.
     pub seen: Vec<Arc<Plugin>>,
-    /// Whether a table's record was written.
-    pub records_changed: bool,
     /// The records of history, where they were listed.
     history: Option<HashSet<String>>,
 }
@@ -176,7 +174,6 @@ pub async fn activate(
             active.push(ActivePlugin { plugin, targets: chosen });
             continue;
         }
-        set.records_changed = true;
         // Another run may have changed a record since the choice.
         let targets = match records.extend(&plugin).await? {
             Ok(()) => records.targets(&plugin).await?,
@@ -269,13 +266,7 @@ pub async fn choose(
         return Err(PipelineError::NoPlugins { location: place.store.location(place.prefix) });
     }
     refuse_shared_tables(&mut candidates);
-    let mut set = ActiveSet {
-        plugins: Vec::new(),
-        reports: Vec::new(),
-        seen: Vec::new(),
-        records_changed: false,
-        history,
-    };
+    let mut set = ActiveSet { plugins: Vec::new(), reports: Vec::new(), seen: Vec::new(), history };
     for candidate in candidates {
         set.seen.extend(candidate.plugin.clone());
         let Candidate { name, sha256, plugin, targets, problem, shares_table } = candidate;

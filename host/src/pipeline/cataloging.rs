@@ -19,6 +19,8 @@ use crate::{
 
 /// So many statements run at a time; Athena takes about twenty.
 const AT_ONCE: usize = 5;
+/// How often it is begun anew because a table changed meanwhile.
+const ATTEMPTS_MAX: usize = 3;
 /// The format of what is kept of an applied catalog.
 const FORMAT: u32 = 1;
 
@@ -67,7 +69,30 @@ pub async fn apply(
     athena: &Athena,
     place: &Place,
 ) -> Result<ApplyReport, CatalogError> {
-    let statements = statements(&tables(store).await?, &place.database, &place.location);
+    for _ in 0..ATTEMPTS_MAX {
+        let wanted = statements(&tables(store).await?, &place.database, &place.location);
+        let report = run_all(store, athena, place, &wanted).await?;
+        // Whoever changed a table meanwhile has run other statements; the last ones are those that count.
+        if mark(&statements(&tables(store).await?, &place.database, &place.location))
+            == mark(&wanted)
+        {
+            let applied = pretty(&applied(place, &wanted));
+            update(store, &Key::Catalog.to_string(), |current| {
+                Ok::<_, StoreError>((current != Some(applied.as_slice())).then(|| applied.clone()))
+            })
+            .await?;
+            return Ok(report);
+        }
+    }
+    Err(CatalogError::Contended)
+}
+
+async fn run_all(
+    store: &dyn Store,
+    athena: &Athena,
+    place: &Place,
+    statements: &[Statement],
+) -> Result<ApplyReport, CatalogError> {
     let mut report = ApplyReport::default();
     let run = |statement: Statement| async move {
         athena.execute(&statement.sql).await.map_err(|source| {
@@ -91,17 +116,15 @@ pub async fn apply(
         name: "tables that are there".to_owned(),
         source,
     })?;
-    for name in names(&found.answer).filter(|name| is_outdated(name, &statements)) {
+    // What another run made for a newer table is not an old one.
+    let newest = self::statements(&tables(store).await?, &place.database, &place.location);
+    let is_old = |name: &String| is_outdated(name, statements) && is_outdated(name, &newest);
+    for name in names(&found.answer).filter(is_old) {
         let sql = format!("DROP TABLE IF EXISTS `{database}`.`{name}`");
         let dropped = athena.execute(&sql).await;
         dropped.map_err(|source| CatalogError::Statement { name: name.clone(), source })?;
         report.ran.push(Ran { name, done: "old table taken away; its files stay".to_owned() });
     }
-    let applied = pretty(&applied(place, &statements));
-    update(store, &Key::Catalog.to_string(), |current| {
-        Ok::<_, StoreError>((current != Some(applied.as_slice())).then(|| applied.clone()))
-    })
-    .await?;
     Ok(report)
 }
 
@@ -193,6 +216,9 @@ fn names(answer: &Answer) -> impl Iterator<Item = String> {
 /// Why the catalog can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
+    /// Tables keep changing.
+    #[error("tables changed {ATTEMPTS_MAX} times while Athena was told of them (run it again)")]
+    Contended,
     /// The tables can't be had.
     #[error(transparent)]
     Tables(#[from] TablesError),

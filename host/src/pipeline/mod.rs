@@ -109,8 +109,6 @@ pub struct Transformed {
     pub documents: Vec<DocumentReport>,
     /// What somebody may not expect.
     pub warnings: Vec<String>,
-    /// Whether a table has another record than before, and so the catalog another text.
-    pub tables_changed: bool,
 }
 
 impl Transform<'_> {
@@ -120,6 +118,8 @@ impl Transform<'_> {
     ///
     /// If nothing could be tried. What goes wrong with one document or plugin is in the report.
     pub async fn run(&self, selection: &Selection) -> Result<Transformed, PipelineError> {
+        // Before the records are read, in `work`: whoever switches a table to another generation takes
+        // to it afterwards what waited by then, so that none of these is left with the old one.
         let (documents, missing) = select(self.store, selection).await?;
         if documents.is_empty() {
             self.require_plugins().await?;
@@ -143,7 +143,6 @@ impl Transform<'_> {
     ) -> Result<(Transformed, Vec<Outcome>), PipelineError> {
         let set = activate(&self.records(), self.plugins, self.shelf, self.now).await?;
         let (refused, warnings) = (set.refused(), self.other_formats(&set));
-        let tables_changed = set.records_changed;
         let ActiveSet { plugins, reports, .. } = set;
         let workshop = Workshop {
             store: self.store,
@@ -170,7 +169,7 @@ impl Transform<'_> {
         self.progress.end();
         let plugins = reports;
         let documents = Vec::new();
-        Ok((Transformed { plugins, documents, warnings, tables_changed }, outcomes))
+        Ok((Transformed { plugins, documents, warnings }, outcomes))
     }
 
     /// The records as the store has them.
@@ -201,15 +200,14 @@ impl Transform<'_> {
         )]
     }
 
-    /// Writes what the plugins there are change even without a document: table records and history. Says
-    /// whether a record was written.
+    /// Writes what the plugins there are change even without a document: table records and history.
     ///
     /// # Errors
     ///
     /// If there are none, or the store fails.
-    pub async fn adopt(&self) -> Result<bool, PipelineError> {
-        let set = activate(&self.records(), self.plugins, self.shelf, self.now).await?;
-        Ok(set.records_changed)
+    pub async fn adopt(&self) -> Result<(), PipelineError> {
+        activate(&self.records(), self.plugins, self.shelf, self.now).await?;
+        Ok(())
     }
 
     /// Fails if there are no plugins, before anything is done for them.

@@ -240,8 +240,8 @@ fn compare(record: &TableRecord, table: &TableSchema, plugin: &Plugin) -> Result
         Fit::Differs(differences) => {
             let message = format!(
                 "is refused: its table `{name}` does not fit the stored one: {}. Stored: {}. \
-                 Declared: {table} (append nullable columns only, or declare a table of another \
-                 name)",
+                 Declared: {table} (append nullable columns only; or begin the table anew: \
+                 spotify-etl replay --new-generation {name})",
                 differences.join(", "),
                 record.schema
             );

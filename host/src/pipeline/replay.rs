@@ -15,10 +15,10 @@ use time::Date;
 use super::{
     Mode, PipelineError, Selection, Transform, Transformed,
     active::{ActivePlugin, ActiveSet, activate, choose},
-    lineage::Lineage,
+    lineage::{Lineage, TableFile},
     records::{Records, TableRecord, switch, table_records},
     report::{Action, DocumentReport, DocumentStatus, Problem, ReplayReport},
-    transform::{There, change_lineage, describe, files_of, not_begun, store_tables, work},
+    transform::{There, change_lineage, describe, files_of, made, not_begun, store_tables, work},
 };
 use crate::{
     config::{HOST_VERSION, Limits},
@@ -109,7 +109,8 @@ pub async fn history(
             Ok(listed.into_iter().filter_map(of).filter(|(id, _)| filter.takes(id)).collect())
         }
         Which::Keys(keys) => {
-            let found = keys.iter().map(|key| list_all(store, key));
+            let is_raw = |key: &&String| matches!(key.parse(), Ok(Key::Raw { .. }));
+            let found = keys.iter().filter(is_raw).map(|key| list_all(store, key));
             let found = try_join_all(found).await?.into_iter().flatten();
             let is_meant = |listed: &Listed| keys.contains(&listed.key);
             Ok(found.filter(is_meant).filter_map(of).collect())
@@ -126,7 +127,7 @@ impl Replay<'_> {
     pub async fn run(&self) -> Result<(ReplayReport, Transformed), PipelineError> {
         let mut report = ReplayReport { dry_run: self.mode == Mode::DryRun, ..Default::default() };
         let mut transformed = Transformed::default();
-        let plan = self.plan().await?;
+        let plan = self.plan(&mut transformed).await?;
         let mut records = self.transform.records();
         records.planned =
             plan.iter().map(|(_, next)| (next.schema.name.clone(), next.clone())).collect();
@@ -134,20 +135,68 @@ impl Replay<'_> {
         let owners: Vec<String> = plan.iter().map(|(_, next)| next.owner.clone()).collect();
         let only = if owners.is_empty() { &self.plugins } else { &owners };
         self.pass(&records, only, &mut report, &mut transformed).await?;
-        if self.mode == Mode::DryRun || self.change == Change::None {
-            return Ok((report, transformed));
-        }
-        if !plan.is_empty() {
-            report.stopped = self.fill(&records, only, &mut report, &mut transformed).await?;
-        }
-        if report.stopped.is_none() {
-            report.stopped = self.switch(&plan, &mut report).await?;
-            transformed.tables_changed = !report.switched.is_empty();
-        }
-        if report.stopped.is_none() {
-            self.catch_up(&mut report, &mut transformed).await?;
+        if self.mode == Mode::DryRun {
+            let would = |(_, next): &(TableRecord, TableRecord)| {
+                format!("{} would be switched when all of it is written", next.schema.name)
+            };
+            transformed.warnings.extend(plan.iter().map(would));
+        } else if self.change != Change::None {
+            // What is done by now is told, whatever comes.
+            let changed = self.change_tables(&records, only, &plan, &mut report, &mut transformed);
+            report.stopped = match changed.await {
+                Ok(stopped) => stopped,
+                Err(error) => Some(format!("{error}; run the same command again, which goes on")),
+            };
         }
         Ok((report, transformed))
+    }
+
+    /// Fills tables, switches them, and catches up. Says why that came to no end, if so.
+    async fn change_tables(
+        &self,
+        records: &Records<'_>,
+        only: &[String],
+        plan: &[(TableRecord, TableRecord)],
+        report: &mut ReplayReport,
+        transformed: &mut Transformed,
+    ) -> Result<Option<String>, PipelineError> {
+        if !plan.is_empty()
+            && let Some(stopped) = self.fill(records, only, report, transformed).await?
+        {
+            return Ok(Some(stopped));
+        }
+        for (from, next) in plan {
+            if let Some(stopped) = self.without_raw(from, next).await? {
+                return Ok(Some(stopped));
+            }
+        }
+        if let Some(stopped) = self.switch(plan, report).await? {
+            return Ok(Some(stopped));
+        }
+        self.catch_up(report, transformed).await?;
+        Ok(None)
+    }
+
+    /// Which documents have rows in the old table that can't be made again, as what they were made of is
+    /// gone.
+    async fn without_raw(
+        &self,
+        from: &TableRecord,
+        next: &TableRecord,
+    ) -> Result<Option<String>, PipelineError> {
+        let store = self.transform.store;
+        let (old, new) = (documents_of(store, from).await?, documents_of(store, next).await?);
+        let all = Which::Matching(Filter::default());
+        let there: BTreeSet<String> =
+            history(store, &all).await?.into_iter().map(|(id, _)| id.to_string()).collect();
+        let is_lost = |id: &&String| !new.contains(*id) && !there.contains(*id);
+        let lost: Vec<&str> = old.iter().filter(is_lost).map(String::as_str).collect();
+        let Some(first) = lost.first() else { return Ok(None) };
+        Ok(Some(format!(
+            "nothing was switched: {} documents have rows in table `{}` whose raw responses are gone, such as {first}, and would be lost (bring them back to raw_data/processed/; or delete their files of the table, if they are not wanted)",
+            lost.len(),
+            from.schema.name
+        )))
     }
 
     /// Goes over history until nothing is left to be written, as others may land more meanwhile. Says
@@ -214,61 +263,86 @@ impl Replay<'_> {
     }
 
     /// The records that tables are to have, each with the one it has.
-    async fn plan(&self) -> Result<Vec<(TableRecord, TableRecord)>, PipelineError> {
-        let store = self.transform.store;
-        let (records, _) = table_records(store).await?;
+    async fn plan(
+        &self,
+        transformed: &mut Transformed,
+    ) -> Result<Vec<(TableRecord, TableRecord)>, PipelineError> {
+        let Transform { store, plugins, shelf, now, .. } = &self.transform;
+        let current = Records::of(*store);
+        let set = match (&self.change, self.mode) {
+            (Change::None, _) => return Ok(Vec::new()),
+            // A column that is new, too, is to be in the record before it is in a file.
+            (Change::Formats(_), Mode::Write) => activate(&current, *plugins, shelf, *now).await?,
+            _ => choose(&current, *plugins, shelf).await?,
+        };
+        let (records, _) = table_records(*store).await?;
         match &self.change {
             Change::None => Ok(Vec::new()),
-            Change::Formats(formats) => {
-                let is_meant = |record: &TableRecord| {
-                    (self.plugins.is_empty() || self.plugins.contains(&record.owner))
-                        && record.formats != *formats
-                };
-                let current = Records::of(store);
-                let set = choose(&current, self.transform.plugins, self.transform.shelf).await?;
-                let is_filled = |record: &TableRecord| {
-                    let mut active = set.plugins.iter();
-                    active.any(|active| active.plugin.fills(&record.schema.name))
-                };
-                let meant =
-                    records.into_iter().filter(|record| is_meant(record) && is_filled(record));
-                let next = |record: TableRecord| {
-                    let next = TableRecord { formats: formats.clone(), ..record.clone() };
-                    (record, next)
-                };
-                Ok(meant.map(next).collect())
-            }
+            Change::Formats(formats) => Ok(self.other_formats(formats, records, &set)),
             Change::Generations(tables) => {
-                let current = Records::of(store);
-                let set = choose(&current, self.transform.plugins, self.transform.shelf).await?;
-                let mut plan = Vec::new();
-                for table in tables {
-                    let declared = set.seen.iter().find_map(|plugin| {
-                        let mut declared = plugin.tables().iter();
-                        Some((plugin, declared.find(|schema| schema.name == *table)?))
-                    });
-                    let record = records.iter().find(|record| record.schema.name == *table);
-                    let (Some((plugin, schema)), Some(record)) = (declared, record) else {
-                        return Err(PipelineError::NoSuchTable { table: table.clone() });
-                    };
-                    let is_owner = record.owner == plugin.name();
-                    // It fits already: this was run before, and is only to be finished.
-                    if is_owner && !matches!(fit(&record.schema, schema), Fit::Differs(_)) {
-                        continue;
-                    }
-                    let formats = self.transform.formats.as_ref().unwrap_or(&record.formats);
-                    let next = TableRecord {
-                        owner: plugin.name().to_owned(),
-                        schema: schema.clone(),
-                        generation: record.generation + 1,
-                        formats: formats.clone(),
-                        ..record.clone()
-                    };
-                    plan.push((record.clone(), next));
-                }
-                Ok(plan)
+                self.next_generations(tables, &records, &set, &mut transformed.warnings)
             }
         }
+    }
+
+    fn other_formats(
+        &self,
+        formats: &[Format],
+        records: Vec<TableRecord>,
+        set: &ActiveSet,
+    ) -> Vec<(TableRecord, TableRecord)> {
+        let is_meant = |record: &TableRecord| {
+            (self.plugins.is_empty() || self.plugins.contains(&record.owner))
+                && record.formats != *formats
+        };
+        let is_filled = |record: &TableRecord| {
+            set.plugins.iter().any(|active| active.plugin.fills(&record.schema.name))
+        };
+        let meant = records.into_iter().filter(|record| is_meant(record) && is_filled(record));
+        let next = |record: TableRecord| {
+            let next = TableRecord { formats: formats.to_vec(), ..record.clone() };
+            (record, next)
+        };
+        meant.map(next).collect()
+    }
+
+    fn next_generations(
+        &self,
+        tables: &[String],
+        records: &[TableRecord],
+        set: &ActiveSet,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<(TableRecord, TableRecord)>, PipelineError> {
+        let mut plan = Vec::new();
+        for table in tables {
+            let declared = set.seen.iter().find_map(|plugin| {
+                let mut declared = plugin.tables().iter();
+                Some((plugin, declared.find(|schema| schema.name == *table)?))
+            });
+            let record = records.iter().find(|record| record.schema.name == *table);
+            let (Some((plugin, schema)), Some(record)) = (declared, record) else {
+                return Err(PipelineError::NoSuchTable { table: table.clone() });
+            };
+            let is_owner = record.owner == plugin.name();
+            // This was run before, and is only to be finished; or there is no need for it.
+            if is_owner && !matches!(fit(&record.schema, schema), Fit::Differs(_)) {
+                warnings.push(format!(
+                    "table `{table}` is of generation {}, which fits what its plugin declares: there is no need for another",
+                    record.generation
+                ));
+                continue;
+            }
+            let formats = self.transform.formats.as_ref().unwrap_or(&record.formats);
+            let next = TableRecord {
+                owner: plugin.name().to_owned(),
+                schema: schema.clone(),
+                generation: record.generation + 1,
+                formats: formats.clone(),
+                ..record.clone()
+            };
+            plan.push((record.clone(), next));
+        }
+        Ok(plan)
     }
 
     /// Once over all of history that is meant. Problems are those of the last time.
@@ -440,11 +514,21 @@ impl Desk<'_> {
             };
         describe(&mut done.report, &document);
         let store = (self.mode == Mode::Write).then_some(self.store);
+        if let (Some(store), Some(lineage)) = (store, &lineage) {
+            // Before a file is another one, nothing says any more what it was made of.
+            let is_other = |file: &&TableFile| there.get(&file.key) != Some(&file.sha256);
+            let others = made(&results).filter(is_other).map(|file| file.key.clone());
+            let is_said = |key: &String| lineage.files.iter().any(|file| file.key == *key);
+            let others: Vec<String> = others.filter(is_said).collect();
+            if !others.is_empty() {
+                change_lineage(store, id, &[], &others).await?;
+            }
+        }
         let files = store_tables(store, results, &there, self.limits, &mut done.report).await;
         let is_same = |key: &str, sha256: &String| there.get(key) == Some(sha256);
         done.equal = files.iter().filter(|file| is_same(&file.key, &file.sha256)).count();
         done.written = files.len() - done.equal;
-        let gone = self.unsupported(&stale, id, &done.report);
+        let gone = self.unsupported(&stale, id, lineage.as_ref(), &done.report);
         done.written += gone.len();
         done.is_equal = files.is_empty() && gone.is_empty() && done.report.problems.is_empty();
         if self.mode == Mode::DryRun {
@@ -473,14 +557,40 @@ impl Desk<'_> {
         &self,
         stale: &[ActivePlugin],
         id: &DocumentId,
+        lineage: Option<&Lineage>,
         report: &DocumentReport,
     ) -> Vec<String> {
         let is_not_for = |active: &&ActivePlugin| {
             report.unsupported.iter().any(|name| name == active.plugin.name())
         };
         let files = stale.iter().filter(is_not_for).flat_map(|active| keys(active, id));
-        files.filter(|key| self.files.contains(key)).collect()
+        let is_said = |key: &String| {
+            lineage.is_some_and(|lineage| lineage.files.iter().any(|file| file.key == *key))
+        };
+        files.filter(|key| self.files.contains(key) || is_said(key)).collect()
     }
+}
+
+/// The documents that have a file in each folder of a table.
+async fn documents_of(
+    store: &dyn Store,
+    record: &TableRecord,
+) -> Result<BTreeSet<String>, StoreError> {
+    let mut all: Option<BTreeSet<String>> = None;
+    for format in &record.formats {
+        let folder = table_folder(&record.schema.name, record.generation, *format);
+        let of = |listed: Listed| match listed.key.parse() {
+            Ok(Key::TableFile { document, .. }) => Some(document.to_string()),
+            _ => None,
+        };
+        let found: BTreeSet<String> =
+            list_all(store, &folder).await?.into_iter().filter_map(of).collect();
+        all = Some(match all {
+            Some(all) => all.intersection(&found).cloned().collect(),
+            None => found,
+        });
+    }
+    Ok(all.unwrap_or_default())
 }
 
 /// The keys of a document's files of a plugin's tables.

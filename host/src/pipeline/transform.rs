@@ -92,6 +92,11 @@ async fn steps(
     {
         return leave(store, &key, &object, DocumentStatus::Known, &there, report).await;
     }
+    if matches!(key, Key::Raw { stage: Stage::Processed, .. }) {
+        // Before a file is another one, nothing says any more what it was made of.
+        let keys: Vec<String> = made(&results).map(|file| file.key.clone()).collect();
+        change_lineage(store, document.id(), &[], &keys).await?;
+    }
     let files = store_tables(Some(store), results, &There::new(), limits, report).await;
     if !files.is_empty() {
         let lineage = keep_lineage(store, document.id(), &files).await?;
@@ -251,6 +256,15 @@ fn table_file(
     }
 }
 
+/// The files that plugins made.
+pub fn made(results: &[ByPlugin]) -> impl Iterator<Item = &TableFile> {
+    let tables = results.iter().filter_map(|(_, result)| match result {
+        Ok(Made::Tables { tables, .. }) => Some(tables),
+        _ => None,
+    });
+    tables.flatten().flat_map(|rows| rows.files.iter().map(|(file, _)| file))
+}
+
 /// Table files that are in the store already: their SHA-256 by key.
 pub type There = BTreeMap<String, String>;
 
@@ -345,7 +359,11 @@ pub async fn change_lineage(
         kept = Lineage::merged(current, &id, files);
         kept.files.retain(|file| !gone.contains(&file.key));
         let bytes = kept.to_bytes();
-        Ok::<_, StoreError>((current != Some(bytes.as_slice())).then_some(bytes))
+        let is_due = match current {
+            Some(current) => current != bytes,
+            None => !files.is_empty(),
+        };
+        Ok::<_, StoreError>(is_due.then_some(bytes))
     })
     .await?;
     Ok(kept)

@@ -5,7 +5,7 @@
 
 mod functions;
 
-use std::path::Path;
+use std::{io::Read as _, path::Path};
 
 use rusqlite::{
     Connection, OpenFlags,
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What a file of SQLite's begins with.
-const MAGIC: &[u8] = b"SQLite format 3\0";
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// A database in memory.
 pub struct Database {
@@ -101,10 +101,11 @@ impl Database {
     /// If something else is there, or it can't be written.
     pub fn save(&self, views: &[View], path: &Path) -> Result<(), QueryError> {
         let failed = |source| QueryError::Save { path: path.display().to_string(), source };
-        if let Ok(bytes) = std::fs::read(path)
-            && !bytes.starts_with(MAGIC)
-        {
-            return Err(QueryError::InTheWay { path: path.display().to_string() });
+        if let Ok(mut file) = std::fs::File::open(path) {
+            let mut start = [0; MAGIC.len()];
+            if file.read_exact(&mut start).is_err() || start != *MAGIC {
+                return Err(QueryError::InTheWay { path: path.display().to_string() });
+            }
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));

@@ -81,12 +81,14 @@ pub enum WriteError {
         bytes_max: u64,
     },
     /// The encoder of Parquet failed.
-    #[error("table `{table}`: its rows can't be written as Parquet")]
+    #[error(
+        "table `{table}`: its rows can't be written as Parquet: {problem} (have its author look, or write CSV)"
+    )]
     Parquet {
         /// The table.
         table: String,
         /// What it says.
-        source: ::parquet::errors::ParquetError,
+        problem: ::parquet::errors::ParquetError,
     },
 }
 

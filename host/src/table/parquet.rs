@@ -37,7 +37,7 @@ pub(super) fn write(
 ) -> Result<Written, WriteError> {
     let name = &table.schema.name;
     let bytes = encode(table, document, made_by)
-        .map_err(|source| WriteError::Parquet { table: name.clone(), source })?;
+        .map_err(|problem| WriteError::Parquet { table: name.clone(), problem })?;
     if bytes.len() as u64 > bytes_max {
         return Err(WriteError::TooLarge { table: name.clone(), bytes_max });
     }

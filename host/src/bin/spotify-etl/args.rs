@@ -255,7 +255,7 @@ pub enum Command {
         #[arg(long)]
         athena: bool,
         /// As much as Athena may read for it, such as 100MiB; then it is stopped
-        #[arg(long, value_name = "BYTES", env = "SPOTIFY_ETL_MAX_SCAN", value_parser = bytes, requires = "athena")]
+        #[arg(long, value_name = "BYTES", env = "SPOTIFY_ETL_MAX_SCAN", value_parser = bytes)]
         max_scan: Option<u64>,
         /// The database in Athena
         #[arg(long, value_name = "NAME", env = "SPOTIFY_ETL_DATABASE", default_value = DATABASE, value_parser = database)]

@@ -325,6 +325,12 @@ impl Session {
         let filter = Filter { since: *since, until: *until, playlist: playlist.clone() };
         let which = Which::Matching(filter);
         if let Some(queue) = &args.queue {
+            if let StoreAddress::Folder(path) = &self.common.store {
+                bail!(
+                    "a queue is read by a function, whose store is a bucket, and this one is the folder {} (name the bucket with --store s3://bucket)",
+                    path.display()
+                );
+            }
             return self.replay_by_queue(queue, &which).await;
         }
         let formats = args.format.as_ref().map(|formats| formats.0.clone());

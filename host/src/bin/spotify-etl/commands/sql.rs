@@ -67,7 +67,8 @@ impl Session {
         if self.common.json {
             render::json(&render::answer_json(answer)?)?;
         } else if form == Form::Csv {
-            render::json(render::answer_csv(answer)?.trim_end())?;
+            let text = render::answer_csv(answer)?;
+            render::json(text.strip_suffix('\n').unwrap_or(&text))?;
         } else {
             render::data(&render::answer(answer))?;
         }

@@ -1,6 +1,6 @@
 //! What SQL gave back.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::{Map, Value};
 use spotify_etl::{
     answer::{Answer, Cell},
@@ -44,8 +44,15 @@ pub fn answer_csv(answer: &Answer) -> Result<String> {
 ///
 /// # Errors
 ///
-/// None that happens in memory.
+/// If two columns have one name.
 pub fn answer_json(answer: &Answer) -> Result<String> {
+    for (index, name) in answer.columns.iter().enumerate() {
+        if answer.columns[..index].contains(name) {
+            bail!(
+                "two columns are called `{name}`, and an object has each name once (name them apart with AS)"
+            );
+        }
+    }
     let object = |row: &Vec<Cell>| {
         let values = row.iter().map(value);
         Value::Object(answer.columns.iter().cloned().zip(values).collect::<Map<_, _>>())
