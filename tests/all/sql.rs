@@ -115,6 +115,10 @@ fn what_can_not_be_answered_says_what_to_write_instead() {
         ("SELECT snapshot_date + INTERVAL '7' DAY FROM song", "date_add('day', -7"),
         ("SELECT try_cast(position AS bigint) FROM song", "CAST does here what TRY_CAST does"),
         ("SELECT regexp_like(song_name, 'x') FROM song", "ask there with --athena"),
+        ("SELECT CAST(snapshot_date AS date) FROM song", "write date(snapshot_date)"),
+        ("SELECT \"no_such\" FROM song", "no such column: \"no_such\""),
+        ("SELECT 1 FROM sng", "there are album, album_latest, artist"),
+        ("PRAGMA table_info(song)", "only a SELECT can be asked"),
         ("SELECT no_such FROM song", "no such column: no_such"),
         ("SELECT year(song_name) FROM song", "is no day or moment, such as '2026-07-06'"),
         ("DELETE FROM song", "only a SELECT can be asked"),
@@ -140,6 +144,14 @@ fn a_saved_database_is_one_for_any_program_and_replaces_only_its_like() {
     let error = database.save(&views, &text).unwrap_err();
     assert!(matches!(error, QueryError::InTheWay { .. }), "{error}");
     assert_eq!(fs::read_to_string(&text).unwrap(), "mine");
+
+    let other = folder.path().join("other.sqlite");
+    fs::write(&other, [&b"SQLite format 3\0"[..], &[0; 200]].concat()).unwrap();
+    assert!(matches!(database.save(&views, &other), Err(QueryError::InTheWay { .. })));
+    fs::remove_file(&other).unwrap();
+    let missing = folder.path().join("missing/music.sqlite");
+    let error = database.save(&views, &missing).unwrap_err().to_string();
+    assert!(error.contains("there is no folder"), "{error}");
 
     let file = folder.path().join("music.sqlite");
     database.save(&views, &file).unwrap();

@@ -730,7 +730,8 @@ fn answer(messages: Option<&Messages>, report: &RunReport) -> Value {
         let RunReport { run_id, exit_status, extracts, documents, .. } = report;
         return json!({
             "run_id": run_id, "exit_status": exit_status,
-            "playlists": extracts.len(), "documents": documents.len(),
+            "playlists": extracts.len(),
+            "documents": report.replay.as_ref().map_or(documents.len(), |replay| replay.documents),
             "problems": report.problems().map(ToString::to_string).collect::<Vec<_>>(),
         });
     };

@@ -42,6 +42,9 @@ pub struct TableFile {
     pub nulls: BTreeMap<String, u64>,
     /// The SHA-256 of its bytes.
     pub sha256: String,
+    /// How many these are; 0 if that was not kept.
+    #[serde(default)]
+    pub bytes: u64,
     /// What made the rows.
     pub plugin: Maker,
     /// The host that wrote them.
@@ -151,6 +154,7 @@ mod tests {
             rows,
             nulls: [("popularity".to_owned(), nulls)].into(),
             sha256: String::new(),
+            bytes: 0,
             plugin: maker,
             host_version: String::new(),
         };

@@ -409,6 +409,11 @@ pub enum PipelineError {
         /// What was asked for.
         table: String,
     },
+    /// No document of history is meant.
+    #[error(
+        "no document of history is of that playlist and those days (`spotify-etl status` names the playlists and their last days)"
+    )]
+    NoHistory,
     /// No such plugin.
     #[error("no plugin `{name}` in the store (`spotify-etl status` names them)")]
     NoSuchPlugin {

@@ -54,6 +54,13 @@ pub enum Which {
     Keys(Vec<String>),
 }
 
+impl Which {
+    /// Whether less than all of history is meant.
+    fn is_filtered(&self) -> bool {
+        matches!(self, Which::Matching(filter) if *filter != Filter::default())
+    }
+}
+
 /// What a document must be like.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
@@ -135,6 +142,10 @@ impl Replay<'_> {
         let owners: Vec<String> = plan.iter().map(|(_, next)| next.owner.clone()).collect();
         let only = if owners.is_empty() { &self.plugins } else { &owners };
         self.pass(&records, only, &mut report, &mut transformed).await?;
+        let is_filtered = self.which.is_filtered();
+        if report.documents == 0 && is_filtered {
+            return Err(PipelineError::NoHistory);
+        }
         if self.mode == Mode::DryRun {
             let would = |(_, next): &(TableRecord, TableRecord)| {
                 format!("{} would be switched when all of it is written", next.schema.name)
@@ -325,14 +336,19 @@ impl Replay<'_> {
             };
             let is_owner = record.owner == plugin.name();
             // This was run before, and is only to be finished; or there is no need for it.
+            let formats = self.transform.formats.as_ref().unwrap_or(&record.formats);
             if is_owner && !matches!(fit(&record.schema, schema), Fit::Differs(_)) {
+                if *formats != record.formats {
+                    let next = TableRecord { formats: formats.clone(), ..record.clone() };
+                    plan.push((record.clone(), next));
+                    continue;
+                }
                 warnings.push(format!(
                     "table `{table}` is of generation {}, which fits what its plugin declares: there is no need for another",
                     record.generation
                 ));
                 continue;
             }
-            let formats = self.transform.formats.as_ref().unwrap_or(&record.formats);
             let next = TableRecord {
                 owner: plugin.name().to_owned(),
                 schema: schema.clone(),
@@ -387,7 +403,12 @@ impl Replay<'_> {
             done
         });
         let mut done = done.buffer_unordered(self.transform.jobs.max(1));
-        while let Some(Done { report: document, is_equal, written, equal }) = done.next().await {
+        while let Some(Done { report: document, is_equal, written, equal, tables }) =
+            done.next().await
+        {
+            for table in tables {
+                *report.files_by_table.entry(table).or_default() += 1;
+            }
             report.documents_equal += usize::from(is_equal);
             report.documents_rewritten += usize::from(written > 0);
             report.files_written += written;
@@ -408,7 +429,12 @@ impl ReplayReport {
     /// Adds what a further pass wrote: the rest was counted by the first.
     fn add_written(&mut self, again: &ReplayReport) {
         self.files_written += again.files_written;
-        self.documents_rewritten += again.documents_rewritten;
+        // A document may be another one twice.
+        let rewritten = self.documents_rewritten + again.documents_rewritten;
+        self.documents_rewritten = rewritten.min(self.documents.max(again.documents));
+        for (table, files) in &again.files_by_table {
+            *self.files_by_table.entry(table.clone()).or_default() += files;
+        }
         self.documents_failed = again.documents_failed;
     }
 }
@@ -443,8 +469,8 @@ fn said(from: &TableRecord, next: &TableRecord) -> String {
 struct Desk<'s> {
     store: &'s dyn Store,
     plugins: Vec<ActivePlugin>,
-    /// The keys of all files of their tables.
-    files: BTreeSet<String>,
+    /// All files of their tables: their sizes by key.
+    files: BTreeMap<String, u64>,
     limits: &'s Limits,
     mode: Mode,
 }
@@ -458,12 +484,14 @@ struct Done {
     written: usize,
     /// How many were made again and are the same.
     equal: usize,
+    /// The table of each that is another.
+    tables: Vec<String>,
 }
 
 impl Default for Done {
     fn default() -> Self {
         let report = DocumentReport::new(String::new());
-        Done { report, is_equal: false, written: 0, equal: 0 }
+        Done { report, is_equal: false, written: 0, equal: 0, tables: Vec::new() }
     }
 }
 
@@ -528,6 +556,8 @@ impl Desk<'_> {
         let is_same = |key: &str, sha256: &String| there.get(key) == Some(sha256);
         done.equal = files.iter().filter(|file| is_same(&file.key, &file.sha256)).count();
         done.written = files.len() - done.equal;
+        let others = files.iter().filter(|file| !is_same(&file.key, &file.sha256));
+        done.tables = others.map(|file| file.table.clone()).collect();
         let gone = self.unsupported(&stale, id, lineage.as_ref(), &done.report);
         done.written += gone.len();
         done.is_equal = files.is_empty() && gone.is_empty() && done.report.problems.is_empty();
@@ -548,7 +578,10 @@ impl Desk<'_> {
     /// The files of a document that are where its lineage says.
     fn there(&self, lineage: Option<&Lineage>) -> There {
         let files = lineage.into_iter().flat_map(|lineage| &lineage.files);
-        let files = files.filter(|file| self.files.contains(&file.key));
+        // One that was cut or emptied is not the one that lineage tells of.
+        let is_whole = |size: &u64, file: &TableFile| file.bytes == 0 || *size == file.bytes;
+        let files =
+            files.filter(|file| self.files.get(&file.key).is_some_and(|size| is_whole(size, file)));
         files.map(|file| (file.key.clone(), file.sha256.clone())).collect()
     }
 
@@ -567,7 +600,7 @@ impl Desk<'_> {
         let is_said = |key: &String| {
             lineage.is_some_and(|lineage| lineage.files.iter().any(|file| file.key == *key))
         };
-        files.filter(|key| self.files.contains(key) || is_said(key)).collect()
+        files.filter(|key| self.files.contains_key(key) || is_said(key)).collect()
     }
 }
 

@@ -195,6 +195,9 @@ pub struct ReplayReport {
     pub documents_failed: usize,
     /// How many files are others now.
     pub files_written: usize,
+    /// How many of each table.
+    #[serde(default)]
+    pub files_by_table: BTreeMap<String, usize>,
     /// How many were made again, and are the same as before.
     pub files_equal: usize,
     /// How many documents were sent to a queue instead.

@@ -251,6 +251,7 @@ fn table_file(
         rows: table.rows() as u64,
         nulls,
         sha256: sha256(bytes),
+        bytes: bytes.len() as u64,
         plugin: Maker::from(plugin),
         host_version: HOST_VERSION.to_owned(),
     }
@@ -369,20 +370,21 @@ pub async fn change_lineage(
     Ok(kept)
 }
 
-/// The keys of all files that the tables of some plugins have.
+/// All files that the tables of some plugins have: their sizes by key.
 pub async fn files_of(
     store: &dyn Store,
     plugins: &[ActivePlugin],
-) -> Result<BTreeSet<String>, StoreError> {
+) -> Result<BTreeMap<String, u64>, StoreError> {
     let folders = plugins.iter().flat_map(|active| {
         active.plugin.tables().iter().zip(&active.targets).flat_map(|(table, target)| {
             let folder = |format: &Format| table_folder(&table.name, target.generation, *format);
             target.formats.iter().map(folder)
         })
     });
-    let mut files = BTreeSet::new();
+    let mut files = BTreeMap::new();
     for folder in folders {
-        files.extend(list_all(store, &folder).await?.into_iter().map(|listed| listed.key));
+        let listed = list_all(store, &folder).await?;
+        files.extend(listed.into_iter().map(|listed| (listed.key, listed.size)));
     }
     Ok(files)
 }

@@ -27,6 +27,13 @@ pub fn register(connection: &Connection) -> Result<()> {
             Ok(moment(context, 0)?.map(|(moment, _)| part(moment)))
         })?;
     }
+    type Case = fn(&str) -> String;
+    let cases: [(&str, Case); 2] = [("upper", str::to_uppercase), ("lower", str::to_lowercase)];
+    for (name, case) in cases {
+        connection.create_scalar_function(name, 1, flags, move |context| {
+            Ok(context.get::<Option<String>>(0)?.map(|text| case(&text)))
+        })?;
+    }
     connection.create_scalar_function("date_trunc", 2, flags, |context| {
         let unit = unit(context, 0)?;
         let Some((moment, is_day)) = moment(context, 1)? else { return Ok(None) };
@@ -185,6 +192,9 @@ fn difference(unit: Unit, from: PrimitiveDateTime, to: PrimitiveDateTime) -> i64
 }
 
 fn months(from: PrimitiveDateTime, to: PrimitiveDateTime) -> i64 {
+    if to < from {
+        return -months(to, from);
+    }
     let count = |moment: PrimitiveDateTime| {
         i64::from(moment.year()) * 12 + i64::from(u8::from(moment.month()))
     };
@@ -192,7 +202,6 @@ fn months(from: PrimitiveDateTime, to: PrimitiveDateTime) -> i64 {
     // Not whole yet, if that many months later is beyond.
     match added(Unit::Month, between, from) {
         Some(reached) if between > 0 && reached > to => between - 1,
-        Some(reached) if between < 0 && reached < to => between + 1,
         _ => between,
     }
 }
@@ -315,6 +324,8 @@ mod tests {
             ("date_diff('month', '2026-01-31', '2026-02-28')", "1"),
             ("date_diff('month', '2026-01-15', '2026-03-14')", "1"),
             ("date_diff('year', '2024-02-29', '2026-02-28')", "2"),
+            ("date_diff('month', '2026-02-28', '2026-01-31')", "-1"),
+            ("upper('yū é')", "YŪ É"),
             ("date_diff('hour', '2026-01-01 00:00:00', '2026-01-02')", "24"),
             ("date_add('month', 1, '2026-01-31')", "2026-02-28"),
             ("date_add('day', -7, '2026-01-03')", "2025-12-27"),

@@ -9,6 +9,7 @@ use std::{io::Read as _, path::Path};
 
 use rusqlite::{
     Connection, OpenFlags,
+    config::DbConfig,
     types::{Value, ValueRef},
 };
 
@@ -20,6 +21,9 @@ use crate::{
 
 /// What a file of SQLite's begins with.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// What a file of this program has for its application's id, by which it is known again.
+const APPLICATION: i32 = 0x5350_4554;
 
 /// A database in memory.
 pub struct Database {
@@ -35,6 +39,10 @@ impl Database {
     pub fn new(tables: &[&TableSchema], views: &[View]) -> Result<Self, QueryError> {
         let connection = Connection::open_in_memory()?;
         functions::register(&connection)?;
+        // As in Athena: letters differ by case, and what is in double quotes is a name.
+        connection.execute_batch("PRAGMA case_sensitive_like = ON")?;
+        connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION}"))?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
         for table in tables {
             let columns: Vec<String> = columns(table)
                 .map(|(name, kind)| format!("\"{name}\" {}", sqlite_type(kind)))
@@ -76,8 +84,15 @@ impl Database {
     pub fn ask(&self, sql: &str) -> Result<Answer, QueryError> {
         let refused = |problem| match problem {
             rusqlite::Error::MultipleStatement => QueryError::NoSelect,
-            problem => QueryError::Sql { hint: hint(sql), problem },
+            problem => QueryError::Sql { hint: self.hint(sql, &problem), problem },
         };
+        let first: String = sql.chars().take_while(|letter| letter.is_alphabetic()).collect();
+        if ["pragma", "explain", "insert", "update", "delete"].contains(&&*first.to_lowercase()) {
+            return Err(QueryError::NoSelect);
+        }
+        if casts_to_a_day(sql) {
+            return Err(QueryError::Cast);
+        }
         let mut statement = self.connection.prepare(sql).map_err(refused)?;
         if !statement.readonly() || statement.column_count() == 0 {
             return Err(QueryError::NoSelect);
@@ -93,6 +108,19 @@ impl Database {
         Ok(Answer { columns, rows })
     }
 
+    /// What to write instead.
+    fn hint(&self, sql: &str, problem: &rusqlite::Error) -> String {
+        if !problem.to_string().contains("no such table") {
+            return hint(sql).to_owned();
+        }
+        let names = self
+            .connection
+            .prepare("SELECT name FROM sqlite_master ORDER BY name")
+            .and_then(|mut all| all.query_map([], |row| row.get(0))?.collect::<Result<_, _>>());
+        let names: Vec<String> = names.unwrap_or_default();
+        format!(" (there are {}, without a database's name before them)", names.join(", "))
+    }
+
     /// Keeps all of it in a file for other programs: the views as tables, since not every SQLite has
     /// what they are made with. The file appears whole, and replaces one that was kept before.
     ///
@@ -102,13 +130,22 @@ impl Database {
     pub fn save(&self, views: &[View], path: &Path) -> Result<(), QueryError> {
         let failed = |source| QueryError::Save { path: path.display().to_string(), source };
         if let Ok(mut file) = std::fs::File::open(path) {
-            let mut start = [0; MAGIC.len()];
-            if file.read_exact(&mut start).is_err() || start != *MAGIC {
+            let mut start = [0; 72];
+            let is_ours = file.read_exact(&mut start).is_ok()
+                && start.starts_with(MAGIC)
+                && start[68..] == APPLICATION.to_be_bytes();
+            if !is_ours {
                 return Err(QueryError::InTheWay { path: path.display().to_string() });
             }
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            return Err(failed(std::io::Error::other(format!(
+                "there is no folder {}",
+                folder.display()
+            ))));
+        }
         let whole = tempfile::tempdir_in(folder).map_err(failed)?;
         let whole_path = whole.path().join("whole.sqlite");
         let change = self.connection.unchecked_transaction()?;
@@ -170,6 +207,13 @@ fn cell(value: ValueRef<'_>) -> Cell {
     }
 }
 
+/// Whether a text is made a day or a moment as Trino does; SQLite would make a number of it.
+fn casts_to_a_day(sql: &str) -> bool {
+    let words: Vec<&str> = sql.split_whitespace().collect();
+    let text = words.join(" ").to_lowercase().replace(" )", ")");
+    text.contains("cast(") && (text.contains(" as date)") || text.contains(" as timestamp)"))
+}
+
 /// What to write instead, where a sentence is one that only Athena understands.
 fn hint(sql: &str) -> &'static str {
     let words: String = sql
@@ -183,7 +227,7 @@ fn hint(sql: &str) -> &'static str {
         })
     };
     if has("date '") || has("timestamp '") {
-        " (days and moments are text in these tables, here and in Athena: write '2026-07-06' instead of DATE '2026-07-06')"
+        " (days and moments are text in these tables, here and in Athena: write '2026-07-06' instead of DATE '2026-07-06', and date('2026-07-06') where a function wants one)"
     } else if has("interval '") {
         " (there are no intervals here: date_add('day', -7, a_day) runs here and in Athena)"
     } else if has("try_cast") {
@@ -202,15 +246,20 @@ pub enum QueryError {
     #[error("{problem}{hint}")]
     Sql {
         /// What to write instead.
-        hint: &'static str,
+        hint: String,
         /// What SQLite says.
         problem: rusqlite::Error,
     },
+    /// A text is to be made a day.
+    #[error(
+        "CAST to a date or timestamp makes no sense here (days and moments are text in these tables: write date(snapshot_date), here and in Athena)"
+    )]
+    Cast,
     /// It asks for nothing.
     #[error("only a SELECT can be asked, and a single one: what changes tables are the plugins")]
     NoSelect,
     /// Something else is where the database should be kept.
-    #[error("{path} is no database that could be replaced (name another file)")]
+    #[error("{path} was not made by `query --save`, and is left as it is (name another file)")]
     InTheWay {
         /// Where.
         path: String,

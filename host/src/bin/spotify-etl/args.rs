@@ -223,7 +223,7 @@ pub enum Command {
     },
     /// Take history to its tables again: after a transform changed
     #[command(
-        after_help = "Documents whose files are all as the active plugins make them are left alone, which lineage tells, so a\nreplay that was stopped goes on where it was. Files that come out the same are not written.\n\nExamples:\n  spotify-etl replay --dry-run\n  spotify-etl replay --plugin song --since 2026-01-01\n  spotify-etl replay --format parquet          all of history as Parquet, then switched at once\n  spotify-etl replay --new-generation song     for columns that don't fit the old ones\n  spotify-etl replay --store s3://music --queue https://sqs.eu-west-1.amazonaws.com/123456789012/music"
+        after_help = "Documents whose files are all as the active plugins make them are left alone, which lineage tells,\nso a replay that was stopped goes on where it was. Files that come out the same are not written.\n\nExamples:\n  spotify-etl replay --dry-run\n  spotify-etl replay --plugin song --since 2026-01-01\n  spotify-etl replay --format parquet        all of history as Parquet, then switched at once\n  spotify-etl replay --new-generation song   for columns that don't fit the old ones\n  spotify-etl replay --store s3://music --queue https://sqs.eu-west-1.amazonaws.com/1/music"
     )]
     Replay {
         #[command(flatten)]
@@ -236,7 +236,7 @@ pub enum Command {
     },
     /// Ask the tables, in SQL: at home, or with --athena there
     #[command(
-        after_help = "Tables and views have the names that they have in Athena: album, artist, song, song_artist, snapshot; album_latest\nand their kind; chart, chart_out. Days and moments are text, such as '2026-07-06'; true and false are 1 and 0\nat home. Athena's functions year, month, date_trunc, date_diff, date_add, max_by, min_by, array_agg and\narray_join are known.\n\nExamples:\n  spotify-etl query \"SELECT position, song_name, artists, status FROM chart WHERE is_latest ORDER BY 1\"\n  spotify-etl query --file climbers.sql --csv > climbers.csv\n  spotify-etl query --save music.sqlite\n  spotify-etl query --store s3://music --athena \"SELECT count(*) FROM song\""
+        after_help = "Tables and views have the names that they have in Athena: album, artist, song, song_artist,\nsnapshot; album_latest and their kind; chart, chart_out. Days and moments are text, such as\n'2026-07-06'; true and false are 1 and 0 at home. Athena's functions year, month, date_trunc,\ndate_diff, date_add, max_by, min_by, array_agg and array_join are known.\n\nExamples:\n  spotify-etl query \"SELECT position, song_name, status FROM chart WHERE is_latest\"\n  spotify-etl query --file climbers.sql --csv > climbers.csv\n  spotify-etl query --save music.sqlite\n  spotify-etl query --store s3://music --athena \"SELECT count(*) FROM song\""
     )]
     Query {
         /// A SELECT, or - for standard input

@@ -1,17 +1,22 @@
 //! A bar on standard error, if a person watches, and what is logged above it.
 
 use std::{
+    fmt,
     io::{self, Write},
     sync::LazyLock,
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use spotify_etl::pipeline::Progress;
 
 static BAR: LazyLock<ProgressBar> = LazyLock::new(|| {
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}, {per_sec}, {eta} left");
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}, {rate}, {eta} left");
     // Nothing to see until there is something to count.
-    ProgressBar::hidden().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = style.with_key("rate", |state: &ProgressState, text: &mut dyn fmt::Write| {
+        let _ = write!(text, "{:.0}/s", state.per_sec());
+    });
+    ProgressBar::hidden().with_style(style)
 });
 
 /// The bar.

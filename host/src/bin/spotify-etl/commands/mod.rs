@@ -322,6 +322,11 @@ impl Session {
     async fn replay(&self, args: &ReplayArgs) -> Result<u8> {
         self.require_store()?;
         let ReplayArgs { since, until, playlist, .. } = args;
+        if let (Some(since), Some(until)) = (since, until)
+            && since > until
+        {
+            bail!("no day is both --since {since} and --until {until} (exchange them)");
+        }
         let filter = Filter { since: *since, until: *until, playlist: playlist.clone() };
         let which = Which::Matching(filter);
         if let Some(queue) = &args.queue {
@@ -352,6 +357,9 @@ impl Session {
 
     async fn replay_by_queue(&self, queue: &str, which: &Which) -> Result<u8> {
         let documents = history(self.store(), which).await?;
+        if documents.is_empty() {
+            bail!("no document of history is meant, so nothing was sent");
+        }
         let queue = Queue::open(queue).await?;
         Bar.begin("send", documents.len());
         for some in documents.chunks(DOCUMENTS_A_MESSAGE) {

@@ -82,7 +82,10 @@ impl Session {
         let (database, views) = database(self.store(), &tables, &Bar).await?;
         database.save(&views, path)?;
         let (tables, views) = (tables.len(), views.len());
-        render::data(&format!("{}: {tables} tables, {views} views as tables", path.display()))?;
+        let saved = serde_json::json!({ "file": path, "tables": tables, "views": views });
+        self.print(&saved, || {
+            format!("{}: {tables} tables, {views} views as tables", path.display())
+        })?;
         Ok(0)
     }
 
@@ -152,6 +155,13 @@ impl Session {
             (None, StoreAddress::Folder(path)) => format!("file://{}", whole(path)?.display()),
             (None, bucket) => bucket.to_string(),
         };
+        let is_place = match address.parse() {
+            Ok(StoreAddress::Bucket { .. }) => true,
+            _ => address.starts_with("file:///"),
+        };
+        if !is_place {
+            bail!("`{address}` is no place that Athena finds, such as s3://bucket/prefix");
+        }
         if address.contains(['\'', '\n']) {
             bail!("`{address}` can't stand in a statement: it has a quote or a line break in it");
         }

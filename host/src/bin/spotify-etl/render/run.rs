@@ -28,7 +28,7 @@ pub fn run(report: &RunReport, kept_at: Option<&str>) -> String {
         let _ = writeln!(text, "! {warning}\n");
     }
     if let Some(replayed) = &report.replay {
-        replay(&mut text, replayed);
+        replay(&mut text, replayed, &report.store);
     }
     if report.documents.len() <= SHOWN_WHOLE_MAX {
         for document in &report.documents {
@@ -115,7 +115,7 @@ fn imports(text: &mut String, imports: &[ImportReport]) {
     text.push('\n');
 }
 
-fn replay(text: &mut String, replay: &ReplayReport) {
+fn replay(text: &mut String, replay: &ReplayReport, store: &str) {
     let ReplayReport { documents, documents_equal, documents_rewritten, .. } = replay;
     let count = |count: usize, one: &str| match count {
         1 => format!("1 {one}"),
@@ -135,12 +135,22 @@ fn replay(text: &mut String, replay: &ReplayReport) {
         count(replay.files_written, "file"),
         replay.documents_failed,
     );
+    if !replay.files_by_table.is_empty() {
+        let tables = replay.files_by_table.iter();
+        let tables: Vec<_> = tables.map(|(table, files)| format!("{table} {files}")).collect();
+        let _ = writeln!(text, "  files by table: {}", tables.join(", "));
+    }
     if replay.files_equal > 0 {
         let files = count(replay.files_equal, "file");
         let _ = writeln!(text, "  made again and the same as before: {files}");
     }
     for sentence in &replay.switched {
         let _ = writeln!(text, "✓ {sentence}");
+    }
+    if !replay.switched.is_empty() && store.starts_with("s3://") {
+        let store = store.trim_end_matches('/');
+        let _ =
+            writeln!(text, "  where Athena has them: spotify-etl catalog apply --store {store}");
     }
     if let Some(sentence) = &replay.stopped {
         let _ = writeln!(text, "✗ {sentence}");

@@ -1,7 +1,9 @@
 //! What SQL gave back.
 
+use std::io::IsTerminal as _;
+
 use anyhow::{Result, bail};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use spotify_etl::{
     answer::{Answer, Cell},
     pipeline::cataloging::ApplyReport,
@@ -13,8 +15,11 @@ use super::{one_line, plain_table, right, rows, trimmed};
 pub fn answer(answer: &Answer) -> String {
     let mut table = plain_table();
     table.set_header(answer.columns.iter());
+    let is_watched = std::io::stdout().is_terminal();
     for row in &answer.rows {
-        table.add_row(row.iter().map(|cell| one_line(&text(cell))));
+        // What is piped goes to a program, or to somebody who wants all of it.
+        let shown = |cell| if is_watched { one_line(&text(cell)) } else { text(cell) };
+        table.add_row(row.iter().map(shown));
     }
     let is_number = |cell: &Cell| matches!(cell, Cell::Integer(_) | Cell::Real(_));
     for column in 0..answer.columns.len() {
@@ -53,11 +58,16 @@ pub fn answer_json(answer: &Answer) -> Result<String> {
             );
         }
     }
-    let object = |row: &Vec<Cell>| {
-        let values = row.iter().map(value);
-        Value::Object(answer.columns.iter().cloned().zip(values).collect::<Map<_, _>>())
+    // In the order of the columns, which a map would not keep.
+    let member = |(name, cell): (&String, &Cell)| {
+        format!("    {}: {}", Value::from(name.as_str()), value(cell))
     };
-    Ok(serde_json::to_string_pretty(&answer.rows.iter().map(object).collect::<Vec<_>>())?)
+    let object = |row: &Vec<Cell>| {
+        let members: Vec<_> = answer.columns.iter().zip(row).map(member).collect();
+        format!("  {{\n{}\n  }}", members.join(",\n"))
+    };
+    let rows: Vec<_> = answer.rows.iter().map(object).collect();
+    Ok(if rows.is_empty() { "[]".to_owned() } else { format!("[\n{}\n]", rows.join(",\n")) })
 }
 
 fn text(cell: &Cell) -> String {
