@@ -252,7 +252,7 @@ fn another_format_stopped_at_any_operation_is_the_old_table_or_the_new_one() {
 fn stopped_at_operations_on_a_bucket_it_is_as_if_nothing_had_happened() {
     let Some(site) = Site::bucket() else { return };
     // Each takes about a second there; `build.sh test --all` takes all of them.
-    let every = std::env::var("SPOTIFY_ETL_TEST_EVERY").map_or(17, |every| every.parse().unwrap());
+    let every = std::env::var("SPOTIFY_ETL_TEST_EVERY").map_or(29, |every| every.parse().unwrap());
     for scene in SCENES {
         wait(stop_everywhere(&site, scene, every));
     }

@@ -219,14 +219,14 @@ fn run(address: &StoreAddress, endpoint: &str, patience: Patience) -> bool {
 /// for it. Either way the store is as if nothing had happened.
 #[test]
 fn whatever_the_network_does_the_store_is_as_if_nothing_had_happened() {
-    each_fault(Patience::Usual, "SPOTIFY_ETL_TEST_EVERY", 23);
+    each_fault(Patience::Usual, "SPOTIFY_ETL_TEST_EVERY", 37);
 }
 
 /// Without a second attempt most failures end the run, wherever it is by then; the next one makes up
 /// for it.
 #[test]
 fn whatever_request_fails_for_good_the_next_run_makes_up_for_it() {
-    each_fault(Patience::None, "SPOTIFY_ETL_TEST_EVERY_LAST", 23);
+    each_fault(Patience::None, "SPOTIFY_ETL_TEST_EVERY_LAST", 37);
 }
 
 /// Each of all faults at each of all requests, or every so many of them.
