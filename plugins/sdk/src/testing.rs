@@ -126,7 +126,7 @@ fn cell(values: &wit::Values, row: usize) -> String {
         wit::Values::Text(values) => {
             let start = if row == 0 { 0 } else { values.ends[row - 1] as usize };
             let text = &values.text[start..values.ends[row] as usize];
-            text.replace("\r\n", " ").replace(['\r', '\n'], " ")
+            text.replace("\r\n", " ").replace(['\r', '\n', '\u{7f}'], " ")
         }
         wit::Values::Int64(values) => values[row].to_string(),
         wit::Values::Float64(values) => format!("{:?}", values[row]),
