@@ -123,6 +123,14 @@ impl fmt::Display for TableSchema {
     }
 }
 
+impl TableSchema {
+    /// The names and types of all columns that its files have: those of the host, then its own.
+    pub fn all_columns(&self) -> impl Iterator<Item = (&str, ColumnType)> {
+        let own = self.columns.iter().map(|column| (column.name.as_str(), column.column_type));
+        LINEAGE_COLUMNS.into_iter().chain(own)
+    }
+}
+
 fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(" + ") }
 }

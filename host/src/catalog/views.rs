@@ -2,7 +2,7 @@
 //! two fragments. One that needs columns which nobody declares is left out, and so is one whose name a
 //! table has.
 
-use super::{LINEAGE_COLUMNS, Scope, TableSchema};
+use super::{Scope, TableSchema};
 use crate::schema::ColumnType::{self, Boolean, Date, Int64, Text};
 
 /// Whose SQL it is.
@@ -121,9 +121,8 @@ pub fn views(tables: &[&TableSchema], dialect: Dialect, database: &str) -> Vec<V
 
 fn latest(table: &TableSchema, tables: &[&TableSchema], dialect: Dialect, database: &str) -> View {
     let quoted = |name: &str| format!("\"{name}\"");
-    let own = table.columns.iter().map(|column| (column.name.clone(), column.column_type));
-    let lineage = LINEAGE_COLUMNS.iter().map(|(name, kind)| ((*name).to_owned(), *kind));
-    let columns: Vec<(String, ColumnType)> = lineage.chain(own).collect();
+    let columns: Vec<(String, ColumnType)> =
+        table.all_columns().map(|(name, kind)| (name.to_owned(), kind)).collect();
     let names: Vec<String> = columns.iter().map(|(name, _)| quoted(name)).collect();
     let declared = || table.columns.iter().map(|column| column.name.clone()).collect();
     let key: Vec<String> = if table.key.is_empty() { declared() } else { table.key.clone() };

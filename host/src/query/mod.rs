@@ -16,7 +16,7 @@ use rusqlite::{
 use crate::{
     answer::{Answer, Cell},
     catalog::View,
-    schema::{ColumnType, LINEAGE_COLUMNS, PARTITION_COLUMN, TableSchema},
+    schema::{ColumnType, PARTITION_COLUMN, TableSchema},
 };
 
 /// What a file of SQLite's begins with.
@@ -173,9 +173,7 @@ impl Database {
 }
 
 fn columns(table: &TableSchema) -> impl Iterator<Item = (&str, ColumnType)> {
-    let lineage = LINEAGE_COLUMNS.iter().map(|(name, kind)| (*name, *kind));
-    let own = table.columns.iter().map(|column| (column.name.as_str(), column.column_type));
-    lineage.chain(own).chain([(PARTITION_COLUMN, ColumnType::Int64)])
+    table.all_columns().chain([(PARTITION_COLUMN, ColumnType::Int64)])
 }
 
 fn sqlite_type(column_type: ColumnType) -> &'static str {

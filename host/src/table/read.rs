@@ -13,7 +13,7 @@ use super::{
 use crate::{
     answer::Cell,
     layout::Format,
-    schema::{ColumnType, LINEAGE_COLUMNS, TableSchema},
+    schema::{ColumnType, TableSchema},
 };
 
 /// The rows of a file, each with a cell for each of the host's columns and of the table's own.
@@ -32,15 +32,9 @@ pub fn read(
     }
 }
 
-fn columns(schema: &TableSchema) -> Vec<(&str, ColumnType)> {
-    let lineage = LINEAGE_COLUMNS.iter().map(|(name, kind)| (*name, *kind));
-    let own = schema.columns.iter().map(|column| (column.name.as_str(), column.column_type));
-    lineage.chain(own).collect()
-}
-
 /// By place, as Athena does: a file from before columns were added has fewer of them.
 fn read_csv(bytes: &[u8], schema: &TableSchema) -> Result<Vec<Vec<Cell>>, String> {
-    let columns = columns(schema);
+    let columns: Vec<_> = schema.all_columns().collect();
     let mut reader = ::csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
     let header = reader.headers().map_err(|error| error.to_string())?;
     // One that is written meanwhile may have more columns already.
@@ -72,7 +66,7 @@ fn of_text(text: &str, kind: ColumnType) -> Cell {
 
 /// By name, as Athena does.
 fn read_parquet(bytes: Vec<u8>, schema: &TableSchema) -> Result<Vec<Vec<Cell>>, String> {
-    let columns = columns(schema);
+    let columns: Vec<_> = schema.all_columns().collect();
     let reader = SerializedFileReader::new(bytes::Bytes::from(bytes));
     let reader = reader.map_err(|error| error.to_string())?;
     let rows = reader.get_row_iter(None).map_err(|error| error.to_string())?;

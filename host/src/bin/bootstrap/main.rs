@@ -154,10 +154,6 @@ async fn function() -> Result<Function> {
     let login_place = text("SPOTIFY_CREDENTIALS")?.map(|place| vault::login_place(&place));
     let login_place =
         login_place.transpose().map_err(|error| anyhow::anyhow!("SPOTIFY_CREDENTIALS: {error}"))?;
-    let topic = match text("SPOTIFY_ETL_TOPIC")? {
-        Some(arn) => Some(Topic::open(&arn).await?),
-        None => None,
-    };
     let credentials = source(Given {
         client_id: text("SPOTIFY_CLIENT_ID")?,
         client_secret: config::secret("SPOTIFY_CLIENT_SECRET"),
@@ -189,11 +185,19 @@ async fn function() -> Result<Function> {
         condition: if if_changed { Condition::IfChanged } else { Condition::Always },
         age_days_max: set("SPOTIFY_ETL_AGE_DAYS", |text| text.parse().ok())?
             .unwrap_or(AGE_DAYS_MAX),
-        topic,
+        topic: topic().await?,
         clock: Arc::new(SystemClock),
         is_ending: AtomicBool::new(false),
         unfinished: tokio::sync::Mutex::default(),
     })
+}
+
+/// Where people are told, if somewhere.
+async fn topic() -> Result<Option<Topic>> {
+    match text("SPOTIFY_ETL_TOPIC")? {
+        Some(arn) => Ok(Some(Topic::open(&arn).await?)),
+        None => Ok(None),
+    }
 }
 
 /// Where the tables are had in SQL, if a database is named.
