@@ -48,3 +48,36 @@ pub struct RawExtraction {
     /// The entries it passed over: position and reason.
     pub skips: Vec<(u32, String)>,
 }
+
+impl RawExtraction {
+    /// How many bytes its values have.
+    pub fn bytes(&self) -> u64 {
+        let column = |column: &RawColumn| {
+            let values = match &column.values {
+                RawValues::Text { text, ends } => text.len() + size_of_val(ends.as_slice()),
+                RawValues::Int64(values) | RawValues::Timestamp(values) => {
+                    size_of_val(values.as_slice())
+                }
+                RawValues::Float64(values) => size_of_val(values.as_slice()),
+                RawValues::Boolean(values) => size_of_val(values.as_slice()),
+                RawValues::Date(values) => size_of_val(values.as_slice()),
+            };
+            (values + size_of_val(column.nulls.as_slice())) as u64
+        };
+        let columns = self.batches.iter().flat_map(|batch| &batch.columns);
+        let skips = self.skips.iter().map(|(_, reason)| (size_of::<u32>() + reason.len()) as u64);
+        columns.map(column).sum::<u64>() + skips.sum::<u64>()
+    }
+
+    /// How many rows there are of each batch.
+    pub fn rows(&self) -> impl Iterator<Item = usize> {
+        self.batches.iter().map(|batch| match batch.columns.first().map(|column| &column.values) {
+            None => 0,
+            Some(RawValues::Text { ends, .. }) => ends.len(),
+            Some(RawValues::Int64(values) | RawValues::Timestamp(values)) => values.len(),
+            Some(RawValues::Float64(values)) => values.len(),
+            Some(RawValues::Boolean(values)) => values.len(),
+            Some(RawValues::Date(values)) => values.len(),
+        })
+    }
+}

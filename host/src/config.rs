@@ -228,6 +228,11 @@ pub fn secret(name: &str) -> Option<SecretString> {
     (!text.is_empty()).then(|| SecretString::from(text.to_owned()))
 }
 
+/// What the system calls whoever runs this.
+pub fn user() -> Option<String> {
+    ["USER", "USERNAME"].into_iter().find_map(variable)?.into_string().ok()
+}
+
 /// Whether a page can be opened for somebody to see: there is a desktop, or they named a browser.
 pub fn can_open_pages() -> bool {
     let names = ["BROWSER", "DISPLAY", "WAYLAND_DISPLAY"];

@@ -429,6 +429,20 @@ impl Document {
         text.into_bytes()
     }
 
+    /// The same with some of its entries alone, those whose position is meant: another document.
+    #[must_use]
+    pub fn trimmed(&self, is_meant: impl Fn(u32) -> bool) -> Self {
+        let (mut position, mut entries) = (0, 0);
+        let pages: Vec<String> = self
+            .pages
+            .iter()
+            .map(|page| trim(page, &mut position, &mut entries, &is_meant))
+            .collect();
+        let sha256 = hash(pages.iter().map(String::as_str));
+        let id = DocumentId { hash8: sha256[..8].to_owned(), ..self.id.clone() };
+        Document { id, header: Header { sha256, ..self.header.clone() }, pages, entries }
+    }
+
     fn header_text(&self) -> String {
         serde_json::to_string(&self.header).unwrap_or_default()
     }
@@ -442,6 +456,39 @@ impl Document {
     pub fn market(&self) -> Option<&str> {
         self.header.market.as_deref()
     }
+}
+
+/// Leaves out the entries of a page that are not meant, and counts those that are.
+fn trim(
+    page: &str,
+    position: &mut u32,
+    entries: &mut usize,
+    is_meant: &impl Fn(u32) -> bool,
+) -> String {
+    // It was read before.
+    let Ok(contents) = containers::read(page) else { return page.to_owned() };
+    // The entries are parts of the page's own text.
+    let start = |entry: &RawValue| entry.get().as_ptr() as usize - page.as_ptr() as usize;
+    let (mut trimmed, mut at) = (String::new(), 0);
+    for part in &contents.pages {
+        let (Some(first), Some(last)) = (part.entries.first(), part.entries.last()) else {
+            continue;
+        };
+        let offset = part.offset.and_then(|offset| u32::try_from(offset).ok());
+        *position = (*position).max(offset.unwrap_or_default());
+        let mut kept = Vec::new();
+        for entry in &part.entries {
+            *position = position.saturating_add(1);
+            if is_meant(*position) {
+                kept.push(entry.get());
+            }
+        }
+        *entries += kept.len();
+        trimmed.push_str(&page[at..start(first)]);
+        trimmed.push_str(&kept.join(","));
+        at = start(last) + last.get().len();
+    }
+    trimmed + &page[at..]
 }
 
 /// The text of a JSON file, without BOM and outer white space.

@@ -25,6 +25,8 @@ pub const LINEAGE: &str = "lineage/";
 pub const RUNS: &str = "runs/";
 /// What stands behind a plugin's name where it is said what is wrong with it.
 const PLUGIN_ERROR: &str = ".wasm.error.json";
+/// What says, if it is there, that only versions count which somebody published.
+const REQUIRE_PUBLISH: &str = "plugins/require_publish.json";
 /// Where the playlists to extract are listed.
 const PLAYLISTS: &str = "playlists.json";
 /// Where it is kept which catalog Athena has.
@@ -140,6 +142,8 @@ pub enum Key {
         /// The SHA-256 of the file.
         sha256: String,
     },
+    /// Says, if it is there, that only versions of plugins count which somebody published.
+    RequirePublish,
     /// A raw document as this host keeps it.
     Raw {
         /// Where it is.
@@ -233,6 +237,7 @@ impl fmt::Display for Key {
             Key::PluginError { name } => write!(f, "{PLUGINS}{name}{PLUGIN_ERROR}"),
             Key::History { name, sha256 } => write!(f, "{HISTORY}{name}/{sha256}.wasm"),
             Key::HistoryRecord { name, sha256 } => write!(f, "{HISTORY}{name}/{sha256}.json"),
+            Key::RequirePublish => f.write_str(REQUIRE_PUBLISH),
             Key::Raw { stage, document } => {
                 let DocumentId { playlist_id, extracted_at, hash8 } = document;
                 write!(f, "{}{playlist_id}/{extracted_at}-{hash8}.json", stage.prefix())
@@ -258,7 +263,9 @@ impl FromStr for Key {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let key = if let Some(rest) = text.strip_prefix(HISTORY) {
+        let key = if text == REQUIRE_PUBLISH {
+            Some(Key::RequirePublish)
+        } else if let Some(rest) = text.strip_prefix(HISTORY) {
             parse_history(rest)
         } else if let Some(rest) = text.strip_prefix(PLUGINS) {
             match rest.strip_suffix(PLUGIN_ERROR) {
@@ -310,7 +317,11 @@ impl Key {
             | Key::Run { run_id: name }
             | Key::Probe { run_id: name } => segment(name),
             Key::TableFile { table, generation, .. } => segment(table) && *generation > 0,
-            Key::Raw { .. } | Key::Lineage { .. } | Key::Playlists | Key::Catalog => true,
+            Key::RequirePublish
+            | Key::Raw { .. }
+            | Key::Lineage { .. }
+            | Key::Playlists
+            | Key::Catalog => true,
         }
     }
 }

@@ -34,6 +34,7 @@
 //! | [`status`], [`doctor`] | how a store is doing; whether all is there that a run needs | how to change it |
 //! | [`event`], [`metrics`] | what wakes a function; what a run did, as CloudWatch reads it | I/O |
 //! | [`function`] | one invocation: from an event to the pipeline to an answer; what people are told of it | how a step is done |
+//! | [`scaffold`] | a new plugin's project, the SDK with it | what is made of it |
 //! | [`remedy`] | the commands that help on what went wrong | what went wrong |
 //! | [`aws`] | what all clients of Amazon's services have in common | which is asked for what |
 //! | [`config`] | limits; the environment | what they are for |
@@ -97,6 +98,7 @@ pub mod plugin;
 pub mod query;
 pub mod queue;
 pub mod remedy;
+pub mod scaffold;
 pub mod schema;
 pub mod source;
 pub mod spotify;

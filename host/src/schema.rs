@@ -298,6 +298,45 @@ pub fn fit(current: &TableSchema, declared: &TableSchema) -> Fit {
     }
 }
 
+/// What another version of a plugin changes in what its tables are, in words; empty if nothing.
+pub fn changes(before: &[TableSchema], after: &[TableSchema]) -> Vec<String> {
+    let mut changes = Vec::new();
+    for table in after {
+        let name = &table.name;
+        let Some(was) = before.iter().find(|was| was.name == *name) else {
+            changes.push(format!("table `{name}` is new: {table}"));
+            continue;
+        };
+        match fit(was, table) {
+            Fit::Equal if was != table => {
+                changes.push(format!("table `{name}`: descriptions are others"));
+            }
+            Fit::Equal => {}
+            Fit::Appends => {
+                let new = table.columns[was.columns.len()..].iter();
+                changes.extend(new.map(|column| format!("table `{name}` gets column `{column}`")));
+            }
+            Fit::Prefix => {
+                let gone = was.columns[table.columns.len()..].iter();
+                changes.extend(gone.map(|column| {
+                    format!(
+                        "table `{name}`: column `{column}` is not filled any more, and stays, empty"
+                    )
+                }));
+            }
+            Fit::Differs(differences) => {
+                let said = differences.into_iter();
+                changes.extend(said.map(|difference| format!("table `{name}`: {difference}")));
+            }
+        }
+    }
+    let gone = before.iter().filter(|was| after.iter().all(|table| table.name != was.name));
+    changes.extend(gone.map(|was| {
+        format!("table `{}` is not filled any more; its rows stay as they are", was.name)
+    }));
+    changes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

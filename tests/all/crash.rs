@@ -7,16 +7,21 @@ use std::{
     fs,
     path::PathBuf,
     process::{Command, Stdio},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use async_trait::async_trait;
 use spotify_etl::{
     answer::Cell,
     config::Limits,
-    layout::Format,
+    layout::{self, Format},
     pipeline::{
-        Mode, PipelineError, Selection,
+        Mode, PipelineError, Selection, Transform,
+        active::{PluginPlace, Shelf},
+        publish::{PublishError, Standing, activate_version, carry_through},
         replay::Change,
         tables::{database, tables},
     },
@@ -25,8 +30,8 @@ use spotify_etl::{
 use tempfile::TempDir;
 
 use crate::support::{
-    EXTRACTED_AT, Nobody, PLUGINS, Site, fixture, guest_file, land, plugin_file, problems, replay,
-    transform, wait,
+    EXTRACTED_AT, NOW, Nobody, PLUGINS, Site, cache, fixture, guest_file, land, plugin_file,
+    problems, replay, transform, wait,
 };
 
 /// What happens at the operation that is counted down to.
@@ -94,9 +99,20 @@ pub enum Scene {
     Generation,
     /// And to another format.
     Formats,
+    /// A version is published, and carried through history.
+    Publish,
+    /// The version before is made the active one again, and carried through history.
+    Rollback,
 }
 
-const SCENES: [Scene; 4] = [Scene::Run, Scene::Columns, Scene::Generation, Scene::Formats];
+const SCENES: [Scene; 6] = [
+    Scene::Run,
+    Scene::Columns,
+    Scene::Generation,
+    Scene::Formats,
+    Scene::Publish,
+    Scene::Rollback,
+];
 
 impl Scene {
     async fn prepare(self, store: &dyn Store) {
@@ -109,6 +125,8 @@ impl Scene {
     async fn run(self, store: &dyn Store) -> Result<(), PipelineError> {
         let change = match self {
             Scene::Run => return whole_run(store).await,
+            Scene::Publish => return switch(store, "tracks_column").await,
+            Scene::Rollback => return switch(store, "tracks_1").await,
             Scene::Columns => Change::None,
             Scene::Generation => Change::Generations(vec!["thing".to_owned()]),
             Scene::Formats => Change::Formats(vec![Format::Parquet]),
@@ -142,9 +160,42 @@ impl Scene {
     }
 }
 
+fn guest(name: &str) -> Vec<u8> {
+    fs::read(guest_file(name)).unwrap()
+}
+
+/// Makes a version the active one, as the command does, and takes history and what waits through it.
+async fn switch(store: &dyn Store, version: &str) -> Result<(), PipelineError> {
+    let standing = Standing::of(store, "tracks").await?;
+    let bytes = guest(version);
+    let shelf = Shelf::new(&Limits::default(), Some(cache()));
+    let plugin = Arc::new(shelf.engine()?.load("tracks", &bytes).unwrap());
+    match activate_version(store, &plugin, &bytes, &standing, "test", NOW).await {
+        Ok(_) => {}
+        Err(PublishError::Store(error)) => return Err(error.into()),
+        Err(error) => panic!("{error}"),
+    }
+    let transform = Transform {
+        store,
+        plugins: PluginPlace { store, prefix: layout::PLUGINS },
+        shelf: &shelf,
+        limits: Limits::default(),
+        jobs: 2,
+        formats: None,
+        now: NOW,
+        is_over: &|| false,
+        progress: &Nobody,
+    };
+    carry_through(transform, &plugin, &[]).await?;
+    self::transform(store, &Selection::Waiting, &Limits::default()).await?;
+    Ok(())
+}
+
 /// Two documents that were taken to tables by a plugin, which has another version now; one waits.
 async fn history(store: &dyn Store, scene: Scene) {
-    let guest = |name: &str| fs::read(guest_file(name)).unwrap();
+    if matches!(scene, Scene::Publish | Scene::Rollback) {
+        return tracks_history(store, scene).await;
+    }
     store.put("plugins/thing.wasm", &guest("thing_1")).await.unwrap();
     let paths = ["same_track_twice", "no_payload"];
     let paths = paths.map(|name| fixture(&format!("playlists/{name}.json")));
@@ -153,9 +204,23 @@ async fn history(store: &dyn Store, scene: Scene) {
     let next = match scene {
         Scene::Columns => "thing_2",
         Scene::Generation => "thing_3",
-        Scene::Run | Scene::Formats => return,
+        _ => return,
     };
     store.put("plugins/thing.wasm", &guest(next)).await.unwrap();
+    let waiting = [fixture("playlists/both_keys.json")];
+    land(store, &waiting, EXTRACTED_AT).await.unwrap();
+}
+
+/// The same, of a plugin whose other version is yet to be published, or is to be taken back.
+async fn tracks_history(store: &dyn Store, scene: Scene) {
+    store.put("plugins/tracks.wasm", &guest("tracks_1")).await.unwrap();
+    let paths = ["same_track_twice", "no_payload"];
+    let paths = paths.map(|name| fixture(&format!("playlists/{name}.json")));
+    land(store, &paths, EXTRACTED_AT).await.unwrap();
+    transform(store, &Selection::Waiting, &Limits::default()).await.unwrap();
+    if scene == Scene::Rollback {
+        switch(store, "tracks_column").await.unwrap();
+    }
     let waiting = [fixture("playlists/both_keys.json")];
     land(store, &waiting, EXTRACTED_AT).await.unwrap();
 }
@@ -246,6 +311,16 @@ fn a_new_generation_stopped_at_any_operation_is_the_old_table_or_the_new_one() {
 #[test]
 fn another_format_stopped_at_any_operation_is_the_old_table_or_the_new_one() {
     wait(stop_everywhere(&Site::folder(), Scene::Formats, 1));
+}
+
+#[test]
+fn a_publication_stopped_at_any_operation_is_there_or_not() {
+    wait(stop_everywhere(&Site::folder(), Scene::Publish, 1));
+}
+
+#[test]
+fn a_rollback_stopped_at_any_operation_is_there_or_not() {
+    wait(stop_everywhere(&Site::folder(), Scene::Rollback, 1));
 }
 
 #[test]

@@ -30,8 +30,13 @@ impl Desk {
         desk
     }
 
+    /// A folder with nothing in it.
+    pub fn bare() -> Self {
+        Desk { folder: TempDir::new().unwrap() }
+    }
+
     pub fn without_plugins() -> Self {
-        let desk = Desk { folder: TempDir::new().unwrap() };
+        let desk = Self::bare();
         for name in PLUGINS {
             desk.write(&format!("built/{name}.wasm"), &fs::read(plugin_file(name)).unwrap());
         }

@@ -296,7 +296,7 @@ fn another_version_of_the_interface_is_refused_as_that() {
     let core = format!("(module {})", EXPORTS.replace(newer, next));
     let found = refusal(&component_of(&changed, &core));
     assert!(
-        found.contains("it exports `spotify-etl:plugin/transform@0.2.0`, and the host needs `spotify-etl:plugin/transform@0.1.0`"),
+        found.contains("it exports `spotify-etl:plugin/transform@0.2.0`, and the host accepts `spotify-etl:plugin/transform@0.1.0`"),
         "{found}"
     );
 }

@@ -2,6 +2,7 @@
 //!
 //! - `golden`: every fixture to its tables, byte for byte, and every refused one to its reason.
 //! - `components`: the built plugins give the rows that the same code gives natively.
+//! - `interface`: what plugins are built against, over time.
 //! - `samples`: real responses, where a folder with some is named.
 //! - `hostile`: plugins that loop, lie, flood, crash, or are none.
 //! - `schemas`: what a table's record allows, and which plugins get to run.
@@ -16,6 +17,7 @@
 //! - `spotify`: extraction from a server that speaks the Web API as it is described (`web_api`).
 //! - `lambda`: the function, driven through the Runtime API.
 //! - `login`: the commands that ask Spotify, as processes.
+//! - `change`: a candidate compared, published, and taken back; a plugin tried by itself.
 //! - `command`: the command as a process, as people and scripts use it.
 //!
 //! The built plugins and the command are expected where `build.sh` puts them.
@@ -27,11 +29,13 @@ mod support;
 mod web_api;
 
 mod athena;
+mod change;
 mod command;
 mod components;
 mod crash;
 mod golden;
 mod hostile;
+mod interface;
 mod lambda;
 mod login;
 mod moving_in;

@@ -127,6 +127,9 @@ pub struct HistoryRecord {
     pub seen_at: String,
     /// Who brought it: `upload` if nobody said.
     pub by: String,
+    /// The tables that it fills.
+    #[serde(default)]
+    pub tables: Vec<String>,
 }
 
 /// The plugins of a run, and what became of all that were found.
@@ -197,11 +200,7 @@ async fn remember_new(
     set: &ActiveSet,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let record = |plugin: &Plugin| {
-        let (name, sha256) = (plugin.name().to_owned(), plugin.sha256().to_owned());
-        Key::HistoryRecord { name, sha256 }.to_string()
-    };
-    let is_remembered = |plugin: &&Arc<Plugin>| !shelf.remembered().contains(&record(plugin));
+    let is_remembered = |plugin: &&Arc<Plugin>| !shelf.remembered().contains(&record_key(plugin));
     let unknown: Vec<&Arc<Plugin>> = set.seen.iter().filter(is_remembered).collect();
     if unknown.is_empty() {
         return Ok(());
@@ -212,7 +211,7 @@ async fn remember_new(
         None => history_of(&list_all(store, layout::HISTORY).await?),
     };
     for plugin in unknown {
-        let record = record(plugin);
+        let record = record_key(plugin);
         if !listed.contains(&record) {
             // It may have been replaced since it was loaded.
             if !remember(store, place, plugin, "upload", now).await? {
@@ -252,10 +251,12 @@ pub async fn choose(
 ) -> Result<ActiveSet, PipelineError> {
     let listed = list_all(place.store, place.prefix).await?;
     let history = (place.prefix == layout::PLUGINS).then(|| history_of(&listed));
+    let is_required = listed.iter().any(|listed| listed.key == Key::RequirePublish.to_string());
+    let published = history.as_ref().filter(|_| is_required);
     let found = plugins_among(listed, place);
     shelf.drop_others(&found);
     let looked_at = stream::iter(&found)
-        .map(|(name, listed)| candidate(records, place, shelf, name.clone(), listed));
+        .map(|(name, listed)| candidate(records, place, shelf, name.clone(), listed, published));
     let mut candidates = Vec::new();
     let mut looked_at = looked_at.buffered(LOADS_AT_ONCE);
     while let Some(candidate) = looked_at.next().await {
@@ -309,6 +310,7 @@ async fn candidate(
     shelf: &Shelf,
     name: String,
     listed: &Listed,
+    published: Option<&HashSet<String>>,
 ) -> Result<Option<Candidate>, PipelineError> {
     let mut candidate = Candidate {
         name,
@@ -320,6 +322,13 @@ async fn candidate(
     };
     match loaded(place, shelf, &candidate.name, listed).await? {
         Loaded::Gone => return Ok(None),
+        Loaded::Plugin(plugin) if !is_among(published, &plugin) => {
+            candidate.sha256 = plugin.sha256().to_owned();
+            candidate.problem = Some(Problem::of_plugin(
+                &candidate.name,
+                "is refused: nobody published this version, and the store takes no other (publish it: spotify-etl plugin publish FILE; or take uploads again: spotify-etl plugin require-publish off)",
+            ));
+        }
         Loaded::Plugin(plugin) => {
             candidate.sha256 = plugin.sha256().to_owned();
             match records.targets(&plugin).await? {
@@ -334,6 +343,17 @@ async fn candidate(
         }
     }
     Ok(Some(candidate))
+}
+
+/// Whether a version is among those that were published, if only these count.
+fn is_among(published: Option<&HashSet<String>>, plugin: &Plugin) -> bool {
+    published.is_none_or(|published| published.contains(&record_key(plugin)))
+}
+
+/// The key of a version's record in history.
+fn record_key(plugin: &Plugin) -> String {
+    let (name, sha256) = (plugin.name().to_owned(), plugin.sha256().to_owned());
+    Key::HistoryRecord { name, sha256 }.to_string()
 }
 
 /// What became of a file among the plugins.
@@ -415,6 +435,27 @@ pub async fn remember(
     by: &str,
     now: OffsetDateTime,
 ) -> Result<bool, StoreError> {
+    let active = format!("{}{}.wasm", place.prefix, plugin.name());
+    let Some(object) = place.store.get(&active).await? else { return Ok(false) };
+    if sha256(&object.bytes) != plugin.sha256() {
+        return Ok(false);
+    }
+    keep(store, plugin, &object.bytes, by, now).await?;
+    Ok(true)
+}
+
+/// Keeps a version in history, with when it was seen and who brought it, unless it is there.
+///
+/// # Errors
+///
+/// If the store fails.
+pub async fn keep(
+    store: &dyn Store,
+    plugin: &Plugin,
+    bytes: &[u8],
+    by: &str,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
     let (name, sha256) = (plugin.name().to_owned(), plugin.sha256().to_owned());
     let record = HistoryRecord {
         name: name.clone(),
@@ -422,18 +463,13 @@ pub async fn remember(
         sha256: sha256.clone(),
         seen_at: now.format(&Rfc3339).unwrap_or_default(),
         by: by.to_owned(),
+        tables: table_names(plugin),
     };
-    let active = format!("{}{name}.wasm", place.prefix);
     let kept = Key::History { name: name.clone(), sha256: sha256.clone() }.to_string();
-    if let Some(object) = place.store.get(&active).await?
-        && crate::document::sha256(&object.bytes) == sha256
-    {
-        store.put_new(&kept, &object.bytes).await?;
-        let key = Key::HistoryRecord { name, sha256 }.to_string();
-        store.put_new(&key, &pretty(&record)).await?;
-        return Ok(true);
-    }
-    Ok(false)
+    store.put_new(&kept, bytes).await?;
+    let key = Key::HistoryRecord { name, sha256 }.to_string();
+    store.put_new(&key, &pretty(&record)).await?;
+    Ok(())
 }
 
 /// Loads a plugin, away from what must not block.

@@ -145,6 +145,17 @@ pub async fn is_applied(store: &dyn Store, place: &Place) -> Result<bool, Catalo
     Ok(kept == Some(wanted))
 }
 
+/// The database whose catalog was applied last, if one was.
+///
+/// # Errors
+///
+/// If the store fails.
+pub async fn applied_database(store: &dyn Store) -> Result<Option<String>, StoreError> {
+    let kept = store.get(&Key::Catalog.to_string()).await?;
+    let kept = kept.and_then(|object| serde_json::from_slice::<Applied>(&object.bytes).ok());
+    Ok(kept.map(|kept| kept.database))
+}
+
 fn applied(place: &Place, statements: &[Statement]) -> Applied {
     Applied { format: FORMAT, database: place.database.clone(), sha256: mark(statements) }
 }

@@ -7,14 +7,10 @@ use time::OffsetDateTime;
 
 use super::{
     PipelineError,
-    active::{PluginPlace, active_plugins, load, remember},
+    active::{PluginPlace, active_plugins, keep, load},
     report::Problem,
 };
-use crate::{
-    layout::{self, Key},
-    plugin::Engine,
-    store::Store,
-};
+use crate::{layout::Key, plugin::Engine, store::Store};
 
 /// Who brought the plugins that are put in this way.
 const BY: &str = "init";
@@ -99,10 +95,11 @@ async fn install_one(
         Some(_) => InstallStatus::Replaced,
         None => InstallStatus::New,
     };
+    // First, since a store may take no version that its history doesn't know.
+    keep(store, &plugin, bytes, BY, now).await?;
     if status != InstallStatus::Unchanged {
         store.put(&key, bytes).await?;
     }
-    remember(store, PluginPlace { store, prefix: layout::PLUGINS }, &plugin, BY, now).await?;
     Ok(InstallReport {
         name,
         status,

@@ -6,16 +6,21 @@
 
 pub mod active;
 pub mod cataloging;
+pub mod check;
+pub mod diff;
+pub mod explain;
 pub mod extract;
 pub mod install;
 pub mod landing;
 pub mod lineage;
 pub mod playlists;
+pub mod publish;
 pub mod records;
 pub mod replay;
 pub mod report;
 pub mod tables;
-mod transform;
+pub mod transform;
+pub mod trial;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -301,6 +306,20 @@ async fn find(store: &dyn Store, name: &str) -> Result<Option<Listed>, StoreErro
     Ok(None)
 }
 
+/// The bytes of a document by its key, or by its name in whichever stage it is; with its key.
+///
+/// # Errors
+///
+/// If the store fails.
+pub async fn document_bytes(
+    store: &dyn Store,
+    name: &str,
+) -> Result<Option<(String, Vec<u8>)>, StoreError> {
+    let Some(listed) = find(store, name).await? else { return Ok(None) };
+    let object = store.get(&listed.key).await?;
+    Ok(object.map(|object| (listed.key, object.bytes)))
+}
+
 /// Warns of tables that differ much from those of the playlist's last snapshot.
 async fn compare_with_last(store: &dyn Store, outcomes: Vec<Outcome>) -> Vec<DocumentReport> {
     let mut memory = Memory::default();
@@ -419,6 +438,16 @@ pub enum PipelineError {
     NoSuchPlugin {
         /// What was asked for.
         name: String,
+    },
+    /// Neither a table file nor a document.
+    #[error(
+        "`{name}` is neither a table file nor a document of {store} (give a key such as transformed_data/song_data/..., or a document's name, as the column `document` has it)"
+    )]
+    NoSuchOrigin {
+        /// What was asked for.
+        name: String,
+        /// The store.
+        store: String,
     },
     /// No such document.
     #[error(

@@ -182,6 +182,15 @@ pub async fn table_records(
     Ok((records, problems))
 }
 
+/// The tables whose stored columns don't fit the declared ones.
+pub fn misfits(declared: &[TableSchema], records: &[TableRecord]) -> Vec<String> {
+    let is_misfit = |table: &&TableSchema| {
+        let mut records = records.iter().filter(|record| record.schema.name == table.name);
+        records.any(|record| matches!(fit(&record.schema, table), Fit::Differs(_)))
+    };
+    declared.iter().filter(is_misfit).map(|table| table.name.clone()).collect()
+}
+
 /// Makes a table's record the planned one, if it still is the one that the plan was made from.
 ///
 /// # Errors

@@ -73,7 +73,8 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn takes(&self, id: &DocumentId) -> bool {
+    /// Whether a document is like that.
+    pub fn takes(&self, id: &DocumentId) -> bool {
         let day = id.extracted_at.moment().date();
         self.since.is_none_or(|since| day >= since)
             && self.until.is_none_or(|until| day <= until)

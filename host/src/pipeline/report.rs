@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::publish::PublishReport;
+
 /// What can be done about a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -58,7 +60,7 @@ impl std::fmt::Display for Problem {
 pub struct RunReport {
     /// The run's name.
     pub run_id: String,
-    /// What was asked for: `run`, `extract`, `import`, `transform`.
+    /// What was asked for: `run`, `transform`, `publish` and their kind.
     pub command: String,
     /// Where the store is.
     pub store: String,
@@ -78,6 +80,9 @@ pub struct RunReport {
     /// What was done about history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<ReplayReport>,
+    /// What became of a plugin's place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<PublishReport>,
     /// The plugins it had.
     pub plugins: Vec<PluginReport>,
     /// What became of each document.

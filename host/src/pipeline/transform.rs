@@ -171,28 +171,54 @@ pub async fn work(
     worked.await.unwrap_or_else(|panic| Err(Refused::Panic { what: panic.to_string() }))
 }
 
+/// What one plugin makes of a document, fit for its tables and not yet written.
+pub enum Tried {
+    /// The rows of each of its tables, and the entries that it passed over.
+    Tables(Vec<Table>, Vec<SkipReport>),
+    /// Nothing: it says why the document is not for it.
+    Unsupported(String),
+}
+
+/// Looks at what a plugin gave back.
+///
+/// # Errors
+///
+/// Why none of it can be stored.
+pub fn judge(
+    plugin: &Plugin,
+    extracted: Result<RawExtraction, CallError>,
+    limits: &Limits,
+) -> Result<Tried, Problem> {
+    let extraction = match extracted {
+        Ok(extraction) => extraction,
+        Err(error @ CallError::Unsupported { .. }) => {
+            return Ok(Tried::Unsupported(error.to_string()));
+        }
+        Err(error) => return Err(Problem::of_plugin(plugin.name(), error)),
+    };
+    let skip = |(position, reason): &(u32, String)| SkipReport {
+        position: *position,
+        reason: reason.clone(),
+    };
+    let skips = extraction.skips.iter().map(skip).collect();
+    let tables = validate(plugin.tables(), extraction, limits)
+        .map_err(|invalid| Problem::of_plugin(plugin.name(), invalid))?;
+    Ok(Tried::Tables(tables, skips))
+}
+
 fn run_plugin(
     active: &ActivePlugin,
     document: &Document,
     limits: &Limits,
 ) -> Result<Made, Problem> {
     let plugin = &active.plugin;
-    let extraction = match plugin.extract(document) {
-        Ok(extraction) => extraction,
-        Err(error @ CallError::Unsupported { .. }) => {
-            tracing::info!(plugin = plugin.name(), "{error}");
+    let (tables, skips) = match judge(plugin, plugin.extract(document), limits)? {
+        Tried::Tables(tables, skips) => (tables, skips),
+        Tried::Unsupported(why) => {
+            tracing::info!(plugin = plugin.name(), "{why}");
             return Ok(Made::Unsupported);
         }
-        Err(error) => return Err(Problem::of_plugin(plugin.name(), error)),
     };
-    let RawExtraction { skips, .. } = &extraction;
-    let skip = |(position, reason): &(u32, String)| SkipReport {
-        position: *position,
-        reason: reason.clone(),
-    };
-    let skips = skips.iter().map(skip).collect();
-    let tables = validate(plugin.tables(), extraction, limits)
-        .map_err(|invalid| Problem::of_plugin(plugin.name(), invalid))?;
     let (mut made, mut bytes_left) = (Vec::new(), limits.output_bytes);
     for (target, table) in active.targets.iter().zip(tables) {
         let table = table.with_missing(&target.missing);

@@ -1,6 +1,9 @@
 //! One call of a plugin: a fresh instance, the limits on, and an end that has a name.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use wasmtime::{Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
@@ -25,6 +28,18 @@ const FRAME_CHARACTERS_MAX: usize = 120;
 /// How much of what a plugin wrote before it ended an error quotes, in characters.
 const QUOTE_CHARACTERS_MAX: usize = 600;
 
+/// What a call took.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// How long it took, the making of the instance included.
+    pub time: Duration,
+    /// The most memory that the plugin had, in bytes.
+    pub memory_bytes: u64,
+    /// How many instructions it ran, about: the same for the same plugin and document on every machine.
+    /// None where the engine doesn't count them.
+    pub fuel: Option<u64>,
+}
+
 impl Plugin {
     /// Hands a document to the plugin. Blocks while it works.
     ///
@@ -32,6 +47,14 @@ impl Plugin {
     ///
     /// What the plugin says of the document, or how the call ended.
     pub fn extract(&self, document: &Document) -> Result<RawExtraction, CallError> {
+        self.extract_measured(document).0
+    }
+
+    /// The same, and what it took.
+    pub fn extract_measured(
+        &self,
+        document: &Document,
+    ) -> (Result<RawExtraction, CallError>, Usage) {
         let id = document.id();
         let seconds = id.extracted_at.moment().unix_timestamp();
         let seed = format!("{id}-{}", document.sha256());
@@ -47,33 +70,40 @@ impl Plugin {
             media_type: wit::MediaType::Json,
             pages: document.pages().to_vec(),
         };
-        let extraction =
-            self.call(surroundings, |transform, store| transform.call_extract(store, &handed))?;
-        match extraction {
+        let (extraction, usage) =
+            self.call(surroundings, |transform, store| transform.call_extract(store, &handed));
+        let extraction = extraction.and_then(|extraction| match extraction {
             Ok(extraction) => Ok(extraction.into()),
             Err(wit::Failure::Malformed(reason)) => Err(CallError::Malformed { reason }),
             Err(wit::Failure::Unsupported(reason)) => Err(CallError::Unsupported { reason }),
-        }
+        });
+        (extraction, usage)
     }
 
     /// Asks the plugin what it is.
     pub(super) fn describe(&self) -> Result<wit::Info, CallError> {
         let surroundings = Surroundings { unix_seconds: 0, seed: "describe" };
-        self.call(surroundings, |transform, store| transform.call_describe(store))
+        self.call(surroundings, |transform, store| transform.call_describe(store)).0
     }
 
     fn call<T>(
         &self,
         surroundings: Surroundings<'_>,
         call: impl FnOnce(&exported::Guest, &mut Store<Guest>) -> wasmtime::Result<T>,
-    ) -> Result<T, CallError> {
+    ) -> (Result<T, CallError>, Usage) {
+        let started = Instant::now();
         let mut store = sandbox::store(&self.engine, &self.name, surroundings, &self.limits);
         let result = self
             .pre
             .instantiate(&mut store)
             .and_then(|plugin| call(plugin.spotify_etl_plugin_transform(), &mut store));
+        let usage = Usage {
+            time: started.elapsed(),
+            memory_bytes: store.data().memory.bytes,
+            fuel: store.get_fuel().ok().map(|left| sandbox::FUEL_MAX - left),
+        };
         let written = String::from_utf8_lossy(&store.data().output.contents()).into_owned();
-        match result {
+        let result = match result {
             Ok(value) => {
                 for line in written.lines() {
                     tracing::info!(plugin = self.name, "{}", line.escape_debug());
@@ -81,7 +111,8 @@ impl Plugin {
                 Ok(value)
             }
             Err(error) => Err(self.ending(error, &store, &written)),
-        }
+        };
+        (result, usage)
     }
 
     /// Gives a name to the end of a call.
@@ -110,20 +141,29 @@ impl Plugin {
         if written.len() as u64 >= self.limits.log_bytes {
             return CallError::Chatter { max: self.limits.log_bytes, at };
         }
-        if let Some(message) = panic_message(written) {
-            return CallError::Panic { message, at };
+        if let Some((message, before)) = panic_message(written) {
+            return CallError::Panic { message, at, written: quote_end(before) };
         }
         CallError::Trap { cause: Arc::new(error), at, written: quote(written) }
     }
 }
 
-/// What a panic in Rust leaves on standard error.
-fn panic_message(written: &str) -> Option<String> {
-    let (_, message) = written.split_once("panicked at ")?;
+/// What a panic in Rust leaves on standard error, and what was written before it: the traceback of a
+/// language that runs on Rust.
+fn panic_message(written: &str) -> Option<(String, &str)> {
+    let (before, message) = written.split_once("panicked at ")?;
+    let before = before.rsplit_once("thread '").map_or(before, |(before, _)| before);
     let message = message.split("\nnote: ").next().unwrap_or(message).trim();
     let (place, message) = message.split_once(":\n").unwrap_or(("", message));
     let place = if place.is_empty() { String::new() } else { format!(" at {place}") };
-    Some(format!("`{}`{place}", quote(message)))
+    Some((format!("`{}`{place}", quote(message)), before))
+}
+
+/// The end of a text, which says what came last.
+fn quote_end(text: &str) -> String {
+    let text = text.trim().replace(char::is_control, " ");
+    let more = text.chars().count().saturating_sub(QUOTE_CHARACTERS_MAX);
+    if more == 0 { text } else { format!("...{}", text.chars().skip(more).collect::<String>()) }
 }
 
 fn quote(text: &str) -> String {
@@ -194,12 +234,14 @@ pub enum CallError {
         reason: String,
     },
     /// A panic.
-    #[error("panicked: {message}{}", within(.at))]
+    #[error("panicked: {message}{}{}", within(.at), after(.written))]
     Panic {
         /// What it said, and where.
         message: String,
         /// The functions that were running.
         at: Vec<String>,
+        /// What it had written before.
+        written: String,
     },
     /// Over the time limit.
     #[error("was stopped after {seconds_max} s, the limit for a call (raise it with --limit call_seconds=...){}", within(.at))]

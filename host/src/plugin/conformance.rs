@@ -80,8 +80,8 @@ fn missing_export(name: &str, exports: &[String]) -> String {
     let other = exports.iter().find(|export| interface(export) == interface(INTERFACE));
     match other {
         Some(other) => format!(
-            "it exports `{other}`, and the host needs `{name}` (build plugin and host against the \
-             same wit/)"
+            "it exports `{other}`, and the host accepts `{name}` (build it against this host's wit/, \
+             or update the host)"
         ),
         None => format!(
             "it does not export `{name}` (its author implements the interface in this host's wit/)"

@@ -20,7 +20,7 @@ use crate::{
     schema::{self, Column, ColumnType, Scope, TableSchema},
 };
 
-pub use call::CallError;
+pub use call::{CallError, Usage};
 use sandbox::Guest;
 
 /// The bindings of `wit/plugin.wit`, host side.
@@ -83,7 +83,25 @@ impl Engine {
     ///
     /// If the folder can't be used, or the machine can't run WebAssembly.
     pub fn new(limits: &Limits, cache: Option<&Path>) -> Result<Self, EngineError> {
+        Self::with(settings(), limits, cache)
+    }
+
+    /// One that counts the instructions which plugins run, and is slower for it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Engine::new`].
+    pub fn counting(limits: &Limits, cache: Option<&Path>) -> Result<Self, EngineError> {
         let mut config = settings();
+        config.consume_fuel(true);
+        Self::with(config, limits, cache)
+    }
+
+    fn with(
+        mut config: Config,
+        limits: &Limits,
+        cache: Option<&Path>,
+    ) -> Result<Self, EngineError> {
         if let Some(folder) = cache {
             let mut settings = CacheConfig::new();
             settings.with_directory(folder);
@@ -384,7 +402,7 @@ pub enum Refusal {
     },
     /// More than this machine can compile in time.
     #[error(
-        "it has {}, and no more than {} are compiled here, for want of time and memory (send its compiled code with the function: `spotify-etl plugin compile`; give the function more memory; or set compile_bytes among the limits)", Bytes(*.bytes), Bytes(*.max)
+        "its file has {}, and no more than {} are compiled here, for want of time and memory (raise it with --limit compile_bytes=...; for a function, give it more memory, or send the compiled code with it: `spotify-etl plugin compile`)", Bytes(*.bytes), Bytes(*.max)
     )]
     TooLargeToCompile {
         /// What it has.

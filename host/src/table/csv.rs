@@ -31,7 +31,7 @@ pub(super) fn write(
             let _ = writer.write_field(value);
         }
         for column in &table.columns {
-            let cell = column.cell(row);
+            let cell = column.cell(row).unwrap_or_default();
             let (cell, replaced) = on_one_line(cell);
             line_breaks_replaced += u64::from(replaced);
             let _ = writer.write_field(cell.as_bytes());
@@ -48,25 +48,22 @@ pub(super) fn write(
 }
 
 impl Values {
-    fn cell(&self, row: usize) -> Cow<'_, str> {
+    /// A value as text; none where it is null.
+    pub(super) fn cell(&self, row: usize) -> Option<Cow<'_, str>> {
+        let owned = |text: String| Some(Cow::Owned(text));
         match self {
             Values::Text { text, ranges } => {
-                let range = ranges[row].clone();
-                Cow::Borrowed(range.and_then(|range| text.get(range)).unwrap_or_default())
+                Some(Cow::Borrowed(text.get(ranges[row].clone()?).unwrap_or_default()))
             }
-            Values::Int64(values) => number(values[row]),
-            // Debug, since Display spells out hundreds of zeros.
-            Values::Float64(values) => number(values[row].map(|value| format!("{value:?}"))),
-            Values::Boolean(values) => number(values[row]),
-            Values::Date(values) => Cow::Owned(values[row].map(date).unwrap_or_default()),
-            Values::Timestamp(values) => Cow::Owned(values[row].map(timestamp).unwrap_or_default()),
+            Values::Int64(values) => owned(values[row]?.to_string()),
+            // Rust's shortest spelling that reads back as the same number; and Debug, since Display
+            // spells out hundreds of zeros.
+            Values::Float64(values) => owned(format!("{:?}", values[row]?)),
+            Values::Boolean(values) => owned(values[row]?.to_string()),
+            Values::Date(values) => owned(date(values[row]?)),
+            Values::Timestamp(values) => owned(timestamp(values[row]?)),
         }
     }
-}
-
-/// Rust's shortest spelling that reads back as the same number.
-fn number<T: ToString>(value: Option<T>) -> Cow<'static, str> {
-    Cow::Owned(value.map(|value| value.to_string()).unwrap_or_default())
 }
 
 pub(super) fn date(date: Date) -> String {

@@ -8,7 +8,7 @@ mod parquet;
 mod read;
 mod validate;
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use crate::{
     config::Bytes,
@@ -137,6 +137,12 @@ impl Table {
             .iter()
             .zip(&self.columns)
             .map(|(column, values)| (column.name.as_str(), values.nulls()))
+    }
+
+    /// A value of one of the plugin's columns as the files have it, but for line breaks; none where it
+    /// is null.
+    pub fn cell(&self, row: usize, column: usize) -> Option<Cow<'_, str>> {
+        self.columns.get(column)?.cell(row)
     }
 
     /// Adds columns that the stored table has and the plugin doesn't know: null in every row.

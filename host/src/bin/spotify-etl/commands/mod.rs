@@ -1,11 +1,11 @@
 //! What each command does.
 
+mod plugin;
 mod spotify;
 mod sql;
 
 use std::{
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -13,20 +13,20 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use spotify_etl::{
-    config::{Bytes, HOST_VERSION, Limits, cache_folder},
+    config::{HOST_VERSION, Limits, cache_folder},
     layout::{self, Format, Key},
     pipeline::{
-        Arrival, Mode, Progress as _, Selection, Transform, Transformed,
+        Arrival, Mode, PipelineError, Progress as _, Selection, Transform, Transformed,
         active::{PluginPlace, Shelf},
         install::install,
         landing::{ImportMode, ImportOptions, Incoming, import, json_objects},
+        publish::PublishReport,
         replay::{Change, Filter, Replay, Which, history},
         report::{
             Action, Empty, ExtractReport, ImportReport, ImportStatus, Problem, ReplayReport,
             RunReport,
         },
     },
-    plugin::precompile,
     queue::Queue,
     source,
     status::{LoginStatus, RunSummary, newest_runs, run_report, status},
@@ -35,7 +35,7 @@ use spotify_etl::{
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    args::{Cli, Command, Common, ImportArgs, LoginArgs, PluginCommand, ReplayArgs, TransformArgs},
+    args::{Cli, Command, Common, ImportArgs, LoginArgs, ReplayArgs, TransformArgs},
     progress::Bar,
     render,
 };
@@ -95,10 +95,8 @@ pub fn run(cli: Cli) -> Result<u8> {
             }
             Command::Catalog(command) => session.catalog(command).await,
             Command::Runs { run_id } => session.runs(run_id.as_deref()).await,
-            Command::Plugin(PluginCommand::Inspect { file }) => session.inspect(&file).await,
-            Command::Plugin(PluginCommand::Compile { files, to }) => {
-                session.compile(&files, &to).await
-            }
+            Command::Explain { what } => session.explain(what).await,
+            Command::Plugin(command) => session.plugin(command).await,
         }
     });
     // A look-up of a name that nobody answers must not keep the program.
@@ -112,10 +110,18 @@ struct Work {
     extracts: Vec<ExtractReport>,
     imports: Vec<ImportReport>,
     replay: Option<ReplayReport>,
+    published: Option<PublishReport>,
     transformed: Transformed,
     problems: Vec<Problem>,
     warnings: Vec<String>,
     access: Access,
+}
+
+impl Work {
+    /// Says that a part of it came to nothing.
+    fn fail(&mut self, error: PipelineError) {
+        self.problems.push(Problem::new(Action::Setup, error));
+    }
 }
 
 /// Whether Spotify could be asked, if it had to be.
@@ -135,6 +141,8 @@ struct Session {
     store: Box<dyn Store>,
     plugin_place: Option<Box<dyn Store>>,
     limits: Limits,
+    /// Where compiled plugins are kept.
+    cache: Option<PathBuf>,
     shelf: Shelf,
     now: OffsetDateTime,
     started: Instant,
@@ -146,14 +154,16 @@ impl Session {
         for setting in &common.limits {
             limits.set(setting);
         }
+        let cache = cache(&common);
         Ok(Session {
             store: common.store.open().await?,
             plugin_place: match &common.plugins {
                 Some(place) => Some(place.open().await?),
                 None => None,
             },
-            shelf: Shelf::new(&limits, cache(&common)),
+            shelf: Shelf::new(&limits, cache.clone()),
             limits,
+            cache,
             now: now(),
             started: Instant::now(),
             common,
@@ -216,7 +226,7 @@ impl Session {
     ) -> Result<u8> {
         match transform.run(&selection).await {
             Ok(transformed) => work.transformed = transformed,
-            Err(error) => work.problems.push(Problem::new(Action::Setup, &error)),
+            Err(error) => work.fail(error),
         }
         self.finish("run", work, empty(options)).await
     }
@@ -394,18 +404,23 @@ impl Session {
     }
 
     fn transformer_to(&self, formats: Option<Vec<Format>>) -> Transform<'_> {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Transform {
             store: self.store(),
             plugins: self.plugins(),
             shelf: &self.shelf,
             limits: self.limits.clone(),
-            jobs: self.common.jobs.map_or(processors, usize::from),
+            jobs: self.jobs(),
             formats,
             now: self.now,
             is_over: &|| false,
             progress: &Bar,
         }
+    }
+
+    /// How many documents are worked on at a time.
+    fn jobs(&self) -> usize {
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.common.jobs.map_or_else(processors, usize::from)
     }
 
     fn require_store(&self) -> Result<()> {
@@ -425,7 +440,16 @@ impl Session {
 
     /// Keeps the report of a run, and prints it.
     async fn finish(&self, command: &str, work: Work, empty: Empty) -> Result<u8> {
-        let Work { extracts, imports, replay, transformed, problems, mut warnings, access } = work;
+        let Work {
+            extracts,
+            imports,
+            replay,
+            published,
+            transformed,
+            problems,
+            access,
+            mut warnings,
+        } = work;
         warnings.extend(transformed.warnings);
         let mut report = RunReport {
             run_id: self.run_id(),
@@ -438,6 +462,7 @@ impl Session {
             extracts,
             imports,
             replay,
+            published,
             plugins: transformed.plugins,
             documents: transformed.documents,
             problems,
@@ -496,79 +521,6 @@ impl Session {
         })?;
         let location = self.store.location(&Key::Run { run_id: report.run_id.clone() }.to_string());
         self.print(&report, || render::run(&report, Some(&location)))?;
-        Ok(0)
-    }
-
-    /// The bytes of a plugin, which is a file, or lies in a bucket.
-    async fn plugin_bytes(&self, file: &Path) -> Result<Vec<u8>> {
-        let shown = file.display();
-        let unread = || format!("could not read `{shown}`");
-        let require_size = |size: u64| {
-            let max = self.limits.plugin_bytes;
-            if size > max {
-                let max = Bytes(max);
-                bail!(
-                    "`{shown}` is larger than the limit of {max} for a plugin (raise it with --limit plugin_bytes=...)"
-                );
-            }
-            Ok(())
-        };
-        let text = file.to_str().filter(|text| text.starts_with("s3://")).unwrap_or_default();
-        let Some((place, name)) = text.rsplit_once('/') else {
-            require_size(fs::metadata(file).with_context(unread)?.len())?;
-            return fs::read(file).with_context(unread);
-        };
-        let place: StoreAddress = place.parse().map_err(anyhow::Error::msg)?;
-        let object = place.open().await?.get(name).await?.with_context(unread)?;
-        require_size(object.bytes.len() as u64)?;
-        Ok(object.bytes)
-    }
-
-    async fn inspect(&self, file: &Path) -> Result<u8> {
-        let bytes = self.plugin_bytes(file).await?;
-        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let engine = self.shelf.engine()?;
-        match tokio::task::spawn_blocking(move || engine.load(&name, &bytes)).await? {
-            Ok(plugin) => {
-                let inspection = render::Inspection::of(&plugin);
-                self.print(&inspection, || render::inspection(&inspection))?;
-                Ok(0)
-            }
-            Err(refusal) => {
-                let error = format!("`{}` is refused as a plugin: {refusal}", file.display());
-                if self.common.json {
-                    self.print(
-                        &serde_json::json!({ "exit_status": 1, "error": error }),
-                        String::new,
-                    )?;
-                }
-                render::error(&anyhow::anyhow!(error));
-                Ok(1)
-            }
-        }
-    }
-
-    async fn compile(&self, files: &[PathBuf], to: &Path) -> Result<u8> {
-        let unwritten = || format!("could not write to `{}`", to.display());
-        fs::create_dir_all(to).with_context(unwritten)?;
-        let mut compiled = Vec::new();
-        for file in files {
-            let bytes = self.plugin_bytes(file).await?;
-            let (name, code) = precompile(&bytes, &self.limits)
-                .with_context(|| format!("`{}` is refused as a plugin", file.display()))?;
-            // A half-written file of code would be run.
-            let mut written = tempfile::NamedTempFile::new_in(to).with_context(unwritten)?;
-            written.write_all(&code).with_context(unwritten)?;
-            let code_file = to.join(name);
-            written.persist(&code_file).with_context(unwritten)?;
-            compiled.push(render::Compiled {
-                file: file.clone(),
-                bytes: bytes.len() as u64,
-                code_file,
-                code_bytes: code.len() as u64,
-            });
-        }
-        self.print(&compiled, || render::compiled(&compiled))?;
         Ok(0)
     }
 

@@ -41,7 +41,7 @@ impl Session {
         self.require_store()?;
         let tables = tables(self.store()).await?;
         let (database, _) = database(self.store(), &tables, &Bar).await?;
-        self.show(&database.ask(sql)?, form)?;
+        self.show_answer(&database.ask(sql)?, form)?;
         Ok(0)
     }
 
@@ -59,11 +59,11 @@ impl Session {
         let (read, seconds) = (Bytes(found.bytes_scanned), found.milliseconds as f64 / 1e3);
         let query_id = &found.query_id;
         tracing::info!("Athena read {read} in {seconds:.1} s for {query_id}");
-        self.show(&found.answer, form)?;
+        self.show_answer(&found.answer, form)?;
         Ok(0)
     }
 
-    fn show(&self, answer: &Answer, form: Form) -> Result<()> {
+    fn show_answer(&self, answer: &Answer, form: Form) -> Result<()> {
         if self.common.json {
             render::json(&render::answer_json(answer)?)?;
         } else if form == Form::Csv {
@@ -132,7 +132,7 @@ impl Session {
         Ok(0)
     }
 
-    async fn athena(
+    pub async fn athena(
         &self,
         args: &AthenaArgs,
         database: Option<String>,

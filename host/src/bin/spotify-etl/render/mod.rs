@@ -1,10 +1,12 @@
 //! Reports as text, for people, and where output goes.
 
+mod diff;
 mod plugin;
 mod run;
 mod spotify;
 mod sql;
 mod status;
+mod trial;
 
 use std::{
     fmt::Write as _,
@@ -13,11 +15,15 @@ use std::{
 
 use comfy_table::{CellAlignment, Table, presets};
 
-pub use plugin::{Compiled, Inspection, compiled, inspection, installed};
+pub use diff::{ChangeLines, WholeDiff, difference};
+pub use plugin::{
+    Compiled, Inspection, PluginList, compiled, explanation, inspection, installed, scaffolded,
+};
 pub use run::{dry_run, run};
 pub use spotify::{ROTATES, added, finding, listed, logged_in, login};
 pub use sql::{answer, answer_csv, answer_json, applied};
 pub use status::{runs, status};
+pub use trial::{Shown, checked, tested};
 
 /// So many lines of a kind.
 const LINES_MAX: usize = 20;
@@ -76,6 +82,30 @@ pub fn error(error: &anyhow::Error) {
         }
     }
     let _ = writeln!(io::stderr().lock(), "error: {}", tame(&text));
+}
+
+/// Writes text for people to standard error, where standard output has data.
+pub fn error_text(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", tame(text.trim_end()));
+}
+
+/// Asks a person, who answers on the same line.
+///
+/// # Errors
+///
+/// The system's.
+pub fn ask(question: &str) -> io::Result<()> {
+    let mut out = io::stderr().lock();
+    write!(out, "{question} [y/N] ")?;
+    out.flush()
+}
+
+fn counted(count: usize, one: &str) -> String {
+    counted_as(count, one, &format!("{one}s"))
+}
+
+fn counted_as(count: usize, one: &str, many: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
 }
 
 fn rows(count: u64) -> String {

@@ -5,13 +5,20 @@ use std::{fmt::Write as _, path::PathBuf};
 use serde::Serialize;
 use spotify_etl::{
     config::Bytes,
-    pipeline::install::{InstallReport, InstallStatus},
+    pipeline::{
+        active::HistoryRecord,
+        explain::{Explanation, FileFacts, Raw},
+        install::{InstallReport, InstallStatus},
+        publish::{PublishReport, short},
+        report::{PluginReport, PluginStatus},
+    },
     plugin::Plugin,
+    scaffold::Scaffolded,
     schema::TableSchema,
     store::StoreAddress,
 };
 
-use super::{plain_table, trimmed};
+use super::{counted, counted_as, one_line, plain_table, rows, trimmed};
 
 /// The plugins that were put into a store.
 pub fn installed(store: &StoreAddress, reports: &[InstallReport]) -> String {
@@ -122,4 +129,180 @@ pub fn compiled(plugins: &[Compiled]) -> String {
         format!("✓ {file} ({}): {code} ({})", Bytes(plugin.bytes), Bytes(plugin.code_bytes))
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What was made for a new plugin.
+pub fn scaffolded(made: &Scaffolded) -> String {
+    let Scaffolded { folder, files, name } = made;
+    let folder = folder.display();
+    format!(
+        "{folder}: {} files\nnext:\n    cd {folder}\n    cargo build --release --target wasm32-wasip2\n    spotify-etl plugin test .\n    spotify-etl plugin run target/wasm32-wasip2/release/{name}.wasm tests/fixtures/playlist.json",
+        files.len()
+    )
+}
+
+/// What became of a plugin's place.
+pub fn published(text: &mut String, report: &PublishReport) {
+    let PublishReport { plugin, version, sha256, sha256_before, by, remarks } = report;
+    let before = sha256_before.as_deref().map(short);
+    let _ = match (version, sha256.as_deref()) {
+        (Some(version), Some(sha256)) if *sha256_before == report.sha256 => {
+            writeln!(
+                text,
+                "✓ {plugin} {version} ({}) is the active version, and was there already; by {by}",
+                short(sha256)
+            )
+        }
+        (Some(version), Some(sha256)) => {
+            let before = before.map_or(String::new(), |before| format!(", it was {before}"));
+            writeln!(
+                text,
+                "✓ {plugin} {version} ({}) is the active version{before}; by {by}",
+                short(sha256)
+            )
+        }
+        _ => writeln!(text, "✓ {plugin} ({}) is taken away; by {by}", before.unwrap_or_default()),
+    };
+    for remark in remarks {
+        let _ = writeln!(text, "  {remark}");
+    }
+    text.push('\n');
+}
+
+/// The active plugins, and all versions that were.
+#[derive(Debug, Serialize)]
+pub struct PluginList {
+    active: Vec<PluginReport>,
+    history: Vec<HistoryRecord>,
+}
+
+impl PluginList {
+    /// Those of one plugin, or all.
+    pub fn of(
+        mut active: Vec<PluginReport>,
+        history: Vec<HistoryRecord>,
+        name: Option<&str>,
+    ) -> Self {
+        active.retain(|report| name.is_none_or(|name| report.name == name));
+        PluginList { active, history }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.active.is_empty() && self.history.is_empty()
+    }
+
+    /// On a screen.
+    pub fn text(&self) -> String {
+        if self.is_empty() {
+            return "no plugins yet (put some in: spotify-etl init, or spotify-etl plugin publish FILE)".to_owned();
+        }
+        let mut table = plain_table();
+        table.set_header(["", "plugin", "version", "sha256", "seen", "by", "tables"]);
+        for record in &self.history {
+            let report = self.active.iter().find(|report| report.name == record.name);
+            let is_active = report.is_some_and(|report| report.sha256 == record.sha256);
+            let mark = match report.map(|report| report.status) {
+                Some(PluginStatus::Active) if is_active => "active",
+                Some(PluginStatus::Fallback) if is_active => "stands in",
+                Some(PluginStatus::Refused) if is_active => "refused",
+                _ => "",
+            };
+            table.add_row([
+                mark.to_owned(),
+                record.name.clone(),
+                record.version.clone(),
+                short(&record.sha256).to_owned(),
+                record.seen_at.get(..19).unwrap_or(&record.seen_at).replace('T', " "),
+                record.by.clone(),
+                record.tables.join(", "),
+            ]);
+        }
+        let is_known = |report: &&PluginReport| {
+            self.history
+                .iter()
+                .any(|record| record.name == report.name && record.sha256 == report.sha256)
+        };
+        for report in self.active.iter().filter(|report| !is_known(report)) {
+            let mark = if report.problem.is_some() { "refused" } else { "active" };
+            table.add_row([
+                mark.to_owned(),
+                report.name.clone(),
+                report.version.clone().unwrap_or_default(),
+                short(&report.sha256).to_owned(),
+                String::new(),
+                "upload, not yet recorded".to_owned(),
+                report.tables.join(", "),
+            ]);
+        }
+        let mut text = trimmed(&table);
+        for problem in self.active.iter().filter_map(|report| report.problem.as_ref()) {
+            let _ = write!(text, "\n✗ {problem}");
+        }
+        text
+    }
+}
+
+/// Where rows come from.
+pub fn explanation(explanation: &Explanation) -> String {
+    let mut text = String::new();
+    let Explanation { document, raw, files, runs, runs_searched } = explanation;
+    let _ = writeln!(text, "document {document}");
+    match raw {
+        None => text.push_str("  ✗ its raw response is gone, so its rows can't be made again\n"),
+        Some(Raw { key, problem: Some(problem), .. }) => {
+            let _ = writeln!(text, "  ✗ {key}: {problem}");
+        }
+        Some(raw) => {
+            let name = raw.playlist_name.as_deref().map(one_line).unwrap_or_default();
+            let Raw { key, pages, entries, sha256, .. } = raw;
+            let (pages, entries) =
+                (counted(*pages, "page"), counted_as(*entries, "entry", "entries"));
+            let _ = writeln!(
+                text,
+                "  raw response {key}\n    {name}: {entries} in {pages}, SHA-256 {} as it was landed",
+                short(sha256)
+            );
+        }
+    }
+    for file in files {
+        let FileFacts { key, table, plugin, plugin_version, host_version, .. } = file;
+        let _ = writeln!(text, "\n{table}: {}, {key}", rows(file.rows));
+        let _ = match &file.problem {
+            None => writeln!(text, "  ✓ it is what lineage says: SHA-256 {}", short(&file.sha256)),
+            Some(problem) => writeln!(text, "  ✗ {problem}"),
+        };
+        let is_active = if file.plugin_is_active {
+            "the active version"
+        } else {
+            "not the active version any more"
+        };
+        let seen = file.plugin_seen.as_ref().map_or(String::new(), |record| {
+            format!(
+                ", seen {} by {}",
+                record.seen_at.get(..19).unwrap_or(&record.seen_at).replace('T', " "),
+                record.by
+            )
+        });
+        let _ = writeln!(
+            text,
+            "  made by plugin {plugin} {plugin_version} ({}), {is_active}{seen}\n  in spotify-etl {host_version}",
+            short(&file.plugin_sha256)
+        );
+    }
+    text.push('\n');
+    for run in runs {
+        let _ = writeln!(
+            text,
+            "run {} ({}, {}): {}",
+            run.run_id,
+            run.command,
+            run.started_at,
+            run.did.join("; ")
+        );
+    }
+    if runs.is_empty() {
+        let _ = writeln!(text, "none of the newest {runs_searched} runs tells of it");
+    }
+    text
 }

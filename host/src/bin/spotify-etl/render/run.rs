@@ -7,7 +7,7 @@ use spotify_etl::pipeline::report::{
     ImportStatus, PluginReport, PluginStatus, ReplayReport, RunReport,
 };
 
-use super::{LINES_MAX, one_line, plain_table, right, rows, trimmed};
+use super::{LINES_MAX, counted, one_line, plain_table, plugin::published, right, rows, trimmed};
 
 /// So many documents are shown one by one; of more than that, the tables in total, and only those
 /// that somebody should look at.
@@ -27,6 +27,9 @@ pub fn run(report: &RunReport, kept_at: Option<&str>) -> String {
     for warning in &report.warnings {
         let _ = writeln!(text, "! {warning}\n");
     }
+    if let Some(report) = &report.published {
+        published(&mut text, report);
+    }
     if let Some(replayed) = &report.replay {
         replay(&mut text, replayed, &report.store);
     }
@@ -38,8 +41,8 @@ pub fn run(report: &RunReport, kept_at: Option<&str>) -> String {
         documents_in_total(&mut text, &report.documents, &report.store, accepted);
     }
     let done = match (report.exit_status, report.documents.is_empty()) {
-        (0, true) if matches!(report.command.as_str(), "import" | "extract" | "replay") => "done",
-        (0, true) => "nothing to do",
+        (0, true) if matches!(report.command.as_str(), "run" | "transform") => "nothing to do",
+        (0, true) => "done",
         (0, false) => "all done",
         _ => "not all done",
     };
@@ -117,12 +120,8 @@ fn imports(text: &mut String, imports: &[ImportReport]) {
 
 fn replay(text: &mut String, replay: &ReplayReport, store: &str) {
     let ReplayReport { documents, documents_equal, documents_rewritten, .. } = replay;
-    let count = |count: usize, one: &str| match count {
-        1 => format!("1 {one}"),
-        count => format!("{count} {one}s"),
-    };
     if replay.documents_queued > 0 {
-        let documents = count(replay.documents_queued, "document");
+        let documents = counted(replay.documents_queued, "document");
         let _ =
             writeln!(text, "{documents} sent to the queue; the function's runs report on them\n");
         return;
@@ -131,8 +130,8 @@ fn replay(text: &mut String, replay: &ReplayReport, store: &str) {
     let _ = writeln!(
         text,
         "{}: {documents_rewritten} {would} ({}), {documents_equal} were as they should be, {} failed",
-        count(*documents, "document"),
-        count(replay.files_written, "file"),
+        counted(*documents, "document"),
+        counted(replay.files_written, "file"),
         replay.documents_failed,
     );
     if !replay.files_by_table.is_empty() {
@@ -141,7 +140,7 @@ fn replay(text: &mut String, replay: &ReplayReport, store: &str) {
         let _ = writeln!(text, "  files by table: {}", tables.join(", "));
     }
     if replay.files_equal > 0 {
-        let files = count(replay.files_equal, "file");
+        let files = counted(replay.files_equal, "file");
         let _ = writeln!(text, "  made again and the same as before: {files}");
     }
     for sentence in &replay.switched {

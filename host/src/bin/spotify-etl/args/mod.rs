@@ -1,5 +1,7 @@
 //! What can be typed, and what it means.
 
+mod plugin;
+
 use std::{num::NonZero, path::PathBuf, sync::Arc};
 
 use clap::{Args, Parser, Subcommand};
@@ -13,18 +15,23 @@ use spotify_etl::{
 };
 use time::Date;
 
+pub use plugin::{DiffArgs, Gate, OnOff, PluginCommand, Positions, SwitchArgs};
+
 /// Takes Spotify playlists to tables that SQL can query.
 ///
 /// Raw JSON is kept as it is. What a row looks like is up to plugins, WebAssembly components that
 /// lie in the store: another plugin.wasm there, and the next run makes another table.
 #[derive(Debug, Parser)]
-#[command(name = "spotify-etl", version, max_term_width = 100, after_long_help = EXAMPLES)]
+#[command(name = "spotify-etl", version, long_version = VERSION, max_term_width = 100, after_long_help = EXAMPLES)]
 pub struct Cli {
     #[command(flatten)]
     pub common: Common,
     #[command(subcommand)]
     pub command: Command,
 }
+
+const VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), "\naccepts plugins of spotify-etl:plugin/transform@0.1.0");
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,7 +56,7 @@ A bucket is found as by all AWS programs: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_
 Exit status: 0 all done; 1 something failed, the rest is done; 2 nothing could be tried.
 
 Limits, with their defaults: document_bytes=64MiB json_levels=128 plugin_bytes=32MiB
-guest_memory_bytes=256MiB output_bytes=128MiB call_seconds=10 table_rows=1000000 skips_kept=10000
+compile_bytes=32MiB guest_memory_bytes=256MiB output_bytes=128MiB call_seconds=10 table_rows=1000000 skips_kept=10000
 violations_shown=100 log_bytes=64KiB playlist_pages=1000 playlist_seconds=900 request_seconds=30
 request_attempts=5 retry_wait_seconds=60 retry_total_seconds=180 query_seconds=600 login_seconds=300
 
@@ -273,7 +280,16 @@ pub enum Command {
         #[arg(value_name = "ID")]
         run_id: Option<String>,
     },
-    /// Look at plugins
+    /// Say where rows come from: plugin, host, runs and raw response
+    #[command(
+        after_help = "Examples:\n  spotify-etl explain transformed_data/song_data/snapshot_year=2026/my_list-20260706T060000Z-0123abcd.csv\n  spotify-etl explain my_list-20260706T060000Z-0123abcd"
+    )]
+    Explain {
+        /// A table file's key or path, or a document's name
+        #[arg(value_name = "FILE|DOCUMENT")]
+        what: String,
+    },
+    /// Write, try, compare, publish and roll back plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
 }
@@ -354,31 +370,6 @@ pub struct AthenaArgs {
     /// Where Athena keeps results, s3://bucket/prefix/ [default: where the workgroup says]
     #[arg(long, value_name = "PLACE", env = "SPOTIFY_ETL_QUERY_OUTPUT")]
     pub output: Option<String>,
-}
-
-/// What to do with a plugin.
-#[derive(Debug, Subcommand)]
-pub enum PluginCommand {
-    /// Show what a plugin is: its tables and columns, what it imports, its size and SHA-256
-    #[command(
-        after_help = "Example:\n  spotify-etl plugin inspect target/wasm32-wasip2/plugin/song.wasm"
-    )]
-    Inspect {
-        /// The plugin's file, or s3://bucket/plugins/NAME.wasm
-        file: PathBuf,
-    },
-    /// Compile plugins ahead, for the zip of the function: it then loads them without compiling
-    #[command(
-        after_help = "The code is for Linux on this machine's kind of processor, and for this very version of spotify-etl.\nIt goes into the folder `compiled` beside `bootstrap`. A plugin without such code is compiled when it is\nmet first.\n\nExample:\n  spotify-etl plugin compile --to compiled target/wasm32-wasip2/plugin/*.wasm"
-    )]
-    Compile {
-        /// The plugins' files
-        #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
-        /// The folder for the code, each file named for its plugin's SHA-256
-        #[arg(long, value_name = "FOLDER")]
-        to: PathBuf,
-    },
 }
 
 /// What of history is replayed, and how.
@@ -631,11 +622,16 @@ mod tests {
     }
 
     #[test]
+    fn the_version_names_the_interface() {
+        assert!(VERSION.ends_with(spotify_etl::plugin::INTERFACE));
+    }
+
+    #[test]
     fn the_limits_that_are_listed_are_the_defaults() {
         let settings =
             EXAMPLES.split_whitespace().filter_map(|word| word.parse::<LimitSetting>().ok());
         let mut limits = Limits::default();
-        assert_eq!(settings.map(|setting| limits.set(&setting)).count(), 18);
+        assert_eq!(settings.map(|setting| limits.set(&setting)).count(), 19);
         assert_eq!(limits, Limits::default());
     }
 }

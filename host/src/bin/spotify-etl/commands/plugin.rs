@@ -1,0 +1,703 @@
+//! Plugins: begun, tried, compared, published, and rolled back.
+
+use std::{
+    fs,
+    io::{IsTerminal as _, Read as _, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, Result, bail};
+use spotify_etl::{
+    config::{Bytes, user},
+    document::Document,
+    layout::Key,
+    pipeline::{
+        active::choose,
+        cataloging::{Place, applied_database, apply, is_applied},
+        check::{CheckReport, check_alone, check_in_store},
+        diff::{Diff, DiffReport, RowChange},
+        document_bytes,
+        explain::explain,
+        publish::{
+            PublishReport, Standing, activate_version, carry_through, remove, require_publish,
+            version_meant, versions,
+        },
+        records::{Records, misfits, table_records},
+        replay::{Filter, Which, history},
+        report::Empty,
+        trial::{self, TestMode, Tests, Trial},
+    },
+    plugin::{Engine, Plugin, Refusal, precompile},
+    scaffold,
+    store::StoreAddress,
+};
+
+use super::{Session, Work};
+use crate::{
+    args::{DiffArgs, Gate, OnOff, PluginCommand, Positions, SwitchArgs},
+    progress::Bar,
+    render,
+};
+
+/// What a publication has looked at before it asks.
+struct Looked {
+    plugin: Arc<Plugin>,
+    bytes: Vec<u8>,
+    standing: Standing,
+    new_generations: Vec<String>,
+}
+
+impl Session {
+    /// Does what was asked for about plugins.
+    pub async fn plugin(&self, command: PluginCommand) -> Result<u8> {
+        match command {
+            PluginCommand::New { name, to } => self.new_plugin(&name, to),
+            PluginCommand::Run { file, document, table, csv } => {
+                self.run_plugin(&file, &document, table.as_deref(), csv).await
+            }
+            PluginCommand::Check { file, function_memory } => {
+                self.check(&file, function_memory).await
+            }
+            PluginCommand::Test { files, tests, update } => {
+                let mode = if update { TestMode::Update } else { TestMode::Compare };
+                self.test(&files, tests, mode).await
+            }
+            PluginCommand::Capture { key, entries, name, to } => {
+                self.capture(&key, entries.as_ref(), name, &to).await
+            }
+            PluginCommand::Diff { file, name, which, csv } => {
+                self.diff(&file, name, &which, csv).await
+            }
+            PluginCommand::Publish {
+                file,
+                name,
+                yes,
+                max_changed,
+                allow_failing,
+                no_test,
+                which,
+                switch,
+            } => {
+                let tests = if no_test { None } else { Tests::around(&file) };
+                let gates = Gates { yes, max_changed, allow_failing };
+                self.publish(&file, name, tests, &gates, &which, &switch).await
+            }
+            PluginCommand::List { name } => self.list(name.as_deref()).await,
+            PluginCommand::Rollback { name, sha256, switch } => {
+                self.rollback(&name, sha256.as_deref(), &switch).await
+            }
+            PluginCommand::Remove { name, by } => self.remove_plugin(&name, by).await,
+            PluginCommand::RequirePublish { state } => self.require_publish(state).await,
+            PluginCommand::Inspect { file } => self.inspect(&file).await,
+            PluginCommand::Compile { files, to } => self.compile(&files, &to).await,
+        }
+    }
+
+    fn new_plugin(&self, name: &str, to: Option<PathBuf>) -> Result<u8> {
+        let folder = to.unwrap_or_else(|| PathBuf::from(name));
+        let made = scaffold::make(name, &folder)?;
+        self.print(&made, || render::scaffolded(&made))?;
+        Ok(0)
+    }
+
+    async fn run_plugin(
+        &self,
+        file: &Path,
+        document: &str,
+        table: Option<&str>,
+        csv: bool,
+    ) -> Result<u8> {
+        let document = self.document(document).await?;
+        let trial = self.trial(file).await?;
+        let tried = Arc::clone(&trial);
+        let document = Arc::new(document);
+        let handed = Arc::clone(&document);
+        let attempt = tokio::task::spawn_blocking(move || tried.run(&handed)).await?;
+        let shown = render::Shown::of(&trial.plugin, &document, attempt, table, &self.limits)?;
+        if self.common.json {
+            self.print(&shown, String::new)?;
+        } else if csv {
+            render::json(shown.csv()?.trim_end_matches('\n'))?;
+        } else {
+            render::data(&shown.text())?;
+        }
+        if let Some(problem) = &shown.problem {
+            render::error(&anyhow::anyhow!("{problem}"));
+        }
+        Ok(u8::from(shown.problem.is_some()))
+    }
+
+    /// A file, standard input, or a document of the store.
+    async fn document(&self, name: &str) -> Result<Document> {
+        let path = Path::new(name);
+        let bytes = if name == "-" {
+            let mut bytes = Vec::new();
+            let stdin = std::io::stdin().lock();
+            stdin.take(self.limits.document_bytes + 1).read_to_end(&mut bytes)?;
+            bytes
+        } else if path.is_file() {
+            fs::read(path).with_context(|| format!("could not read `{name}`"))?
+        } else {
+            let keys = self.keys(vec![name.to_owned()]);
+            document_bytes(self.store(), &keys[0])
+                .await?
+                .with_context(|| {
+                    format!("`{name}` is neither a file nor a document of {}", self.common.store)
+                })?
+                .1
+        };
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        trial::document(&file, &bytes, &self.limits)
+            .with_context(|| format!("`{name}` can't be handed to a plugin"))
+    }
+
+    /// A plugin that can be tried.
+    async fn trial(&self, file: &Path) -> Result<Arc<Trial>> {
+        let bytes = self.plugin_bytes(file).await?;
+        let name = stem(file);
+        let engine = self.shelf.engine()?;
+        let counting = Engine::counting(&self.limits, self.cache.as_deref())?;
+        let limits = self.limits.clone();
+        let loaded = tokio::task::spawn_blocking(move || {
+            Trial::load(&engine, &counting, &name, &bytes, &limits)
+        });
+        let loaded = loaded.await?;
+        loaded.map(Arc::new).map_err(|refusal| refused(file, &refusal))
+    }
+
+    async fn check(&self, file: &Path, function_memory: u64) -> Result<u8> {
+        let bytes = self.plugin_bytes(file).await?;
+        let (report, _) = self.checked(&stem(file), bytes, function_memory).await?;
+        self.print(&report, || render::checked(&report))?;
+        Ok(u8::from(!report.is_good()))
+    }
+
+    /// Looks at a plugin from all sides; in the store, if there is one.
+    async fn checked(
+        &self,
+        name: &str,
+        bytes: Vec<u8>,
+        function_memory: u64,
+    ) -> Result<(CheckReport, Option<Arc<Plugin>>)> {
+        let (engine, owned) = (self.shelf.engine()?, name.to_owned());
+        let loaded = tokio::task::spawn_blocking(move || engine.load(&owned, &bytes)).await?;
+        let loaded = loaded.map(Arc::new);
+        let mut report = CheckReport::new(name);
+        check_alone(&mut report, &loaded, function_memory);
+        let is_there = match &self.common.store {
+            StoreAddress::Folder(path) => path.is_dir(),
+            StoreAddress::Bucket { .. } => true,
+        };
+        if let (Ok(plugin), true) = (&loaded, is_there) {
+            let records = Records::of(self.store());
+            check_in_store(&mut report, plugin, self.plugins(), &records, &self.shelf).await?;
+        }
+        Ok((report, loaded.ok()))
+    }
+
+    async fn test(&self, paths: &[PathBuf], tests: Option<PathBuf>, mode: TestMode) -> Result<u8> {
+        let mut files = Vec::new();
+        for path in paths {
+            match path.is_dir() {
+                true => files.extend(scaffold::built_in(path)?),
+                false => files.push(path.clone()),
+            }
+        }
+        let tests = match (&tests, files.first()) {
+            (Some(folder), _) => Tests::of(folder),
+            (None, first) => first.and_then(|file| Tests::around(file)).with_context(|| {
+                format!(
+                    "there is no `tests/fixtures` around `{}` (name the folder with --tests)",
+                    paths[0].display()
+                )
+            })?,
+        };
+        let report = self.tested(&files, &tests, mode).await?;
+        self.print(&report, || render::tested(&report, &tests))?;
+        Ok(u8::from(!report.is_good()))
+    }
+
+    async fn tested(
+        &self,
+        files: &[PathBuf],
+        tests: &Tests,
+        mode: TestMode,
+    ) -> Result<trial::TestReport> {
+        let mut trials = Vec::new();
+        for file in files {
+            trials.push(self.trial(file).await?);
+        }
+        let (tests, limits) = (tests.clone(), self.limits.clone());
+        let tested = move || trial::test(&trials, &tests, &limits, mode, &Bar);
+        Ok(tokio::task::spawn_blocking(tested).await??)
+    }
+
+    async fn capture(
+        &self,
+        key: &str,
+        entries: Option<&Positions>,
+        name: Option<String>,
+        to: &Path,
+    ) -> Result<u8> {
+        let document = self.document(key).await?;
+        let document = match entries {
+            Some(entries) => document.trimmed(|position| entries.has(position)),
+            None => document,
+        };
+        if document.entries() == 0 && entries.is_some() {
+            bail!("none of the document's entries is at these positions");
+        }
+        let name = name.unwrap_or_else(|| document.id().to_string());
+        let path = to.join(format!("{}.json", name.trim_end_matches(".json")));
+        if path.exists() {
+            bail!("`{}` is there already (name another with --name)", path.display());
+        }
+        fs::create_dir_all(to).with_context(|| format!("could not make `{}`", to.display()))?;
+        fs::write(&path, document.to_bytes())
+            .with_context(|| format!("could not write `{}`", path.display()))?;
+        let captured = serde_json::json!({
+            "fixture": path,
+            "document": document.id().to_string(),
+            "entries": document.entries(),
+        });
+        self.print(&captured, || {
+            format!(
+                "{}: {} entries\nnext: spotify-etl plugin test . --update, and look at its golden tables",
+                path.display(),
+                document.entries()
+            )
+        })?;
+        Ok(0)
+    }
+
+    async fn diff(
+        &self,
+        file: &Path,
+        name: Option<String>,
+        which: &DiffArgs,
+        csv: bool,
+    ) -> Result<u8> {
+        self.require_store()?;
+        let bytes = self.plugin_bytes(file).await?;
+        let name = name.unwrap_or_else(|| stem(file));
+        let plugin = self.candidate(file, &name, bytes).await?;
+        let mut changes = Vec::new();
+        let report = if csv {
+            let mut lines = render::ChangeLines::begin()?;
+            let report = self.compared(plugin, which, |change| lines.add(&change)).await?;
+            lines.end()?;
+            render::error_text(&render::difference(&report));
+            report
+        } else {
+            // Only a script wants to have them all.
+            let is_kept = self.common.json;
+            let keep = |change| {
+                if is_kept {
+                    changes.push(change);
+                }
+            };
+            let report = self.compared(plugin, which, keep).await?;
+            let whole = render::WholeDiff { report: &report, changes: &changes };
+            self.print(&whole, || render::difference(&report))?;
+            report
+        };
+        Ok(u8::from(!report.now_failing.is_empty()))
+    }
+
+    async fn candidate(&self, file: &Path, name: &str, bytes: Vec<u8>) -> Result<Arc<Plugin>> {
+        let (engine, name) = (self.shelf.engine()?, name.to_owned());
+        let loaded = tokio::task::spawn_blocking(move || engine.load(&name, &bytes)).await?;
+        loaded.map(Arc::new).map_err(|refusal| refused(file, &refusal))
+    }
+
+    async fn compared(
+        &self,
+        candidate: Arc<Plugin>,
+        which: &DiffArgs,
+        each: impl FnMut(RowChange),
+    ) -> Result<DiffReport> {
+        let DiffArgs { since, until, playlist, sample } = which;
+        let diff = Diff {
+            store: self.store(),
+            plugins: self.plugins(),
+            shelf: &self.shelf,
+            limits: self.limits.clone(),
+            jobs: self.jobs(),
+            candidate,
+            filter: Filter { since: *since, until: *until, playlist: playlist.clone() },
+            sample: sample.map(|sample| sample as usize),
+            progress: &Bar,
+        };
+        Ok(diff.run(each).await?)
+    }
+
+    async fn publish(
+        &self,
+        file: &Path,
+        name: Option<String>,
+        tests: Option<Tests>,
+        gates: &Gates,
+        which: &DiffArgs,
+        switch: &SwitchArgs,
+    ) -> Result<u8> {
+        self.require_store()?;
+        self.require_own_plugins()?;
+        let name = name.unwrap_or_else(|| stem(file));
+        let bytes = self.plugin_bytes(file).await?;
+        // Before anything is compared, so that nobody's version in between is overwritten unseen.
+        let standing = Standing::of(self.store(), &name).await?;
+        let (check, plugin) = self.checked(&name, bytes.clone(), FUNCTION_MEMORY).await?;
+        self.show(&render::checked(&check))?;
+        let Some(plugin) = plugin.filter(|_| check.is_good()) else {
+            return self.stop("nothing was published: mend what is wrong with it first");
+        };
+        if !check.new_generations.is_empty() && !switch.replay {
+            return self.stop(&format!(
+                "nothing was published: the stored columns of `{}` don't fit, so the table has to begin anew, filled from all of history (say --replay)",
+                check.new_generations.join("`, `")
+            ));
+        }
+        if let Some(tests) = &tests {
+            let tested = self.tested(&[file.to_owned()], tests, TestMode::Compare).await?;
+            self.show(&render::tested(&tested, tests))?;
+            if !tested.is_good() {
+                return self.stop(
+                    "nothing was published: its tests fail (mend it, or leave them out with --no-test)",
+                );
+            }
+        }
+        let difference = self.compared(Arc::clone(&plugin), which, drop).await?;
+        self.show(&render::difference(&difference))?;
+        if let Some(why) = gates.closed(&difference) {
+            return self.stop(&why);
+        }
+        if !gates.yes && !self.agreed(&format!("publish {name} {}?", plugin.version()))? {
+            return self.stop("nothing was published");
+        }
+        let new_generations = check.new_generations;
+        let looked = Looked { plugin, bytes, standing, new_generations };
+        self.switch("publish", looked, switch, Some(&difference)).await
+    }
+
+    async fn rollback(&self, name: &str, sha256: Option<&str>, switch: &SwitchArgs) -> Result<u8> {
+        self.require_store()?;
+        self.require_own_plugins()?;
+        let standing = Standing::of(self.store(), name).await?;
+        let (record, bytes) = version_meant(self.store(), &standing, sha256).await?;
+        let at = self.store.location(
+            &Key::History { name: name.to_owned(), sha256: record.sha256.clone() }.to_string(),
+        );
+        let plugin = self.candidate(Path::new(&at), name, bytes.clone()).await?;
+        let (records, _) = table_records(self.store()).await?;
+        let new_generations = misfits(plugin.tables(), &records);
+        if !new_generations.is_empty() && !switch.replay {
+            bail!(
+                "nothing was changed: the stored columns of `{}` don't fit version {} any more, so the table has to begin anew, filled from all of history (say --replay)",
+                new_generations.join("`, `"),
+                plugin.version()
+            );
+        }
+        let looked = Looked { plugin, bytes, standing, new_generations };
+        self.switch("rollback", looked, switch, None).await
+    }
+
+    /// Makes a version the active one, with all that follows from it.
+    async fn switch(
+        &self,
+        command: &str,
+        looked: Looked,
+        switch: &SwitchArgs,
+        difference: Option<&DiffReport>,
+    ) -> Result<u8> {
+        let Looked { plugin, bytes, standing, new_generations } = looked;
+        let by = by(switch.by.clone());
+        let mut published =
+            activate_version(self.store(), &plugin, &bytes, &standing, &by, self.now).await?;
+        let mut work = Work::default();
+        let replayed = if switch.replay {
+            carry_through(self.transformer_to(None), &plugin, &new_generations).await.map(
+                |(replayed, transformed)| {
+                    work.replay = Some(replayed);
+                    work.transformed = transformed;
+                },
+            )
+        } else {
+            // Its tables get their records, before there is a row.
+            self.transformer_to(None).adopt().await
+        };
+        if let Err(error) = replayed {
+            work.fail(error);
+        }
+        let documents = history(self.store(), &Which::Matching(Filter::default())).await?.len();
+        published.remarks.push(remark(&published, &work, difference, documents));
+        if let Err(error) = self.have_catalog(switch, &mut published).await {
+            work.warnings.push(format!("{error:#} (run it by itself: spotify-etl catalog apply)"));
+        }
+        work.published = Some(published);
+        self.finish(command, work, Empty::Allowed).await
+    }
+
+    /// Has Athena's catalog follow, if the store has one.
+    async fn have_catalog(&self, switch: &SwitchArgs, published: &mut PublishReport) -> Result<()> {
+        let StoreAddress::Bucket { .. } = &self.common.store else { return Ok(()) };
+        let Some(database) = applied_database(self.store()).await? else { return Ok(()) };
+        let location = format!("{}/", self.common.store.to_string().trim_end_matches('/'));
+        let place = Place { database, location };
+        if !is_applied(self.store(), &place).await? {
+            let athena = self.athena(&switch.athena, None, None).await?;
+            apply(self.store(), &athena, &place).await?;
+            published
+                .remarks
+                .push(format!("Athena's `{}` has its tables as they are now", place.database));
+        }
+        Ok(())
+    }
+
+    async fn list(&self, name: Option<&str>) -> Result<u8> {
+        self.require_store()?;
+        let history = versions(self.store(), name).await?;
+        let set = choose(&Records::of(self.store()), self.plugins(), &self.shelf).await;
+        let reports = match set {
+            Ok(set) => set.reports,
+            Err(spotify_etl::pipeline::PipelineError::NoPlugins { .. }) => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        let list = render::PluginList::of(reports, history, name);
+        if let (Some(name), true) = (name, list.is_empty()) {
+            bail!(
+                "no plugin `{name}` in the store, nor in its history (`spotify-etl plugin list` names them)"
+            );
+        }
+        self.print(&list, || list.text())?;
+        Ok(0)
+    }
+
+    async fn remove_plugin(&self, name: &str, who: Option<String>) -> Result<u8> {
+        self.require_store()?;
+        self.require_own_plugins()?;
+        let standing = Standing::of(self.store(), name).await?;
+        let mut published = remove(self.store(), &standing, &by(who)).await?;
+        published.remarks.push(format!(
+            "its tables stay as they are and get no more rows; it comes back with: spotify-etl plugin rollback {name}"
+        ));
+        let work = Work { published: Some(published), ..Work::default() };
+        self.finish("remove", work, Empty::Allowed).await
+    }
+
+    async fn require_publish(&self, state: Option<OnOff>) -> Result<u8> {
+        self.require_store()?;
+        let state = state.map(|state| state == OnOff::On);
+        if state == Some(true) {
+            // What lies there now is what somebody means.
+            if let Err(error) = self.transformer_to(None).adopt().await {
+                tracing::warn!("{error}");
+            }
+        }
+        let is_required = require_publish(self.store(), state).await?;
+        let said = serde_json::json!({ "require_publish": is_required });
+        self.print(&said, || {
+            match is_required {
+                true => "on: versions that nobody published are passed over",
+                false => "off: a .wasm that is copied to plugins/ is used as it is",
+            }
+            .to_owned()
+        })?;
+        Ok(0)
+    }
+
+    /// Says where rows come from.
+    pub async fn explain(&self, what: String) -> Result<u8> {
+        self.require_store()?;
+        let keys = self.keys(vec![what]);
+        let explanation = explain(self.store(), &keys[0]).await?;
+        self.print(&explanation, || render::explanation(&explanation))?;
+        Ok(0)
+    }
+
+    async fn inspect(&self, file: &Path) -> Result<u8> {
+        let bytes = self.plugin_bytes(file).await?;
+        match self.candidate(file, &stem(file), bytes).await {
+            Ok(plugin) => {
+                let inspection = render::Inspection::of(&plugin);
+                self.print(&inspection, || render::inspection(&inspection))?;
+                Ok(0)
+            }
+            Err(error) => {
+                if self.common.json {
+                    let said = serde_json::json!({ "exit_status": 1, "error": error.to_string() });
+                    self.print(&said, String::new)?;
+                }
+                render::error(&error);
+                Ok(1)
+            }
+        }
+    }
+
+    async fn compile(&self, files: &[PathBuf], to: &Path) -> Result<u8> {
+        let unwritten = || format!("could not write to `{}`", to.display());
+        fs::create_dir_all(to).with_context(unwritten)?;
+        let mut compiled = Vec::new();
+        for file in files {
+            let bytes = self.plugin_bytes(file).await?;
+            let (name, code) = precompile(&bytes, &self.limits)
+                .with_context(|| format!("`{}` is refused as a plugin", file.display()))?;
+            // A half-written file of code would be run.
+            let mut written = tempfile::NamedTempFile::new_in(to).with_context(unwritten)?;
+            written.write_all(&code).with_context(unwritten)?;
+            let code_file = to.join(name);
+            written.persist(&code_file).with_context(unwritten)?;
+            compiled.push(render::Compiled {
+                file: file.clone(),
+                bytes: bytes.len() as u64,
+                code_file,
+                code_bytes: code.len() as u64,
+            });
+        }
+        self.print(&compiled, || render::compiled(&compiled))?;
+        Ok(0)
+    }
+
+    /// The bytes of a plugin, which is a file, or lies in a bucket.
+    async fn plugin_bytes(&self, file: &Path) -> Result<Vec<u8>> {
+        let shown = file.display();
+        let unread = || format!("could not read `{shown}`");
+        let require_size = |size: u64| {
+            let max = self.limits.plugin_bytes;
+            if size > max {
+                let max = Bytes(max);
+                bail!(
+                    "`{shown}` is larger than the limit of {max} for a plugin (raise it with --limit plugin_bytes=...)"
+                );
+            }
+            Ok(())
+        };
+        let text = file.to_str().filter(|text| text.starts_with("s3://")).unwrap_or_default();
+        let Some((place, name)) = text.rsplit_once('/') else {
+            require_size(fs::metadata(file).with_context(unread)?.len())?;
+            return fs::read(file).with_context(unread);
+        };
+        let place: StoreAddress = place.parse().map_err(anyhow::Error::msg)?;
+        let object = place.open().await?.get(name).await?.with_context(unread)?;
+        require_size(object.bytes.len() as u64)?;
+        Ok(object.bytes)
+    }
+
+    /// Fails if plugins are taken from somewhere else, where nothing is published to.
+    fn require_own_plugins(&self) -> Result<()> {
+        if self.plugin_place.is_some() {
+            bail!(
+                "plugins are published to the store itself: leave out --plugins, and name the store with --store"
+            );
+        }
+        Ok(())
+    }
+
+    /// Shows a part of what was looked at, to whoever reads; a script gets the report at the end.
+    fn show(&self, text: &str) -> Result<()> {
+        if !self.common.json {
+            render::data(&format!("{text}\n"))?;
+        }
+        Ok(())
+    }
+
+    /// Says why a publication ends before anything was written.
+    fn stop(&self, why: &str) -> Result<u8> {
+        if self.common.json {
+            self.print(&serde_json::json!({ "exit_status": 1, "error": why }), String::new)?;
+        }
+        render::error(&anyhow::anyhow!("{why}"));
+        Ok(1)
+    }
+
+    /// Asks whoever is there.
+    fn agreed(&self, question: &str) -> Result<bool> {
+        if self.common.json || !std::io::stdin().is_terminal() {
+            bail!(
+                "nobody is there to be asked, so nothing was published (say --yes, and --max-changed to be safe)"
+            );
+        }
+        render::ask(question)?;
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+}
+
+/// The function of the deployment template has so much memory.
+const FUNCTION_MEMORY: u64 = 512 << 20;
+
+/// What may keep a version from being published.
+struct Gates {
+    yes: bool,
+    max_changed: Option<Gate>,
+    allow_failing: bool,
+}
+
+impl Gates {
+    /// Why it is not published, if so.
+    fn closed(&self, difference: &DiffReport) -> Option<String> {
+        let failing = difference.now_failing.len();
+        if failing > 0 && !self.allow_failing {
+            return Some(format!(
+                "nothing was published: {failing} of the documents would fail that do not now (mend it; or say --allow-failing, and they wait for a version that reads them)"
+            ));
+        }
+        let (differing, before) = (difference.rows_differing(), difference.rows_before());
+        let gate = self.max_changed.filter(|gate| gate.is_closed_for(differing, before))?;
+        Some(format!(
+            "nothing was published: {differing} rows would change, of {before}, which is over --max-changed {gate} (look at them: spotify-etl plugin diff)"
+        ))
+    }
+}
+
+/// What old snapshots show now.
+fn remark(
+    published: &PublishReport,
+    work: &Work,
+    difference: Option<&DiffReport>,
+    documents: usize,
+) -> String {
+    let (name, version) = (&published.plugin, published.version.as_deref().unwrap_or_default());
+    let is_whole = work
+        .replay
+        .as_ref()
+        .is_some_and(|replay| replay.stopped.is_none() && replay.documents_failed == 0);
+    if is_whole && work.problems.is_empty() {
+        return format!(
+            "all {documents} snapshots of history show what version {version} makes of them"
+        );
+    }
+    if work.replay.is_some() || !work.problems.is_empty() {
+        return format!(
+            "history is not through: what failed still shows what the version before made of it; mend that, then: spotify-etl replay --plugin {name}"
+        );
+    }
+    if documents == 0 {
+        return "there is no history yet: its first rows come with the next run".to_owned();
+    }
+    match difference {
+        Some(difference)
+            if difference.is_equal() && difference.documents == difference.documents_in_all =>
+        {
+            format!(
+                "the {documents} snapshots of history need nothing: it makes the same rows of them"
+            )
+        }
+        _ => format!(
+            "the next run uses it; the {documents} snapshots of history show what the version before made of them, until: spotify-etl replay --plugin {name}"
+        ),
+    }
+}
+
+fn by(who: Option<String>) -> String {
+    who.or_else(user).unwrap_or_else(|| "somebody".to_owned())
+}
+
+fn stem(file: &Path) -> String {
+    file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn refused(file: &Path, refusal: &Refusal) -> anyhow::Error {
+    anyhow::anyhow!("`{}` is refused as a plugin: {refusal}", file.display())
+}

@@ -1,0 +1,231 @@
+//! Where rows come from: from a table file to the plugin, the host and the runs that made it, and to the
+//! raw response it was made of.
+
+use serde::Serialize;
+
+use super::{
+    PipelineError,
+    active::HistoryRecord,
+    find,
+    lineage::Lineage,
+    publish::{Standing, versions},
+    report::RunReport,
+};
+use crate::{
+    config::Limits,
+    document::{Document, DocumentId, Origin, sha256},
+    layout::Key,
+    status::newest_runs,
+    store::{Store, StoreError},
+};
+
+/// So many runs are looked through for the document.
+const RUNS_MAX: usize = 500;
+
+/// Where rows come from.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    /// The document.
+    pub document: String,
+    /// The raw response.
+    pub raw: Option<Raw>,
+    /// The table files that are meant: one, or all of the document.
+    pub files: Vec<FileFacts>,
+    /// The runs that had to do with the document, newest first.
+    pub runs: Vec<RunFacts>,
+    /// How many runs were looked through.
+    pub runs_searched: usize,
+}
+
+/// A raw response.
+#[derive(Debug, Serialize)]
+pub struct Raw {
+    /// Its key.
+    pub key: String,
+    /// Its playlist's name, where known.
+    pub playlist_name: Option<String>,
+    /// Spotify's mark of the playlist's state, where known.
+    pub snapshot_id: Option<String>,
+    /// How many pages it has.
+    pub pages: usize,
+    /// How many entries.
+    pub entries: usize,
+    /// The SHA-256 of its pages, which it still has.
+    pub sha256: String,
+    /// Why it can't be read, if so.
+    pub problem: Option<String>,
+}
+
+/// A table file.
+#[derive(Debug, Serialize)]
+pub struct FileFacts {
+    /// Its key.
+    pub key: String,
+    /// The table.
+    pub table: String,
+    /// How many rows it has.
+    pub rows: u64,
+    /// Its SHA-256, as lineage has it.
+    pub sha256: String,
+    /// Whether it is what lineage says, in words if not.
+    pub problem: Option<String>,
+    /// The plugin that made it.
+    pub plugin: String,
+    /// That one's version.
+    pub plugin_version: String,
+    /// The SHA-256 of its file.
+    pub plugin_sha256: String,
+    /// When that version was seen first, and who brought it.
+    pub plugin_seen: Option<HistoryRecord>,
+    /// Whether it is the active version.
+    pub plugin_is_active: bool,
+    /// The host's version.
+    pub host_version: String,
+}
+
+/// A run.
+#[derive(Debug, Serialize)]
+pub struct RunFacts {
+    /// Its name.
+    pub run_id: String,
+    /// What was asked for.
+    pub command: String,
+    /// When it began.
+    pub started_at: String,
+    /// What it did with the document, in words.
+    pub did: Vec<String>,
+}
+
+/// Says where a table file's, or a document's, rows come from.
+///
+/// # Errors
+///
+/// If the store fails, or has neither.
+pub async fn explain(store: &dyn Store, what: &str) -> Result<Explanation, PipelineError> {
+    let meant = what.parse::<Key>().ok();
+    let id = match &meant {
+        Some(
+            Key::TableFile { document, .. } | Key::Lineage { document } | Key::Raw { document, .. },
+        ) => Some(document.clone()),
+        _ => what.parse::<DocumentId>().ok(),
+    };
+    let none = || PipelineError::NoSuchOrigin { name: what.to_owned(), store: store.location("") };
+    let id = id.ok_or_else(none)?;
+    let raw = raw(store, &id).await?;
+    let mut files = files(store, &id).await?;
+    if let Some(Key::TableFile { .. }) = &meant {
+        files.retain(|file| file.key == what);
+        if files.is_empty() {
+            return Err(none());
+        }
+    }
+    if raw.is_none() && files.is_empty() {
+        return Err(none());
+    }
+    let runs = newest_runs(store, RUNS_MAX).await?;
+    let document = id.to_string();
+    Ok(Explanation {
+        raw,
+        files,
+        runs: runs.iter().filter_map(|run| run_facts(run, &document)).collect(),
+        runs_searched: runs.len(),
+        document,
+    })
+}
+
+async fn raw(store: &dyn Store, id: &DocumentId) -> Result<Option<Raw>, StoreError> {
+    let Some(listed) = find(store, &id.to_string()).await? else { return Ok(None) };
+    let Some(object) = store.get(&listed.key).await? else { return Ok(None) };
+    let origin = Origin { name: "", modified: object.modified, playlist: None, extracted_at: None };
+    let limits = Limits { document_bytes: u64::MAX, json_levels: u64::MAX, ..Limits::default() };
+    let key = listed.key;
+    Ok(Some(match Document::read(&object.bytes, &origin, &limits) {
+        Ok((document, _)) => Raw {
+            key,
+            playlist_name: document.playlist_name().map(str::to_owned),
+            snapshot_id: document.snapshot_id().map(str::to_owned),
+            pages: document.pages().len(),
+            entries: document.entries(),
+            sha256: document.sha256().to_owned(),
+            problem: None,
+        },
+        Err(refused) => Raw {
+            key,
+            playlist_name: None,
+            snapshot_id: None,
+            pages: 0,
+            entries: 0,
+            sha256: String::new(),
+            problem: Some(refused.to_string()),
+        },
+    }))
+}
+
+async fn files(store: &dyn Store, id: &DocumentId) -> Result<Vec<FileFacts>, StoreError> {
+    let key = Key::Lineage { document: id.clone() }.to_string();
+    let Some(object) = store.get(&key).await? else { return Ok(Vec::new()) };
+    let Ok(lineage) = serde_json::from_slice::<Lineage>(&object.bytes) else {
+        return Ok(Vec::new());
+    };
+    let mut facts = Vec::new();
+    for file in lineage.files {
+        let problem = match store.get(&file.key).await? {
+            None => Some("it is gone (make it again: spotify-etl replay)"),
+            Some(there) if sha256(&there.bytes) != file.sha256 => Some(
+                "it is not any more what lineage says (make it again: delete it, then spotify-etl replay)",
+            ),
+            Some(_) => None,
+        };
+        let maker = file.plugin;
+        let standing = Standing::of(store, &maker.name).await?;
+        let seen = versions(store, Some(&maker.name)).await?;
+        facts.push(FileFacts {
+            key: file.key,
+            table: file.table,
+            rows: file.rows,
+            sha256: file.sha256,
+            problem: problem.map(str::to_owned),
+            plugin_is_active: standing.sha256() == Some(maker.sha256.as_str()),
+            plugin_seen: seen.into_iter().find(|one| one.sha256 == maker.sha256),
+            plugin: maker.name,
+            plugin_version: maker.version,
+            plugin_sha256: maker.sha256,
+            host_version: file.host_version,
+        });
+    }
+    Ok(facts)
+}
+
+/// What a run had to do with a document, if anything.
+fn run_facts(run: &RunReport, document: &str) -> Option<RunFacts> {
+    let mut did = Vec::new();
+    let is_it = |found: &Option<String>| found.as_deref() == Some(document);
+    for extract in run.extracts.iter().filter(|extract| is_it(&extract.document)) {
+        did.push(format!("extracted it: {} requests", extract.requests));
+    }
+    for import in run.imports.iter().filter(|import| is_it(&import.document)) {
+        did.push(format!("imported it from {}", import.source));
+    }
+    for transformed in run.documents.iter().filter(|one| is_it(&one.document)) {
+        let tables: Vec<_> = transformed.tables.iter().map(|table| table.table.as_str()).collect();
+        did.push(match (tables.as_slice(), transformed.problems.first()) {
+            (_, Some(problem)) => format!("failed on it: {problem}"),
+            ([], None) => "made nothing of it".to_owned(),
+            (tables, None) => format!("made {}", tables.join(", ")),
+        });
+    }
+    if let Some(replay) =
+        run.replay.as_ref().filter(|replay| replay.documents_rewritten > 0 && !replay.dry_run)
+    {
+        did.push(format!(
+            "took history to its tables again, {} documents of it",
+            replay.documents_rewritten
+        ));
+    }
+    (!did.is_empty()).then(|| RunFacts {
+        run_id: run.run_id.clone(),
+        command: run.command.clone(),
+        started_at: run.started_at.clone(),
+        did,
+    })
+}

@@ -1,0 +1,448 @@
+//! Changing a transform: what a candidate would change, how it becomes the active version, and how it is
+//! taken back.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use crate::{
+    desk::{Desk, Said},
+    support::{files_below, fixture, guest_file, plugin_file, tests},
+};
+
+const DOCUMENTS: [&str; 4] = ["both_keys", "same_track_twice", "bom", "no_payload"];
+const CANDIDATES: [&str; 6] =
+    ["tracks_rule", "tracks_column", "tracks_fewer", "tracks_renamed", "tracks_traps", "tracks_1"];
+
+/// A store with one plugin, and a history that went through it.
+fn history(version: &str) -> Desk {
+    let desk = Desk::bare();
+    desk.write("built/tracks.wasm", &guest(version));
+    desk.say(&["init", "--from", "built"]).ends(0, &["tracks"]);
+    for name in DOCUMENTS {
+        let file = fixture(&format!("playlists/{name}.json"));
+        desk.write(&format!("raw/{name}.json"), &fs::read(file).unwrap());
+    }
+    let at = "2026-07-06T06:00:00Z";
+    desk.say(&["run", "--from", "raw", "--extracted-at", at, "--allow-empty"]).ends(0, &[]);
+    desk
+}
+
+fn guest(name: &str) -> Vec<u8> {
+    fs::read(guest_file(name)).unwrap()
+}
+
+fn candidate(desk: &Desk, version: &str) -> PathBuf {
+    desk.write("new/tracks.wasm", &guest(version))
+}
+
+fn say(desk: &Desk, command: &[&str], file: &Path) -> Said {
+    let mut arguments = vec!["plugin"];
+    arguments.extend(command);
+    arguments.insert(2, file.to_str().unwrap());
+    desk.say(&arguments)
+}
+
+/// The tables alone.
+fn tables(desk: &Desk) -> BTreeMap<String, Vec<u8>> {
+    let mut files = files_below(&desk.path("data"));
+    files.retain(|key, _| key.starts_with("transformed_data/"));
+    files
+}
+
+fn all_of(desk: &Desk) -> BTreeMap<String, Vec<u8>> {
+    files_below(&desk.path("data"))
+}
+
+/// A file's SHA-256 is another one with each compiler.
+fn without_sha256(mut report: Value) -> Value {
+    for version in ["active", "candidate"] {
+        report[version]["sha256"] = "...".into();
+    }
+    report
+}
+
+#[test]
+fn a_difference_is_the_golden_one_and_nothing_is_written() {
+    let desk = history("tracks_1");
+    let before = all_of(&desk);
+    let mut faults = String::new();
+    for version in CANDIDATES {
+        let said = say(&desk, &["diff", "--json"], &candidate(&desk, version));
+        assert_eq!(said.status, i32::from(version == "tracks_traps"), "{version}: {}", said.err);
+        let found = serde_json::to_string_pretty(&without_sha256(said.json())).unwrap() + "\n";
+        let golden = tests().join(format!("golden-diff/{version}.json"));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::create_dir_all(golden.parent().unwrap()).unwrap();
+            fs::write(&golden, &found).unwrap();
+        }
+        let expected = fs::read_to_string(&golden).unwrap_or_default();
+        if found != expected {
+            faults.push_str(&format!("{version}\n--- expected\n{expected}--- found\n{found}"));
+        }
+    }
+    assert!(faults.is_empty(), "{faults}");
+    assert_eq!(all_of(&desk), before);
+}
+
+#[test]
+fn a_difference_reads_well_and_has_every_change_as_csv() {
+    let desk = history("tracks_1");
+    let file = candidate(&desk, "tracks_rule");
+    say(&desk, &["diff"], &file).ends(
+        0,
+        &[
+            "tracks: 1 (",
+            "-> 1.1 (",
+            "4 documents compared, 4 with other rows",
+            "duration_ms",
+            "changed tracks position=1 in",
+        ],
+    );
+    let said = say(&desk, &["diff", "--csv"], &file);
+    let lines: Vec<_> = said.out.lines().collect();
+    assert_eq!(lines[0], "document,table,change,key,column,before,after");
+    let whole = say(&desk, &["diff", "--json"], &file).json();
+    assert_eq!(lines.len() - 1, whole["changes"].as_array().unwrap().len());
+    assert!(said.err.contains("4 documents compared"), "{}", said.err);
+
+    let file = candidate(&desk, "tracks_column");
+    say(&desk, &["diff"], &file)
+        .ends(0, &["table `tracks` gets column `seconds int64`", "seconds new"]);
+    let file = candidate(&desk, "tracks_renamed");
+    say(&desk, &["diff"], &file).ends(0, &["name is called title", "don't fit: it begins anew"]);
+    let file = candidate(&desk, "tracks_traps");
+    say(&desk, &["diff"], &file).ends(1, &["fails now, and did not", "panicked"]);
+    let file = candidate(&desk, "tracks_rule");
+    say(&desk, &["diff", "--sample", "2"], &file)
+        .ends(0, &["2 of 4 documents compared, 2 with other rows"]);
+    say(&desk, &["diff", "--since", "2027-01-01"], &file).ends(2, &["no document of history"]);
+}
+
+#[test]
+fn a_difference_needs_no_right_to_write() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let desk = history("tracks_1");
+    let file = candidate(&desk, "tracks_rule");
+    let set = |mode: u32| {
+        for folder in ["data", "data/plugins", "data/raw_data", "data/tables"] {
+            fs::set_permissions(desk.path(folder), fs::Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    set(0o555);
+    let said = say(&desk, &["diff"], &file);
+    set(0o755);
+    said.ends(0, &["4 with other rows"]);
+}
+
+#[test]
+fn published_and_replayed_history_is_as_if_the_version_had_always_been_there() {
+    for version in ["tracks_rule", "tracks_column", "tracks_fewer"] {
+        let desk = history("tracks_1");
+        let said = say(&desk, &["publish", "--yes", "--replay"], &candidate(&desk, version));
+        said.ends(0, &["is the active version", "all 4 snapshots of history show"]);
+        assert_eq!(tables(&desk), tables(&history(version)), "{version}");
+    }
+    // What doesn't fit begins anew, in another folder.
+    let desk = history("tracks_1");
+    let file = candidate(&desk, "tracks_renamed");
+    let before = all_of(&desk);
+    say(&desk, &["publish", "--yes"], &file).ends(1, &["nothing was published", "say --replay"]);
+    assert_eq!(all_of(&desk), before);
+    say(&desk, &["publish", "--yes", "--replay"], &file).ends(0, &["is of generation 2"]);
+    let said = desk.say(&[
+        "query",
+        "SELECT count(*) AS titles FROM tracks WHERE title IS NOT NULL",
+        "--csv",
+    ]);
+    assert_ne!(said.out.lines().nth(1), Some("0"), "{}", said.out);
+}
+
+#[test]
+fn one_command_takes_it_back() {
+    let desk = history("tracks_1");
+    let first = tables(&desk);
+    say(&desk, &["publish", "--yes", "--replay"], &candidate(&desk, "tracks_rule")).ends(0, &[]);
+    assert_ne!(tables(&desk), first);
+    desk.say(&["plugin", "rollback", "tracks"]).ends(
+        0,
+        &["tracks 1 (", "is the active version", "until: spotify-etl replay --plugin tracks"],
+    );
+    desk.say(&["replay", "--plugin", "tracks"]).ends(0, &["4 changed"]);
+    assert_eq!(tables(&desk), first);
+    desk.say(&["plugin", "rollback", "tracks"])
+        .ends(2, &["no version of plugin `tracks` from before"]);
+    let sha256 = spotify_etl::document::sha256(&guest("tracks_rule"));
+    desk.say(&["plugin", "rollback", "tracks", &sha256[..8], "--replay"])
+        .ends(0, &["tracks 1.1 ("]);
+    assert_eq!(tables(&desk), tables(&history("tracks_rule")));
+    desk.say(&["plugin", "rollback", "tracks", "ffffffff"])
+        .ends(2, &["SHA-256 begins with ffffffff"]);
+    desk.say(&["plugin", "list"]).ends(0, &["active", "1.1", "tracks"]);
+}
+
+#[test]
+fn what_would_do_harm_is_not_published() {
+    let desk = history("tracks_1");
+    let before = all_of(&desk);
+    let file = candidate(&desk, "tracks_traps");
+    say(&desk, &["publish", "--yes"], &file)
+        .ends(1, &["nothing was published: 1 of the documents would fail"]);
+    let file = candidate(&desk, "tracks_fewer");
+    say(&desk, &["publish", "--yes", "--max-changed", "5%"], &file)
+        .ends(1, &["nothing was published", "over --max-changed 5%"]);
+    say(&desk, &["publish", "--yes", "--max-changed", "0"], &file)
+        .ends(1, &["over --max-changed 0"]);
+    // Nobody is there to be asked.
+    say(&desk, &["publish"], &file).ends(2, &["say --yes"]);
+    let other = desk.write("new/other.wasm", &guest("tracks_1"));
+    say(&desk, &["publish", "--yes"], &other).ends(1, &["`tracks` belongs to plugin `tracks`"]);
+    let bad = desk.write("new/bad.wasm", b"\0asm");
+    say(&desk, &["publish", "--yes"], &bad).ends(1, &["mend what is wrong"]);
+    assert_eq!(all_of(&desk), before);
+    say(&desk, &["publish", "--yes", "--max-changed", "5"], &file)
+        .ends(0, &["3 (", "is the active version"]);
+}
+
+#[test]
+fn a_candidate_is_tested_if_its_tests_lie_beside_it() {
+    let desk = history("tracks_1");
+    desk.write(
+        "project/tests/fixtures/bom.json",
+        &fs::read(fixture("playlists/bom.json")).unwrap(),
+    );
+    let file =
+        desk.write("project/target/wasm32-wasip2/release/tracks.wasm", &guest("tracks_rule"));
+    say(&desk, &["publish", "--yes"], &file).ends(1, &["no such golden file", "its tests fail"]);
+    say(&desk, &["test", "--update"], &file).ends(0, &["kept as golden tables and budget"]);
+    say(&desk, &["publish", "--yes"], &file).ends(0, &["1 fixture good", "is the active version"]);
+}
+
+#[test]
+fn only_published_versions_count_where_somebody_wants_that() {
+    let desk = history("tracks_1");
+    desk.say(&["plugin", "require-publish"]).ends(0, &["off"]);
+    desk.say(&["plugin", "require-publish", "on"]).ends(0, &["on"]);
+    desk.write("data/plugins/tracks.wasm", &guest("tracks_rule"));
+    desk.write(
+        "more/no_entries.json",
+        &fs::read(fixture("playlists/demo_2026-07-06_06-00-00.json")).unwrap(),
+    );
+    desk.say(&["run", "--from", "more"])
+        .ends(1, &["nobody published this version", "version 1 from its history stood in"]);
+    assert_eq!(desk.count("plugins/history/tracks/"), 2, "{:?}", desk.keys());
+    let file = candidate(&desk, "tracks_rule");
+    say(&desk, &["publish", "--yes"], &file).ends(0, &["is the active version"]);
+    desk.say(&["transform"]).ends(0, &[]);
+    desk.say(&["plugin", "require-publish", "off"]).ends(0, &["off"]);
+}
+
+#[test]
+fn a_plugin_that_is_taken_away_comes_back() {
+    let desk = history("tracks_1");
+    let before = tables(&desk);
+    desk.say(&["plugin", "remove", "tracks", "--by", "anna"])
+        .ends(0, &["taken away; by anna", "get no more rows"]);
+    desk.say(&["plugin", "remove", "tracks"]).ends(2, &["no plugin `tracks` is active"]);
+    desk.say(&["transform"]).ends(2, &["no plugins"]);
+    desk.say(&["plugin", "rollback", "tracks"]).ends(0, &["tracks 1 ("]);
+    assert_eq!(tables(&desk), before);
+}
+
+#[test]
+fn of_two_publishers_one_is_told_to_look_again() {
+    use spotify_etl::{
+        config::Limits,
+        pipeline::publish::{PublishError, Standing, activate_version},
+        plugin::Engine,
+        store::Folder,
+    };
+    use time::macros::datetime;
+    let desk = history("tracks_1");
+    let store = Folder::new(&desk.path("data"));
+    let engine = Engine::new(&Limits::default(), None).unwrap();
+    crate::support::wait(async {
+        let seen_by_both = Standing::of(&store, "tracks").await.unwrap();
+        let now = datetime!(2026-07-07 06:00 UTC);
+        let publish = async |version: &str| {
+            let bytes = guest(version);
+            let plugin = engine.load("tracks", &bytes).unwrap();
+            activate_version(&store, &plugin, &bytes, &seen_by_both, "test", now).await
+        };
+        assert_eq!(publish("tracks_rule").await.unwrap().version.as_deref(), Some("1.1"));
+        let error = publish("tracks_fewer").await.unwrap_err();
+        assert!(matches!(error, PublishError::Raced { .. }), "{error}");
+        assert!(error.to_string().contains("publish again"), "{error}");
+    });
+    assert_eq!(fs::read(desk.path("data/plugins/tracks.wasm")).unwrap(), guest("tracks_rule"));
+}
+
+#[test]
+fn rows_are_explained_down_to_the_raw_response() {
+    let desk = history("tracks_1");
+    let key = desk.keys().into_iter().find(|key| key.ends_with(".csv")).unwrap();
+    let said = desk.say(&["explain", &key]);
+    said.ends(
+        0,
+        &[
+            "raw response raw_data/processed/",
+            "made by plugin tracks 1 (",
+            "the active version",
+            "(run, ",
+            "imported it from",
+            "made tracks",
+        ],
+    );
+    let document =
+        desk.say(&["explain", "--json", &key]).json()["document"].as_str().unwrap().to_owned();
+    desk.say(&["explain", &document]).ends(0, &["it is what lineage says"]);
+    desk.say(&[
+        "explain",
+        desk.path("data").join(&key).to_str().unwrap(),
+        "--store",
+        desk.path("data").to_str().unwrap(),
+    ])
+    .ends(0, &["made by plugin tracks"]);
+    say(&desk, &["publish", "--yes"], &candidate(&desk, "tracks_rule")).ends(0, &[]);
+    desk.write(&format!("data/{key}"), b"x");
+    desk.say(&["explain", &document])
+        .ends(0, &["not the active version any more", "not any more what lineage says"]);
+    desk.say(&["explain", "nothing"]).ends(2, &["neither a table file nor a document"]);
+}
+
+#[test]
+fn a_plugin_is_run_on_one_document_without_a_store() {
+    let desk = Desk::bare();
+    let file = fixture("playlists/same_track_twice.json");
+    let (song, document) = (plugin_file("song"), file.to_str().unwrap());
+    let said = say(&desk, &["run", document], &song);
+    said.ends(0, &["song, ", "song_artist, ", "million instructions", "of memory"]);
+    say(&desk, &["run", document, "--csv"], &song)
+        .ends(2, &["CSV is of one table: name it with --table (song, song_artist)"]);
+    let said = say(&desk, &["run", document, "--table", "song", "--csv"], &song);
+    let golden = fs::read_to_string(tests().join("golden/same_track_twice/song.csv")).unwrap();
+    assert_eq!(said.out, golden);
+    let shown = say(&desk, &["run", document, "--json"], &song).json();
+    assert_eq!(shown["tables"][0]["rows"][0]["position"], 1);
+    say(&desk, &["run", document, "--table", "nope"], &song).ends(2, &["no table `nope`"]);
+    say(&desk, &["run", "missing.json"], &song).ends(2, &["neither a file nor a document"]);
+    assert!(!desk.path("data").exists());
+    let refused = fixture("refused/truncated.json");
+    say(&desk, &["run", refused.to_str().unwrap()], &song)
+        .ends(2, &["can't be handed to a plugin"]);
+}
+
+#[test]
+fn the_projects_own_plugins_pass_their_tests_as_an_author_runs_them() {
+    let desk = Desk::bare();
+    let files = crate::support::PLUGINS.map(plugin_file);
+    let folder = tests();
+    let mut arguments = vec!["plugin", "test", "--tests", folder.to_str().unwrap()];
+    arguments.extend(files.iter().map(|file| file.to_str().unwrap()));
+    desk.say(&arguments).ends(0, &["fixtures good"]);
+    // One alone: the others' golden tables are not its affair.
+    let song = files[3].to_str().unwrap();
+    desk.say(&["plugin", "test", song, "--tests", folder.to_str().unwrap()])
+        .ends(0, &["golden tables of other plugins"]);
+}
+
+#[test]
+fn a_regression_a_difference_and_a_forgotten_golden_file_fail_a_test() {
+    let desk = Desk::bare();
+    let file = desk.write("tracks.wasm", &guest("tracks_1"));
+    for name in ["bom", "episodes"] {
+        let from = fixture(&format!("playlists/{name}.json"));
+        desk.write(&format!("tests/fixtures/{name}.json"), &fs::read(from).unwrap());
+    }
+    say(&desk, &["test"], &file).ends(1, &["no such golden file", "no budget in"]);
+    say(&desk, &["test", "--update"], &file).ends(0, &["files kept"]);
+    say(&desk, &["test"], &file).ends(0, &["2 fixtures good"]);
+    let budget = fs::read_to_string(desk.path("tests/budget.json")).unwrap();
+    let mut smaller: Value = serde_json::from_str(&budget).unwrap();
+    let fuel = smaller["bom"]["tracks"]["fuel"].as_u64().unwrap();
+    smaller["bom"]["tracks"]["fuel"] = (fuel * 3 / 4).into();
+    desk.write("tests/budget.json", smaller.to_string().as_bytes());
+    say(&desk, &["test"], &file).ends(1, &["instructions, 33 % over the budget"]);
+    desk.write("tests/budget.json", budget.as_bytes());
+    let golden = desk.path("tests/golden/bom/tracks.csv");
+    let text = fs::read_to_string(&golden).unwrap();
+    fs::write(&golden, text.replace(",1,", ",9,")).unwrap();
+    say(&desk, &["test"], &file).ends(1, &["bom: tracks.csv:", "line 2, expected:"]);
+    fs::write(&golden, text).unwrap();
+    desk.write("tests/golden/gone/tracks.csv", b"x");
+    say(&desk, &["test"], &file).ends(1, &["nothing gives this golden file"]);
+    say(&desk, &["test", "--update"], &file).ends(0, &[]);
+    assert!(!desk.path("tests/golden/gone").exists());
+    // What fails is a golden sentence, too.
+    let file = desk.write("tracks.wasm", &guest("tracks_traps"));
+    say(&desk, &["test"], &file).ends(1, &["failed.txt: there is no such golden file", "panicked"]);
+}
+
+#[test]
+fn a_document_of_the_store_becomes_a_fixture_whole_or_in_part() {
+    let desk = history("tracks_1");
+    let keys = desk.keys();
+    let key = keys
+        .iter()
+        .find(|key| key.starts_with("raw_data/processed/d2jM0xnghJE1tQWDEPlXcS"))
+        .unwrap();
+    desk.say(&["plugin", "capture", key]).ends(0, &["tests/fixtures/d2jM0xnghJE1tQWDEPlXcS-"]);
+    desk.say(&["plugin", "capture", key]).ends(2, &["is there already"]);
+    let said = desk.say(&["plugin", "capture", key, "--entries", "2-3", "--name", "two", "--json"]);
+    assert_eq!(said.json()["entries"], 2);
+    desk.say(&["plugin", "capture", key, "--entries", "999"])
+        .ends(2, &["none of the document's entries"]);
+    let file = desk.write("tracks.wasm", &guest("tracks_1"));
+    desk.say(&["plugin", "capture", "nothing"]).ends(2, &["neither a file nor a document"]);
+    let whole = say(&desk, &["run", key, "--json"], &file).json();
+    let two = say(&desk, &["run", "tests/fixtures/two.json", "--json"], &file).json();
+    let names = |shown: &Value, from: usize| -> Vec<Value> {
+        let rows = shown["tables"][0]["rows"].as_array().unwrap();
+        rows.iter().skip(from).take(2).map(|row| row["song_id"].clone()).collect()
+    };
+    assert_eq!(names(&whole, 1), names(&two, 0));
+}
+
+#[test]
+fn a_check_says_what_is_right_and_what_is_wrong() {
+    let desk = history("tracks_1");
+    let song = plugin_file("song");
+    say(&desk, &["check"], &song).ends(
+        0,
+        &[
+            "✓  interface",
+            "`song` is new in this store",
+            "a function of 512.0 MiB compiles it in time",
+        ],
+    );
+    say(&desk, &["check", "--function-memory", "1MiB"], &song)
+        .ends(0, &["a function of 1.0 MiB refuses it"]);
+    let file = candidate(&desk, "tracks_renamed");
+    say(&desk, &["check"], &file)
+        .ends(0, &["does not fit the stored one", "column 3 was `name text` and is `title text`"]);
+    let file = candidate(&desk, "bad_schema");
+    say(&desk, &["check"], &file).ends(1, &["✗  schema"]);
+    let file = desk.write("new/thing.wasm", b"nothing");
+    say(&desk, &["check"], &file).ends(1, &["not WebAssembly"]);
+}
+
+#[test]
+fn a_replay_of_nothing_says_what_to_name() {
+    let desk = history("tracks_1");
+    let queue = "https://sqs.eu-west-1.amazonaws.com/1/music";
+    for (arguments, part) in [
+        (&["--queue", queue][..], "a queue is read by a function, whose store is a bucket"),
+        (&["--since", "2026-02-01", "--until", "2026-01-01"], "exchange them"),
+        (&["--playlist", "nobody"], "no document of history is of that playlist"),
+        (&["--plugin", "nobody"], "no plugin `nobody` in the store"),
+        (&["--new-generation", "nothing"], "no table `nothing`"),
+    ] {
+        let mut all = vec!["replay"];
+        all.extend(arguments);
+        desk.say(&all).ends(2, &[part]);
+    }
+}
