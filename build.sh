@@ -255,6 +255,8 @@ heavy() {
     target/venv/bin/python tests/heavy/views.py target/$profile/spotify-etl "$built" tests/fixtures/history host/src/catalog/QUESTIONS.md
     say "heavy checks: text that tables break on, there and back"
     target/venv/bin/python tests/heavy/round_trip.py target/$profile/spotify-etl "$built"
+    say "heavy checks: the plugin in Python, which has to give what the one in Rust gives"
+    target/venv/bin/python tests/heavy/python_plugin.py target/$profile/spotify-etl "$built" tests/fixtures/playlists tests/golden
     say "heavy checks: the function on cargo-lambda's emulator"
     if tools; then
         "$venv/bin/python" tests/with_s3.py "$venv/bin/python" tests/heavy/emulator.py \
