@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     aws,
     desk::{Desk, Said, said},
-    support::{Site, fixture},
+    support::{Site, fixture, guest_file},
 };
 
 /// A region that nothing else here is asked in: its answers are put into a queue for all.
@@ -328,4 +328,38 @@ fn the_catalog_of_a_folder_can_be_printed_for_a_bucket_and_not_applied() {
 
 fn said_of(mut command: std::process::Command) -> Said {
     said(command.output().unwrap())
+}
+
+#[test]
+fn a_publication_ends_with_the_catalog_that_follows() {
+    let Some(site) = Site::bucket() else { return };
+    // Where no other test has put answers into the queue.
+    const REGION: &str = "eu-south-1";
+    let (store, desk) = (site.place().to_string(), Desk::bare());
+    let say = |arguments: &[&str]| {
+        let mut command = desk.command(arguments);
+        command.envs(aws::environment()).env("AWS_REGION", REGION);
+        command.env("SPOTIFY_ETL_STORE", &store);
+        command.env("SPOTIFY_ETL_QUERY_OUTPUT", "s3://test-bucket/results/");
+        said(command.output().unwrap())
+    };
+    let guest = |name: &str| std::fs::read(guest_file(name)).unwrap();
+    desk.write("first/tracks.wasm", &guest("tracks_1"));
+    desk.write("next/tracks.wasm", &guest("tracks_column"));
+    say(&["init", "--from", "first"]).ends(0, &[]);
+    let demo = fixture("playlists/demo_2026-07-06_06-00-00.json");
+    say(&["run", "--from", demo.to_str().unwrap()]).ends(0, &[]);
+    // A store that has no catalog gets none.
+    let publish = ["plugin", "publish", "next/tracks.wasm", "--yes", "--replay"];
+    say(&publish).ends(0, &["is the active version"]);
+    assert!(aws::statements(REGION).is_empty());
+    say(&["plugin", "rollback", "tracks", "--replay"]).ends(0, &[]);
+    say(&["catalog", "apply"]).ends(0, &["files_tracks_csv_"]);
+    desk.write("next/tracks.wasm", &guest("tracks_renamed"));
+    say(&publish)
+        .ends(0, &["is of generation 2", "Athena's `spotify_etl` has its tables as they are now"]);
+    assert!(aws::statements(REGION).iter().any(|sql| sql.contains("`title`")));
+    let mut command = desk.command(&["plugin", "list", "--json", "--store", &store]);
+    let list = said(command.envs(aws::environment()).output().unwrap()).json();
+    assert_eq!(list["history"].as_array().unwrap().len(), 3);
 }
