@@ -440,7 +440,9 @@ impl Document {
             .collect();
         let sha256 = hash(pages.iter().map(String::as_str));
         let id = DocumentId { hash8: sha256[..8].to_owned(), ..self.id.clone() };
-        Document { id, header: Header { sha256, ..self.header.clone() }, pages, entries }
+        let complete = self.header.complete.map(|complete| complete && entries == self.entries);
+        let header = Header { sha256, complete, ..self.header.clone() };
+        Document { id, header, pages, entries }
     }
 
     fn header_text(&self) -> String {

@@ -18,6 +18,7 @@
 //! | [`document`] | raw documents: header, pages, hash; what is refused at the door | I/O |
 //! | [`schema`] | tables, columns, types; how a declared schema fits the stored one | I/O |
 //! | [`batch`] | rows as a plugin returns them, unchecked | whether they are right |
+//! | [`projection`] | what plugins look at in a page | what it means |
 //! | [`layout`] | every key of a store | I/O |
 //! | [`store`] | keys and bytes; the folder and the bucket (`aws-sdk-s3`) that are stores | what the bytes mean |
 //! | [`source`] | the files that people have | what the bytes mean |
@@ -40,7 +41,7 @@
 //! | [`config`] | limits; the environment | what they are for |
 //! | `bin/spotify-etl`, `bin/bootstrap` | `clap`, text for people; `lambda_runtime`; the time | logic |
 //!
-//! [`document`], [`schema`], [`batch`], [`layout`], [`event`], [`answer`], [`remedy`] and [`config`] are
+//! [`document`], [`schema`], [`batch`], [`projection`], [`layout`], [`event`], [`answer`], [`remedy`] and [`config`] are
 //! values that all may import, and [`aws`] is for whoever asks Amazon. The others don't import one another,
 //! but for [`vault`], which keeps what [`spotify`] says a login is, and [`query`], which takes the views'
 //! text from [`catalog`]; [`pipeline`] composes them, [`status`] and
@@ -98,6 +99,7 @@ pub mod layout;
 pub mod metrics;
 pub mod pipeline;
 pub mod plugin;
+pub mod projection;
 pub mod query;
 pub mod queue;
 pub mod remedy;

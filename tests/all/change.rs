@@ -5,13 +5,30 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use async_trait::async_trait;
+use futures_util::future::join;
 use serde_json::Value;
+use spotify_etl::{
+    config::Limits,
+    pipeline::{
+        Transform,
+        active::{PluginPlace, Shelf},
+        diff::Diff,
+        publish::{History, PublishError, Standing, Switch, Switched},
+        replay::Filter,
+        versions::{Way, versions},
+    },
+    store::{Created, Folder, Object, Page, Store, StoreError, Tag},
+};
 
 use crate::{
     desk::{Desk, Said},
-    support::{files_below, fixture, guest_file, plugin_file, tests},
+    support::{
+        NOW, Nobody, Site, cache, files_below, fixture, guest_file, plugin_file, tests, wait,
+    },
 };
 
 const DOCUMENTS: [&str; 4] = ["both_keys", "same_track_twice", "bom", "no_payload"];
@@ -124,19 +141,53 @@ fn a_difference_reads_well_and_has_every_change_as_csv() {
 }
 
 #[test]
-fn a_difference_needs_no_right_to_write() {
-    use std::os::unix::fs::PermissionsExt as _;
+fn a_difference_writes_nothing_to_the_store() {
     let desk = history("tracks_1");
-    let file = candidate(&desk, "tracks_rule");
-    let set = |mode: u32| {
-        for folder in ["data", "data/plugins", "data/raw_data", "data/tables"] {
-            fs::set_permissions(desk.path(folder), fs::Permissions::from_mode(mode)).unwrap();
-        }
+    let store = ReadOnly(Folder::new(&desk.path("data")));
+    let shelf = Shelf::new(&Limits::default(), Some(cache()));
+    let candidate = shelf.engine().unwrap().load("tracks", &guest("tracks_rule")).unwrap();
+    let diff = Diff {
+        store: &store,
+        plugins: PluginPlace { store: &store, prefix: "plugins/" },
+        shelf: &shelf,
+        limits: Limits::default(),
+        jobs: 2,
+        candidate: Arc::new(candidate),
+        filter: Filter::default(),
+        sample: None,
+        progress: &Nobody,
     };
-    set(0o555);
-    let said = say(&desk, &["diff"], &file);
-    set(0o755);
-    said.ends(0, &["4 with other rows"]);
+    let mut changes = 0;
+    let report = wait(diff.run(|_| changes += 1)).unwrap();
+    assert_eq!((report.documents_changed, report.rows_differing()), (4, changes));
+}
+
+/// A store that can't be written to.
+struct ReadOnly(Folder);
+
+#[async_trait]
+impl Store for ReadOnly {
+    async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
+        self.0.get(key).await
+    }
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
+        self.0.list(prefix, after).await
+    }
+    async fn put_new(&self, key: &str, _: &[u8]) -> Result<Created, StoreError> {
+        panic!("{key} was to be written")
+    }
+    async fn put(&self, key: &str, _: &[u8]) -> Result<(), StoreError> {
+        panic!("{key} was to be written")
+    }
+    async fn put_if(&self, key: &str, _: &[u8], _: &Tag) -> Result<bool, StoreError> {
+        panic!("{key} was to be written")
+    }
+    async fn delete_if(&self, key: &str, _: &Tag) -> Result<bool, StoreError> {
+        panic!("{key} was to be deleted")
+    }
+    fn location(&self, key: &str) -> String {
+        self.0.location(key)
+    }
 }
 
 #[test]
@@ -174,8 +225,9 @@ fn one_command_takes_it_back() {
     );
     desk.say(&["replay", "--plugin", "tracks"]).ends(0, &["4 changed"]);
     assert_eq!(tables(&desk), first);
+    // Again: no further back.
     desk.say(&["plugin", "rollback", "tracks"])
-        .ends(2, &["no version of plugin `tracks` from before"]);
+        .ends(0, &["was there already", "to go further back"]);
     let sha256 = spotify_etl::document::sha256(&guest("tracks_rule"));
     desk.say(&["plugin", "rollback", "tracks", &sha256[..8], "--replay"])
         .ends(0, &["tracks 1.1 ("]);
@@ -191,7 +243,7 @@ fn what_would_do_harm_is_not_published() {
     let before = all_of(&desk);
     let file = candidate(&desk, "tracks_traps");
     say(&desk, &["publish", "--yes"], &file)
-        .ends(1, &["nothing was published: 1 of the documents would fail"]);
+        .ends(1, &["nothing was published: 1 document would give no rows any more"]);
     let file = candidate(&desk, "tracks_fewer");
     say(&desk, &["publish", "--yes", "--max-changed", "5%"], &file)
         .ends(1, &["nothing was published", "over --max-changed 5%"]);
@@ -255,30 +307,58 @@ fn a_plugin_that_is_taken_away_comes_back() {
 
 #[test]
 fn of_two_publishers_one_is_told_to_look_again() {
-    use spotify_etl::{
-        config::Limits,
-        pipeline::publish::{PublishError, Standing, activate_version},
-        plugin::Engine,
-        store::Folder,
+    for site in [Some(Site::folder()), Site::bucket()].into_iter().flatten() {
+        wait(async {
+            let store = site.place().open().await.unwrap();
+            store.put("plugins/tracks.wasm", &guest("tracks_1")).await.unwrap();
+            let seen_by_both = Standing::of(store.as_ref(), "tracks").await.unwrap();
+            let publish = |version| publish(store.as_ref(), version, seen_by_both.clone());
+            let (one, other) = join(publish("tracks_rule"), publish("tracks_fewer")).await;
+            let (won, lost) = match (one, other) {
+                (Ok(won), Err(lost)) | (Err(lost), Ok(won)) => (won, lost),
+                _ => panic!("both or none were published"),
+            };
+            assert!(lost.to_string().contains("publish again"), "{lost}");
+            let now = Standing::of(store.as_ref(), "tracks").await.unwrap();
+            assert_eq!(now.sha256(), won.published.sha256.as_deref());
+            // What was active before, an upload, is kept as well; and of the one that lost no trace that it was.
+            let all = versions(store.as_ref(), Some("tracks")).await.unwrap();
+            assert_eq!(
+                (all.len(), all.iter().filter(|one| !one.activations.is_empty()).count()),
+                (3, 1)
+            );
+        });
+    }
+}
+
+async fn publish(
+    store: &dyn Store,
+    version: &str,
+    standing: Standing,
+) -> Result<Switched, PublishError> {
+    let shelf = Shelf::new(&Limits::default(), Some(cache()));
+    let bytes = guest(version);
+    let plugin = shelf.engine().unwrap().load("tracks", &bytes).unwrap();
+    let switch = Switch {
+        transform: Transform {
+            store,
+            plugins: PluginPlace { store, prefix: "plugins/" },
+            shelf: &shelf,
+            limits: Limits::default(),
+            jobs: 1,
+            formats: None,
+            now: NOW,
+            is_over: &|| false,
+            progress: &Nobody,
+        },
+        plugin: Arc::new(plugin),
+        bytes,
+        standing,
+        way: Way::Publish,
+        by: version.to_owned(),
+        history: History::Stays,
     };
-    use time::macros::datetime;
-    let desk = history("tracks_1");
-    let store = Folder::new(&desk.path("data"));
-    let engine = Engine::new(&Limits::default(), None).unwrap();
-    crate::support::wait(async {
-        let seen_by_both = Standing::of(&store, "tracks").await.unwrap();
-        let now = datetime!(2026-07-07 06:00 UTC);
-        let publish = async |version: &str| {
-            let bytes = guest(version);
-            let plugin = engine.load("tracks", &bytes).unwrap();
-            activate_version(&store, &plugin, &bytes, &seen_by_both, "test", now).await
-        };
-        assert_eq!(publish("tracks_rule").await.unwrap().version.as_deref(), Some("1.1"));
-        let error = publish("tracks_fewer").await.unwrap_err();
-        assert!(matches!(error, PublishError::Raced { .. }), "{error}");
-        assert!(error.to_string().contains("publish again"), "{error}");
-    });
-    assert_eq!(fs::read(desk.path("data/plugins/tracks.wasm")).unwrap(), guest("tracks_rule"));
+    switch.run().await
 }
 
 #[test]
@@ -310,7 +390,7 @@ fn rows_are_explained_down_to_the_raw_response() {
     say(&desk, &["publish", "--yes"], &candidate(&desk, "tracks_rule")).ends(0, &[]);
     desk.write(&format!("data/{key}"), b"x");
     desk.say(&["explain", &document])
-        .ends(0, &["not the active version any more", "not any more what lineage says"]);
+        .ends(1, &["not the active version any more", "not any more what lineage says"]);
     desk.say(&["explain", "nothing"]).ends(2, &["neither a table file nor a document"]);
 }
 
@@ -445,4 +525,84 @@ fn a_replay_of_nothing_says_what_to_name() {
         all.extend(arguments);
         desk.say(&all).ends(2, &[part]);
     }
+}
+
+#[test]
+fn a_rollback_goes_to_what_was_active_before_and_loses_no_upload() {
+    let desk = history("tracks_1");
+    let sha256 = |version: &str| spotify_etl::document::sha256(&guest(version))[..12].to_owned();
+    let is_active = |version: &str| {
+        let active = fs::read(desk.path("data/plugins/tracks.wasm")).unwrap();
+        assert!(active == guest(version), "{version} is not the active one");
+    };
+    // Back to the first, which was seen before the second.
+    say(&desk, &["publish", "--yes"], &candidate(&desk, "tracks_rule")).ends(0, &[]);
+    say(&desk, &["publish", "--yes"], &candidate(&desk, "tracks_1")).ends(0, &[]);
+    desk.say(&["plugin", "rollback", "tracks"]).ends(0, &[&sha256("tracks_rule")]);
+    is_active("tracks_rule");
+    // An upload that no run has seen is kept when something takes its place.
+    desk.write("data/plugins/tracks.wasm", &guest("tracks_fewer"));
+    say(&desk, &["publish", "--yes"], &candidate(&desk, "tracks_1")).ends(0, &[]);
+    desk.say(&["plugin", "rollback", "tracks"]).ends(0, &[]);
+    is_active("tracks_fewer");
+    desk.write("data/plugins/tracks.wasm", &guest("tracks_column"));
+    desk.say(&["plugin", "remove", "tracks"])
+        .ends(0, &[&format!("rollback tracks {}", sha256("tracks_column"))]);
+    desk.say(&["plugin", "rollback", "tracks"]).ends(0, &[]);
+    is_active("tracks_column");
+    desk.say(&["plugin", "list"]).ends(0, &["gone back to by", "upload"]);
+}
+
+#[test]
+fn values_that_go_with_a_column_are_shown_and_counted() {
+    let desk = history("tracks_column");
+    let file = candidate(&desk, "tracks_1");
+    say(&desk, &["diff"], &file).ends(0, &["seconds gone, 7 values", "seconds '", "-> null"]);
+    let whole = say(&desk, &["diff", "--json"], &file).json();
+    assert_eq!(whole["changes"].as_array().unwrap().len(), 7);
+    say(&desk, &["publish", "--yes", "--max-changed", "6"], &file)
+        .ends(1, &["7 rows would change"]);
+    // A table that is new takes nothing away.
+    let other = desk.write("new/thing.wasm", &guest("thing_1"));
+    say(&desk, &["publish", "--yes", "--max-changed", "0"], &other)
+        .ends(0, &["is the active version"]);
+    let report = say(&desk, &["publish", "--yes", "--json", "--max-changed", "0"], &file).json();
+    assert_eq!(report["looked_at"]["difference"]["tables"][0]["rows_changed"], 7);
+}
+
+#[test]
+fn a_test_keeps_no_faults_and_deletes_nothing_of_others() {
+    let desk = Desk::bare();
+    let file = desk.write("tracks.wasm", &guest("tracks_1"));
+    let bom = fs::read(fixture("playlists/bom.json")).unwrap();
+    desk.write("tests/fixtures/bom.json", &bom);
+    desk.write("tests/golden/bom/other.csv", b"x");
+    desk.write("tests/golden/gone/tracks.csv", b"x");
+    say(&desk, &["test", "--update"], &file).ends(1, &["other.csv"]);
+    assert!(desk.path("tests/golden/bom/other.csv").exists());
+    assert!(!desk.path("tests/golden/gone").exists());
+    desk.write("tests/fixtures/cut.json", &bom[..300]);
+    let budget = fs::read(desk.path("tests/budget.json")).unwrap();
+    say(&desk, &["test", "--update"], &file).ends(1, &["it is refused before a plugin sees it"]);
+    assert_eq!(fs::read(desk.path("tests/budget.json")).unwrap(), budget);
+    let twice = desk.write("more/tracks.wasm", &guest("tracks_rule"));
+    say(&desk, &["test", twice.to_str().unwrap()], &file)
+        .ends(2, &["two of the files are named `tracks`"]);
+}
+
+#[test]
+fn names_that_lead_nowhere_are_refused() {
+    let desk = history("tracks_1");
+    let odd = desk.write("new/Odd Name.wasm", &guest("tracks_rule"));
+    say(&desk, &["publish", "--yes"], &odd)
+        .ends(2, &["`Odd Name` is no name for a plugin", "--name"]);
+    say(&desk, &["publish", "--yes", "--name", "tracks"], &odd).ends(0, &["is the active version"]);
+    for (name, part) in
+        [("type", "means something else"), ("a-b", "no name for a table"), ("9", "no name")]
+    {
+        desk.say(&["plugin", "new", name]).ends(2, &[part]);
+    }
+    let keys = desk.keys();
+    let key = keys.iter().find(|key| key.starts_with("raw_data/processed/")).unwrap();
+    desk.say(&["plugin", "capture", key, "--name", "../evil"]).ends(2, &["no file's name"]);
 }

@@ -21,9 +21,10 @@ use spotify_etl::{
     pipeline::{
         Mode, PipelineError, Selection, Transform,
         active::{PluginPlace, Shelf},
-        publish::{PublishError, Standing, activate_version, carry_through},
+        publish::{History, PublishError, Standing, Switch},
         replay::Change,
         tables::{database, tables},
+        versions::Way,
     },
     store::{Created, Folder, Object, Page, Store, StoreAddress, StoreError, Tag, list_all},
 };
@@ -164,29 +165,37 @@ fn guest(name: &str) -> Vec<u8> {
     fs::read(guest_file(name)).unwrap()
 }
 
-/// Makes a version the active one, as the command does, and takes history and what waits through it.
+/// Makes a version the active one, and takes history and what waits through it.
 async fn switch(store: &dyn Store, version: &str) -> Result<(), PipelineError> {
     let standing = Standing::of(store, "tracks").await?;
     let bytes = guest(version);
     let shelf = Shelf::new(&Limits::default(), Some(cache()));
     let plugin = Arc::new(shelf.engine()?.load("tracks", &bytes).unwrap());
-    match activate_version(store, &plugin, &bytes, &standing, "test", NOW).await {
+    let switch = Switch {
+        transform: Transform {
+            store,
+            plugins: PluginPlace { store, prefix: layout::PLUGINS },
+            shelf: &shelf,
+            limits: Limits::default(),
+            jobs: 2,
+            formats: None,
+            now: NOW,
+            is_over: &|| false,
+            progress: &Nobody,
+        },
+        plugin,
+        bytes,
+        standing,
+        way: if version == "tracks_1" { Way::Rollback } else { Way::Publish },
+        by: "test".to_owned(),
+        history: History::Follows,
+    };
+    match switch.run().await {
         Ok(_) => {}
         Err(PublishError::Store(error)) => return Err(error.into()),
+        Err(PublishError::Pipeline(error)) => return Err(error),
         Err(error) => panic!("{error}"),
     }
-    let transform = Transform {
-        store,
-        plugins: PluginPlace { store, prefix: layout::PLUGINS },
-        shelf: &shelf,
-        limits: Limits::default(),
-        jobs: 2,
-        formats: None,
-        now: NOW,
-        is_over: &|| false,
-        progress: &Nobody,
-    };
-    carry_through(transform, &plugin, &[]).await?;
     self::transform(store, &Selection::Waiting, &Limits::default()).await?;
     Ok(())
 }

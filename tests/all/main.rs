@@ -8,6 +8,7 @@
 //! - `schemas`: what a table's record allows, and which plugins get to run.
 //! - `crash`: the pipeline stopped at every store operation, and two of them at once.
 //! - `moving_in`: from an older pipeline's bucket into a store.
+//! - `projection`: what plugins are handed of a page.
 //! - `replay`: history taken to its tables again.
 //! - `tables`: what is written is what is read again, whichever format.
 //! - `sql`: views and catalog, at home.
@@ -39,6 +40,7 @@ mod interface;
 mod lambda;
 mod login;
 mod moving_in;
+mod projection;
 mod replay;
 mod samples;
 mod schemas;

@@ -243,7 +243,8 @@ fn each_fault(patience: Patience, variable: &str, every: usize) {
     assert_eq!(expected.keys().filter(|key| key.starts_with("raw_data/processed/")).count(), 3);
 
     let faults = (1..=requests).flat_map(|request| FAULTS.map(|fault| (request, fault)));
-    let faults = Mutex::new(faults.step_by(every).collect::<Vec<_>>());
+    let faults: Vec<_> = faults.step_by(every).collect();
+    let (count, unmet, faults) = (faults.len(), AtomicUsize::new(0), Mutex::new(faults));
     let next = || faults.lock().unwrap().pop();
     // Most of the time is waited, for another attempt.
     let at_once = if patience == Patience::Usual { 8 } else { 3 };
@@ -258,7 +259,11 @@ fn each_fault(patience: Patience, variable: &str, every: usize) {
                     let ended_well = run(&address, &endpoint, patience);
                     let may_fail = fault == Fault::Outage || patience == Patience::None;
                     assert!(ended_well || may_fail, "{fault:?} at request {request}");
-                    assert!(wire.asked.load(Ordering::SeqCst) >= request);
+                    // The server itself fails at times, when keys go while it lists them.
+                    if wire.asked.load(Ordering::SeqCst) < request {
+                        assert!(!ended_well && may_fail, "{fault:?} at request {request}");
+                        unmet.fetch_add(1, Ordering::SeqCst);
+                    }
                     if may_fail {
                         wait(whole_run(store.as_ref())).unwrap();
                     }
@@ -272,4 +277,5 @@ fn each_fault(patience: Patience, variable: &str, every: usize) {
             });
         }
     });
+    assert!(unmet.into_inner() * 20 < count, "too many runs ended before their fault");
 }

@@ -348,7 +348,7 @@ impl Function {
         let until = invocation.work_ends();
         let is_over = || self.is_over(until);
         match self.transformer(&is_over).adopt().await {
-            Ok(()) => report.problems.extend(self.check_catalog(invocation).await.err()),
+            Ok(_) => report.problems.extend(self.check_catalog(invocation).await.err()),
             Err(error) => report.problems.push(Problem::of_pipeline(error)),
         }
     }

@@ -1,5 +1,5 @@
 //! The plugins of a run: those that lie among the plugins, each checked against its tables'
-//! records; where one is refused, the newest version in history that fits.
+//! records; where one is refused, the version of history that was active last and fits.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -8,13 +8,15 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use serde::{Deserialize, Serialize};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use serde::Serialize;
+use time::OffsetDateTime;
 
 use super::{
     PipelineError,
+    publish::is_publish_required,
     records::{Records, Target},
     report::{PluginReport, PluginStatus, Problem},
+    versions::{HistoryRecord, UPLOAD, file_of, keep, versions},
 };
 use crate::{
     config::Limits,
@@ -114,24 +116,6 @@ pub struct ActivePlugin {
     pub targets: Vec<Target>,
 }
 
-/// When a version of a plugin was seen first.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct HistoryRecord {
-    /// The plugin's name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// The SHA-256 of its file.
-    pub sha256: String,
-    /// When, RFC 3339.
-    pub seen_at: String,
-    /// Who brought it: `upload` if nobody said.
-    pub by: String,
-    /// The tables that it fills.
-    #[serde(default)]
-    pub tables: Vec<String>,
-}
-
 /// The plugins of a run, and what became of all that were found.
 pub struct ActiveSet {
     /// Those that take part, by name.
@@ -214,7 +198,7 @@ async fn remember_new(
         let record = record_key(plugin);
         if !listed.contains(&record) {
             // It may have been replaced since it was loaded.
-            if !remember(store, place, plugin, "upload", now).await? {
+            if !remember(store, place, plugin, now).await? {
                 continue;
             }
         }
@@ -251,8 +235,18 @@ pub async fn choose(
 ) -> Result<ActiveSet, PipelineError> {
     let listed = list_all(place.store, place.prefix).await?;
     let history = (place.prefix == layout::PLUGINS).then(|| history_of(&listed));
-    let is_required = listed.iter().any(|listed| listed.key == Key::RequirePublish.to_string());
-    let published = history.as_ref().filter(|_| is_required);
+    let published = match &history {
+        Some(history) => {
+            let flag = Key::RequirePublish.to_string();
+            listed.iter().any(|listed| listed.key == flag).then(|| history.clone())
+        }
+        // Plugins from elsewhere are held to what the store asks for, too.
+        None if is_publish_required(records.store).await? => {
+            Some(history_of(&list_all(records.store, layout::HISTORY).await?))
+        }
+        None => None,
+    };
+    let published = published.as_ref();
     let found = plugins_among(listed, place);
     shelf.drop_others(&found);
     let looked_at = stream::iter(&found)
@@ -422,54 +416,21 @@ fn plugins_among(listed: Vec<Listed>, place: PluginPlace<'_>) -> Vec<(String, Li
     listed.into_iter().filter_map(|listed| Some((name(&listed.key)?, listed))).collect()
 }
 
-/// Keeps a version in history, with when it was seen and who brought it. Says whether it is there: not
-/// if another file lies among the plugins by now.
-///
-/// # Errors
-///
-/// If the store fails.
-pub async fn remember(
+/// Keeps an uploaded version in history. Says whether it is there: not if another file lies among the
+/// plugins by now.
+async fn remember(
     store: &dyn Store,
     place: PluginPlace<'_>,
     plugin: &Plugin,
-    by: &str,
     now: OffsetDateTime,
 ) -> Result<bool, StoreError> {
     let active = format!("{}{}.wasm", place.prefix, plugin.name());
-    let Some(object) = place.store.get(&active).await? else { return Ok(false) };
-    if sha256(&object.bytes) != plugin.sha256() {
+    let object = place.store.get(&active).await?;
+    let Some(object) = object.filter(|object| sha256(&object.bytes) == plugin.sha256()) else {
         return Ok(false);
-    }
-    keep(store, plugin, &object.bytes, by, now).await?;
-    Ok(true)
-}
-
-/// Keeps a version in history, with when it was seen and who brought it, unless it is there.
-///
-/// # Errors
-///
-/// If the store fails.
-pub async fn keep(
-    store: &dyn Store,
-    plugin: &Plugin,
-    bytes: &[u8],
-    by: &str,
-    now: OffsetDateTime,
-) -> Result<(), StoreError> {
-    let (name, sha256) = (plugin.name().to_owned(), plugin.sha256().to_owned());
-    let record = HistoryRecord {
-        name: name.clone(),
-        version: plugin.version().to_owned(),
-        sha256: sha256.clone(),
-        seen_at: now.format(&Rfc3339).unwrap_or_default(),
-        by: by.to_owned(),
-        tables: table_names(plugin),
     };
-    let kept = Key::History { name: name.clone(), sha256: sha256.clone() }.to_string();
-    store.put_new(&kept, bytes).await?;
-    let key = Key::HistoryRecord { name, sha256 }.to_string();
-    store.put_new(&key, &pretty(&record)).await?;
-    Ok(())
+    keep(store, &HistoryRecord::of(plugin, UPLOAD, now), &object.bytes).await?;
+    Ok(true)
 }
 
 /// Loads a plugin, away from what must not block.
@@ -512,7 +473,7 @@ fn refuse_shared_tables(candidates: &mut [Candidate]) {
     }
 }
 
-/// The newest version in history that loads and fits, other than the one that was refused.
+/// The version of history that was active last and still loads and fits, other than the one that was refused.
 async fn fallback(
     records: &Records<'_>,
     engine: &Arc<Engine>,
@@ -520,27 +481,12 @@ async fn fallback(
     refused: &str,
     set: &ActiveSet,
 ) -> Result<Option<ActivePlugin>, PipelineError> {
-    let store = records.store;
-    let prefix = format!("{}{name}/", layout::HISTORY);
-    let mut versions: Vec<HistoryRecord> = Vec::new();
-    for listed in list_all(store, &prefix).await? {
-        if let Ok(Key::HistoryRecord { .. }) = listed.key.parse()
-            && let Some(object) = store.get(&listed.key).await?
-        {
-            versions.extend(serde_json::from_slice::<HistoryRecord>(&object.bytes).ok());
-        }
-    }
-    versions.retain(|record| record.sha256 != refused);
-    versions.sort_by(|one, other| other.seen_at.cmp(&one.seen_at));
+    let all = versions(records.store, Some(name)).await?;
     let taken: Vec<String> =
         set.plugins.iter().flat_map(|active| table_names(&active.plugin)).collect();
-    for HistoryRecord { sha256, .. } in versions {
-        let key = Key::History { name: name.to_owned(), sha256: sha256.clone() }.to_string();
-        let Some(object) = store.get(&key).await? else { continue };
-        if crate::document::sha256(&object.bytes) != sha256 {
-            continue;
-        }
-        let Ok(plugin) = load(engine, name, object.bytes).await else { continue };
+    for record in all.into_iter().rev().filter(|record| record.sha256 != refused) {
+        let Some(bytes) = file_of(records.store, &record).await? else { continue };
+        let Ok(plugin) = load(engine, name, bytes).await else { continue };
         let free = table_names(&plugin).iter().all(|table| !taken.contains(table));
         if free && let Ok(targets) = records.targets(&plugin).await? {
             return Ok(Some(ActivePlugin { plugin, targets }));

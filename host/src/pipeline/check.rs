@@ -51,6 +51,13 @@ pub struct CheckReport {
 }
 
 impl CheckReport {
+    /// Says that there is no store to fit.
+    pub fn without_store(&mut self, store: &str) {
+        let words =
+            format!("there is no store in {store}, so nothing was held against stored tables");
+        self.add("tables", Verdict::Warning, words);
+    }
+
     /// One that has nothing yet.
     pub fn new(name: &str) -> Self {
         CheckReport { plugin: name.to_owned(), findings: Vec::new(), new_generations: Vec::new() }
@@ -92,14 +99,24 @@ pub fn check_alone(
     report.add(
         "file",
         Verdict::Good,
-        format!("{}, loaded here in {seconds:.2} s", Bytes(plugin.bytes())),
+        format!(
+            "{}, compiled here in {seconds:.2} s, SHA-256 {}",
+            Bytes(plugin.bytes()),
+            plugin.sha256()
+        ),
     );
     report.add("interface", Verdict::Good, format!("it exports {INTERFACE}, as the host needs it"));
-    let imports = match plugin.imports() {
-        [] => "it imports nothing".to_owned(),
-        imports => format!("it imports {}; nothing is behind any of WASI", imports.join(", ")),
+    let (wasi, others): (Vec<_>, Vec<_>) =
+        plugin.imports().iter().map(String::as_str).partition(|name| name.starts_with("wasi:"));
+    let of_wasi = match wasi.len() {
+        0 => "nothing of WASI".to_owned(),
+        count => format!("{count} parts of WASI, with nothing behind any of them"),
     };
-    report.add("imports", Verdict::Good, imports);
+    let others =
+        if others.is_empty() { String::new() } else { format!("{}, and ", others.join(", ")) };
+    report.add("imports", Verdict::Good, format!("it imports {others}{of_wasi}"));
+    let memory = Bytes(plugin.initial_memory_bytes());
+    report.add("memory", Verdict::Good, format!("it begins with {memory}"));
     let tables: Vec<_> = plugin.tables().iter().map(ToString::to_string).collect();
     report.add("schema", Verdict::Good, tables.join("; "));
     for_function(report, plugin, function_memory);

@@ -1,15 +1,16 @@
 //! Where rows come from: from a table file to the plugin, the host and the runs that made it, and to the
 //! raw response it was made of.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::{
-    PipelineError,
-    active::HistoryRecord,
-    find,
+    PipelineError, find,
     lineage::Lineage,
-    publish::{Standing, versions},
-    report::RunReport,
+    publish::Standing,
+    report::{PluginReport, RunReport},
+    versions::{HistoryRecord, versions},
 };
 use crate::{
     config::Limits,
@@ -115,6 +116,9 @@ pub async fn explain(store: &dyn Store, what: &str) -> Result<Explanation, Pipel
     let mut files = files(store, &id).await?;
     if let Some(Key::TableFile { .. }) = &meant {
         files.retain(|file| file.key == what);
+        if files.is_empty() && store.get(what).await?.is_some() {
+            return Err(PipelineError::NoLineage { location: store.location(what) });
+        }
         if files.is_empty() {
             return Err(none());
         }
@@ -126,9 +130,9 @@ pub async fn explain(store: &dyn Store, what: &str) -> Result<Explanation, Pipel
     let document = id.to_string();
     Ok(Explanation {
         raw,
-        files,
-        runs: runs.iter().filter_map(|run| run_facts(run, &document)).collect(),
+        runs: runs.iter().filter_map(|run| run_facts(run, &document, &files)).collect(),
         runs_searched: runs.len(),
+        files,
         document,
     })
 }
@@ -161,24 +165,29 @@ async fn raw(store: &dyn Store, id: &DocumentId) -> Result<Option<Raw>, StoreErr
     }))
 }
 
-async fn files(store: &dyn Store, id: &DocumentId) -> Result<Vec<FileFacts>, StoreError> {
+async fn files(store: &dyn Store, id: &DocumentId) -> Result<Vec<FileFacts>, PipelineError> {
     let key = Key::Lineage { document: id.clone() }.to_string();
     let Some(object) = store.get(&key).await? else { return Ok(Vec::new()) };
-    let Ok(lineage) = serde_json::from_slice::<Lineage>(&object.bytes) else {
-        return Ok(Vec::new());
-    };
+    let lineage: Lineage = serde_json::from_slice(&object.bytes)
+        .map_err(|source| PipelineError::Lineage { location: store.location(&key), source })?;
     let mut facts = Vec::new();
+    // By name: what is known of the plugins that made the files.
+    let mut makers: BTreeMap<String, (Standing, Vec<HistoryRecord>)> = BTreeMap::new();
     for file in lineage.files {
         let problem = match store.get(&file.key).await? {
             None => Some("it is gone (make it again: spotify-etl replay)"),
             Some(there) if sha256(&there.bytes) != file.sha256 => Some(
-                "it is not any more what lineage says (make it again: delete it, then spotify-etl replay)",
+                "it is not any more what lineage says (delete it, then make it again: spotify-etl replay)",
             ),
             Some(_) => None,
         };
         let maker = file.plugin;
-        let standing = Standing::of(store, &maker.name).await?;
-        let seen = versions(store, Some(&maker.name)).await?;
+        if !makers.contains_key(&maker.name) {
+            let standing = Standing::of(store, &maker.name).await?;
+            let known = versions(store, Some(&maker.name)).await?;
+            makers.insert(maker.name.clone(), (standing, known));
+        }
+        let (standing, known) = &makers[&maker.name];
         facts.push(FileFacts {
             key: file.key,
             table: file.table,
@@ -186,7 +195,7 @@ async fn files(store: &dyn Store, id: &DocumentId) -> Result<Vec<FileFacts>, Sto
             sha256: file.sha256,
             problem: problem.map(str::to_owned),
             plugin_is_active: standing.sha256() == Some(maker.sha256.as_str()),
-            plugin_seen: seen.into_iter().find(|one| one.sha256 == maker.sha256),
+            plugin_seen: known.iter().find(|one| one.sha256 == maker.sha256).cloned(),
             plugin: maker.name,
             plugin_version: maker.version,
             plugin_sha256: maker.sha256,
@@ -196,8 +205,16 @@ async fn files(store: &dyn Store, id: &DocumentId) -> Result<Vec<FileFacts>, Sto
     Ok(facts)
 }
 
+impl Explanation {
+    /// Whether everything is there and as it was made.
+    pub fn is_whole(&self) -> bool {
+        self.raw.as_ref().is_some_and(|raw| raw.problem.is_none())
+            && self.files.iter().all(|file| file.problem.is_none())
+    }
+}
+
 /// What a run had to do with a document, if anything.
-fn run_facts(run: &RunReport, document: &str) -> Option<RunFacts> {
+fn run_facts(run: &RunReport, document: &str, files: &[FileFacts]) -> Option<RunFacts> {
     let mut did = Vec::new();
     let is_it = |found: &Option<String>| found.as_deref() == Some(document);
     for extract in run.extracts.iter().filter(|extract| is_it(&extract.document)) {
@@ -214,11 +231,13 @@ fn run_facts(run: &RunReport, document: &str) -> Option<RunFacts> {
             (tables, None) => format!("made {}", tables.join(", ")),
         });
     }
-    if let Some(replay) =
-        run.replay.as_ref().filter(|replay| replay.documents_rewritten > 0 && !replay.dry_run)
-    {
+    // A replay names the documents that failed alone; what it did may have been about others.
+    let is_maker =
+        |plugin: &PluginReport| files.iter().any(|file| file.plugin_sha256 == plugin.sha256);
+    let replayed = run.replay.as_ref().filter(|replay| replay.files_written > 0 && !replay.dry_run);
+    if let Some(replay) = replayed.filter(|_| run.plugins.iter().any(is_maker)) {
         did.push(format!(
-            "took history to its tables again, {} documents of it",
+            "took {} documents of history to their tables again, with a version that made these files",
             replay.documents_rewritten
         ));
     }

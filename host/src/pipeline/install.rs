@@ -7,8 +7,9 @@ use time::OffsetDateTime;
 
 use super::{
     PipelineError,
-    active::{PluginPlace, active_plugins, keep, load},
+    active::{PluginPlace, active_plugins, load},
     report::Problem,
+    versions::{HistoryRecord, keep},
 };
 use crate::{layout::Key, plugin::Engine, store::Store};
 
@@ -96,7 +97,7 @@ async fn install_one(
         None => InstallStatus::New,
     };
     // First, since a store may take no version that its history doesn't know.
-    keep(store, &plugin, bytes, BY, now).await?;
+    keep(store, &HistoryRecord::of(&plugin, BY, now), bytes).await?;
     if status != InstallStatus::Unchanged {
         store.put(&key, bytes).await?;
     }

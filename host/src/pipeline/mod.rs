@@ -19,8 +19,10 @@ pub mod records;
 pub mod replay;
 pub mod report;
 pub mod tables;
-pub mod transform;
+mod transform;
 pub mod trial;
+pub mod tried;
+pub mod versions;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -40,9 +42,10 @@ use active::{ActiveSet, PluginPlace, Shelf, activate, active_plugins};
 use lineage::{Lineage, jumps};
 use records::Records;
 use report::{Action, DocumentReport, DocumentStatus, PluginReport, Problem};
-use transform::{Outcome, Workshop, transform};
+use transform::{Crew, Outcome, Workshop, transform};
 
 /// What a transform needs.
+#[derive(Clone)]
 pub struct Transform<'s> {
     /// The store.
     pub store: &'s dyn Store,
@@ -151,7 +154,7 @@ impl Transform<'_> {
         let ActiveSet { plugins, reports, .. } = set;
         let workshop = Workshop {
             store: self.store,
-            plugins: Arc::new(plugins),
+            crew: Arc::new(Crew::of(plugins)),
             refused,
             limits: self.limits.clone(),
         };
@@ -210,9 +213,8 @@ impl Transform<'_> {
     /// # Errors
     ///
     /// If there are none, or the store fails.
-    pub async fn adopt(&self) -> Result<(), PipelineError> {
-        activate(&self.records(), self.plugins, self.shelf, self.now).await?;
-        Ok(())
+    pub async fn adopt(&self) -> Result<Vec<PluginReport>, PipelineError> {
+        Ok(activate(&self.records(), self.plugins, self.shelf, self.now).await?.reports)
     }
 
     /// Fails if there are no plugins, before anything is done for them.
@@ -438,6 +440,24 @@ pub enum PipelineError {
     NoSuchPlugin {
         /// What was asked for.
         name: String,
+    },
+    /// What is kept of a document's table files can't be read.
+    #[error(
+        "{location} is no lineage: {source} (take it away, then make it again: spotify-etl replay)"
+    )]
+    Lineage {
+        /// Where it is.
+        location: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// Nothing is known of a table file.
+    #[error(
+        "lineage has nothing about {location}, so nobody can say what made it (make it again: delete it, then spotify-etl replay)"
+    )]
+    NoLineage {
+        /// Which.
+        location: String,
     },
     /// Neither a table file nor a document.
     #[error(

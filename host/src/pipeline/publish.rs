@@ -1,22 +1,24 @@
-//! Making a version of a plugin the active one: looked at first, kept in history, switched on condition
-//! that nobody else did meanwhile, and carried through history if somebody wants that.
+//! Making a version of a plugin the active one: kept in history, switched on condition that nobody else did
+//! meanwhile, and carried through history if somebody wants that.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::{
     Mode, PipelineError, Transform, Transformed,
-    active::{HistoryRecord, keep},
-    replay::{Change, Filter, Replay, Which},
-    report::ReplayReport,
+    active::load,
+    records::{misfits, table_records},
+    replay::{Change, Filter, Replay, Which, history},
+    report::{Action, PluginStatus, Problem, ReplayReport},
+    versions::{Activation, HistoryRecord, IsSo, UPLOAD, Way, file_of, keep, note, versions},
 };
 use crate::{
     document::sha256,
-    layout::{self, Key},
+    layout::Key,
     plugin::Plugin,
-    store::{Created, Store, StoreError, Tag, list_all},
+    store::{Created, Store, StoreError, Tag},
 };
 
 /// The file of a plugin as it lies in the store, if there is one.
@@ -44,6 +46,12 @@ impl Standing {
     pub fn sha256(&self) -> Option<&str> {
         self.file.as_ref().map(|(sha256, _)| sha256.as_str())
     }
+
+    fn raced(self) -> PublishError {
+        let is =
+            self.sha256().map_or("nothing any more".to_owned(), |sha256| short(sha256).to_owned());
+        PublishError::Raced { name: self.name, is }
+    }
 }
 
 /// What became of a plugin's place.
@@ -62,45 +70,168 @@ pub struct PublishReport {
     /// What tables show now, in words.
     #[serde(default)]
     pub remarks: Vec<String>,
+    /// What was looked at before: check, tests, difference.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub looked_at: serde_json::Value,
 }
 
-/// Makes a version the active one.
-///
-/// Stopped anywhere, it is or it isn't; the same again brings it to its end.
-///
-/// # Errors
-///
-/// If the store fails, or the plugin's place is not any more as it was looked at.
-pub async fn activate_version(
-    store: &dyn Store,
-    plugin: &Plugin,
-    bytes: &[u8],
-    standing: &Standing,
-    by: &str,
-    now: OffsetDateTime,
-) -> Result<PublishReport, PublishError> {
-    keep(store, plugin, bytes, by, now).await?;
-    let key = Key::Plugin { name: standing.name.clone() }.to_string();
-    let is_done = match &standing.file {
-        Some((there, _)) if there == plugin.sha256() => true,
-        Some((_, tag)) => store.put_if(&key, bytes, tag).await?,
-        None => store.put_new(&key, bytes).await? == Created::New,
-    };
-    if !is_done {
-        let found = Standing::of(store, &standing.name).await?;
-        // An answer that was lost on the way: it is ours.
-        if found.sha256() != Some(plugin.sha256()) {
-            return Err(raced(found));
+/// A version that is to be the active one.
+pub struct Switch<'s> {
+    /// The store, with its own plugins.
+    pub transform: Transform<'s>,
+    /// The version.
+    pub plugin: Arc<Plugin>,
+    /// Its file.
+    pub bytes: Vec<u8>,
+    /// What it takes the place of, as it was when that was compared with it.
+    pub standing: Standing,
+    /// In which way.
+    pub way: Way,
+    /// Who does it.
+    pub by: String,
+    /// Whether history is taken to its tables again.
+    pub history: History,
+}
+
+/// What becomes of history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum History {
+    /// It stays as it is.
+    Stays,
+    /// It is taken to its tables again, in new generations of those whose columns don't fit.
+    Follows,
+}
+
+/// What came of a switch.
+pub struct Switched {
+    /// What became of the plugin's place.
+    pub published: PublishReport,
+    /// What was done about history.
+    pub replay: Option<ReplayReport>,
+    /// The plugins, and documents that failed.
+    pub transformed: Transformed,
+    /// What went wrong once the version was the active one.
+    pub problems: Vec<Problem>,
+}
+
+impl Switch<'_> {
+    /// Makes the version the active one, with all that follows from it.
+    ///
+    /// Stopped anywhere, it is or it isn't; the same again brings it to its end.
+    ///
+    /// # Errors
+    ///
+    /// If it did not become the active one.
+    pub async fn run(self) -> Result<Switched, PublishError> {
+        let store = self.transform.store;
+        let record = HistoryRecord::of(&self.plugin, &self.by, self.transform.now);
+        self.activate(&record).await?;
+        let mut published = PublishReport {
+            plugin: self.standing.name.clone(),
+            version: Some(self.plugin.version().to_owned()),
+            sha256: Some(self.plugin.sha256().to_owned()),
+            sha256_before: self.standing.sha256().map(str::to_owned),
+            by: self.by.clone(),
+            remarks: Vec::new(),
+            looked_at: serde_json::Value::Null,
+        };
+        let (mut replay, mut transformed, mut problems) =
+            (None, Transformed::default(), Vec::new());
+        // Whatever goes wrong from here on, the version is the active one, which is told.
+        let followed = match self.history {
+            History::Follows => self.follow().await.map(|(replayed, done)| {
+                (replay, transformed) = (Some(replayed), done);
+            }),
+            History::Stays => self.transform.adopt().await.map(|reports| {
+                transformed.plugins = reports;
+                transformed.plugins.retain(|report| report.name == self.standing.name);
+            }),
+        };
+        problems.extend(followed.err().map(|error| Problem::new(Action::Setup, error)));
+        let all = Which::Matching(Filter::default());
+        match history(store, &all).await {
+            Ok(documents) => {
+                let is_whole = problems.is_empty()
+                    && transformed.plugins.iter().all(|one| one.status == PluginStatus::Active)
+                    && replay.as_ref().is_none_or(|replay| {
+                        replay.stopped.is_none() && replay.documents_failed == 0
+                    });
+                published.remarks.push(self.remark(documents.len(), is_whole));
+            }
+            Err(error) => problems.push(Problem::new(Action::Retry, error)),
+        }
+        Ok(Switched { published, replay, transformed, problems })
+    }
+
+    async fn activate(&self, record: &HistoryRecord) -> Result<(), PublishError> {
+        let (store, standing) = (self.transform.store, &self.standing);
+        keep(store, record, &self.bytes).await?;
+        if standing.sha256() == Some(self.plugin.sha256()) {
+            let now = Standing::of(store, &standing.name).await?;
+            return if now == *standing { Ok(()) } else { Err(now.raced()) };
+        }
+        let activation = Activation {
+            at: self.transform.now.format(&Rfc3339).unwrap_or_default(),
+            by: self.by.clone(),
+            way: self.way,
+            before: standing.sha256().map(str::to_owned),
+        };
+        // What it takes the place of may be an upload that nobody has kept yet.
+        let key = Key::Plugin { name: standing.name.clone() }.to_string();
+        if let Some((_, tag)) = &standing.file
+            && let Some(object) = store.get(&key).await?.filter(|object| object.tag == *tag)
+        {
+            keep_file(&self.transform, &standing.name, &object.bytes).await?;
+        }
+        // Before it is so: whoever finds the version active finds out how it came to be.
+        note(store, record, &activation, IsSo::Yes).await?;
+        let is_done = match &standing.file {
+            Some((_, tag)) => store.put_if(&key, &self.bytes, tag).await?,
+            None => store.put_new(&key, &self.bytes).await? == Created::New,
+        };
+        if !is_done {
+            let found = Standing::of(store, &standing.name).await?;
+            // An answer that was lost on the way: it is ours.
+            if found.sha256() != Some(self.plugin.sha256()) {
+                note(store, record, &activation, IsSo::No).await?;
+                return Err(found.raced());
+            }
+        }
+        Ok(())
+    }
+
+    async fn follow(&self) -> Result<(ReplayReport, Transformed), PipelineError> {
+        let (records, _) = table_records(self.transform.store).await?;
+        let change = match misfits(self.plugin.tables(), &records) {
+            tables if tables.is_empty() => Change::None,
+            tables => Change::Generations(tables),
+        };
+        let replay = Replay {
+            transform: self.transform.clone(),
+            which: Which::Matching(Filter::default()),
+            plugins: vec![self.standing.name.clone()],
+            change,
+            mode: Mode::Write,
+        };
+        replay.run().await
+    }
+
+    /// What old snapshots show now.
+    fn remark(&self, documents: usize, is_whole: bool) -> String {
+        let (name, version) = (&self.standing.name, self.plugin.version());
+        match (self.history, is_whole) {
+            (_, false) => "not all of it is through: mend what is named here, then run the same command again, which goes on".to_owned(),
+            (_, true) if documents == 0 => {
+                "there is no history yet: its first rows come with the next run".to_owned()
+            }
+            (History::Follows, true) => {
+                format!("all {documents} snapshots of history show what version {version} makes of them")
+            }
+            (History::Stays, true) => format!(
+                "the next run uses it; the {documents} snapshots of history stay as they are, until: spotify-etl replay --plugin {name}"
+            ),
         }
     }
-    Ok(PublishReport {
-        plugin: standing.name.clone(),
-        version: Some(plugin.version().to_owned()),
-        sha256: Some(plugin.sha256().to_owned()),
-        sha256_before: standing.sha256().map(str::to_owned),
-        by: by.to_owned(),
-        remarks: Vec::new(),
-    })
 }
 
 /// Takes a plugin away from among the active ones. Its versions stay in history.
@@ -109,26 +240,24 @@ pub async fn activate_version(
 ///
 /// If the store fails, or the plugin's place is not any more as it was looked at.
 pub async fn remove(
-    store: &dyn Store,
+    transform: &Transform<'_>,
     standing: &Standing,
     by: &str,
 ) -> Result<PublishReport, PublishError> {
-    let Standing { name, file } = standing;
+    let (store, Standing { name, file }) = (transform.store, standing);
     let Some((there, tag)) = file else {
         return Err(PublishError::NotThere { name: name.clone() });
     };
     let key = Key::Plugin { name: name.clone() }.to_string();
-    let Some(object) = store.get(&key).await?.filter(|object| sha256(&object.bytes) == *there)
-    else {
-        return Err(raced(Standing::of(store, name).await?));
+    let object = store.get(&key).await?.filter(|object| object.tag == *tag);
+    let Some(object) = object else {
+        return Err(Standing::of(store, name).await?.raced());
     };
-    // Also one that is no plugin, and that nobody has kept.
-    let kept = Key::History { name: name.clone(), sha256: there.clone() }.to_string();
-    store.put_new(&kept, &object.bytes).await?;
+    keep_file(transform, name, &object.bytes).await?;
     if !store.delete_if(&key, tag).await? {
         let found = Standing::of(store, name).await?;
         if found.file.is_some() {
-            return Err(raced(found));
+            return Err(found.raced());
         }
     }
     let error = Key::PluginError { name: name.clone() }.to_string();
@@ -141,14 +270,35 @@ pub async fn remove(
         sha256: None,
         sha256_before: Some(there.clone()),
         by: by.to_owned(),
-        remarks: Vec::new(),
+        remarks: vec![format!(
+            "its tables stay as they are and get no more rows; it comes back with: spotify-etl plugin rollback {name} {}",
+            short(there)
+        )],
+        looked_at: serde_json::Value::Null,
     })
 }
 
-fn raced(found: Standing) -> PublishError {
-    let is =
-        found.sha256().map_or("nothing any more".to_owned(), |sha256| short(sha256).to_owned());
-    PublishError::Raced { name: found.name, is }
+/// Keeps a file that lies among the plugins, also one that is none.
+async fn keep_file(
+    transform: &Transform<'_>,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), PublishError> {
+    let now = transform.now;
+    let engine = transform.shelf.engine().map_err(PipelineError::from)?;
+    let record = match load(&engine, name, bytes.to_vec()).await {
+        Ok(plugin) => HistoryRecord::of(&plugin, UPLOAD, now),
+        Err(_) => HistoryRecord {
+            name: name.to_owned(),
+            version: String::new(),
+            sha256: sha256(bytes),
+            seen_at: now.format(&Rfc3339).unwrap_or_default(),
+            by: UPLOAD.to_owned(),
+            tables: Vec::new(),
+            activations: Vec::new(),
+        },
+    };
+    Ok(keep(transform.store, &record, bytes).await?)
 }
 
 /// As much of a SHA-256 as people compare.
@@ -156,34 +306,9 @@ pub fn short(sha256: &str) -> &str {
     sha256.get(..12).unwrap_or(sha256)
 }
 
-/// The records of history, of one plugin or all: by name, then by when they were seen.
-///
-/// # Errors
-///
-/// If the store fails.
-pub async fn versions(
-    store: &dyn Store,
-    name: Option<&str>,
-) -> Result<Vec<HistoryRecord>, StoreError> {
-    let prefix =
-        name.map_or(layout::HISTORY.to_owned(), |name| format!("{}{name}/", layout::HISTORY));
-    let mut found = Vec::new();
-    for listed in list_all(store, &prefix).await? {
-        if !matches!(listed.key.parse(), Ok(Key::HistoryRecord { .. })) {
-            continue;
-        }
-        let object = store.get(&listed.key).await?;
-        let record = object.and_then(|object| serde_json::from_slice(&object.bytes).ok());
-        found.extend(record);
-    }
-    found.sort_by(|one: &HistoryRecord, other| {
-        (&one.name, &one.seen_at).cmp(&(&other.name, &other.seen_at))
-    });
-    Ok(found)
-}
-
-/// The version of history that is meant: the one whose SHA-256 begins like this, or the one that was seen
-/// before the active one.
+/// The version of history that is meant: the one whose SHA-256 begins like this; or else the one that was
+/// active before the active one. After a rollback that is the active one itself, so that the same command
+/// goes no further back when it is run again.
 ///
 /// # Errors
 ///
@@ -191,46 +316,46 @@ pub async fn versions(
 pub async fn version_meant(
     store: &dyn Store,
     standing: &Standing,
-    sha256: Option<&str>,
+    begins: Option<&str>,
 ) -> Result<(HistoryRecord, Vec<u8>), PublishError> {
     let name = &standing.name;
     let all = versions(store, Some(name)).await?;
-    let Some(begins) = sha256 else {
-        let active = all.iter().position(|one| Some(one.sha256.as_str()) == standing.sha256());
-        let before = match active {
-            Some(active) => &all[..active],
-            None => &all[..],
-        };
-        let others =
-            before.iter().rev().filter(|one| Some(one.sha256.as_str()) != standing.sha256());
-        let Some(record) = others.into_iter().next() else {
-            return Err(PublishError::NoneBefore { name: name.clone() });
-        };
-        return bytes_of(store, record.clone()).await;
-    };
-    let mut meant = all.into_iter().filter(|one| one.sha256.starts_with(begins));
-    let none = || PublishError::NoSuchVersion { name: name.clone(), sha256: begins.to_owned() };
-    let record = meant.next().ok_or_else(none)?;
-    if meant.next().is_some() {
-        let (name, sha256) = (name.clone(), begins.to_owned());
-        return Err(PublishError::Ambiguous { name, sha256 });
+    if all.is_empty() {
+        return Err(PublishError::Unknown { name: name.clone() });
     }
-    bytes_of(store, record).await
+    let record = match begins {
+        None => before(&all, standing).ok_or(PublishError::NoneBefore { name: name.clone() })?,
+        Some(begins) => {
+            let mut meant = all.into_iter().filter(|one| one.sha256.starts_with(begins));
+            let (name, sha256) = (name.clone(), begins.to_owned());
+            match (meant.next(), meant.next()) {
+                (Some(record), None) => record,
+                (None, _) => return Err(PublishError::NoSuchVersion { name, sha256 }),
+                _ => return Err(PublishError::Ambiguous { name, sha256 }),
+            }
+        }
+    };
+    match file_of(store, &record).await? {
+        Some(bytes) => Ok((record, bytes)),
+        None => {
+            let HistoryRecord { name, sha256, .. } = record;
+            let location = store.location(&Key::History { name, sha256 }.to_string());
+            Err(PublishError::Damaged { location })
+        }
+    }
 }
 
-async fn bytes_of(
-    store: &dyn Store,
-    record: HistoryRecord,
-) -> Result<(HistoryRecord, Vec<u8>), PublishError> {
-    let HistoryRecord { name, sha256: expected, .. } = record.clone();
-    let key = Key::History { name, sha256: expected.clone() }.to_string();
-    match store.get(&key).await? {
-        Some(object) if sha256(&object.bytes) == expected => Ok((record, object.bytes)),
-        Some(_) => Err(PublishError::Damaged {
-            location: store.location(&key),
-            what: "is another file than its name says",
-        }),
-        None => Err(PublishError::Damaged { location: store.location(&key), what: "is gone" }),
+fn before(all: &[HistoryRecord], standing: &Standing) -> Option<HistoryRecord> {
+    let find = |sha256: Option<&str>| all.iter().find(|one| Some(one.sha256.as_str()) == sha256);
+    let Some(active) = find(standing.sha256()) else {
+        // None is active, or one that nobody knows yet: back to the last that was.
+        return all.last().cloned();
+    };
+    match active.activations.last() {
+        Some(Activation { way: Way::Rollback, .. }) => Some(active.clone()),
+        Some(Activation { before: Some(before), .. }) => find(Some(before)).cloned(),
+        // An upload, or the first: the one that was active last before it.
+        _ => all.iter().rev().skip_while(|one| one.sha256 != active.sha256).nth(1).cloned(),
     }
 }
 
@@ -239,48 +364,27 @@ async fn bytes_of(
 /// # Errors
 ///
 /// If the store fails.
-pub async fn require_publish(
-    store: &dyn Store,
-    is_required: Option<bool>,
-) -> Result<bool, StoreError> {
+pub async fn is_publish_required(store: &dyn Store) -> Result<bool, StoreError> {
+    Ok(store.get(&Key::RequirePublish.to_string()).await?.is_some())
+}
+
+/// Has versions passed over that nobody published, or not any more.
+///
+/// # Errors
+///
+/// If the store fails.
+pub async fn require_publish(store: &dyn Store, is_required: bool) -> Result<(), StoreError> {
     let key = Key::RequirePublish.to_string();
-    let there = store.get(&key).await?;
-    match (is_required, there) {
-        (None, there) => return Ok(there.is_some()),
-        (Some(true), None) => {
+    match (is_required, store.get(&key).await?) {
+        (true, None) => {
             store.put_new(&key, b"{ \"require_publish\": true }\n").await?;
         }
-        (Some(false), Some(object)) => {
+        (false, Some(object)) => {
             store.delete_if(&key, &object.tag).await?;
         }
         _ => {}
     }
-    Ok(is_required.unwrap_or_default())
-}
-
-/// Takes history through a version that has just become active, if wanted with new generations of its
-/// tables.
-///
-/// # Errors
-///
-/// If nothing could be tried.
-pub async fn carry_through(
-    transform: Transform<'_>,
-    plugin: &Arc<Plugin>,
-    new_generations: &[String],
-) -> Result<(ReplayReport, Transformed), PipelineError> {
-    let change = match new_generations {
-        [] => Change::None,
-        tables => Change::Generations(tables.to_vec()),
-    };
-    let replay = Replay {
-        transform,
-        which: Which::Matching(Filter::default()),
-        plugins: vec![plugin.name().to_owned()],
-        change,
-        mode: Mode::Write,
-    };
-    replay.run().await
+    Ok(())
 }
 
 /// Why a version did not become active.
@@ -289,6 +393,9 @@ pub enum PublishError {
     /// The store fails.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Nothing could be tried.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
     /// Somebody else was quicker.
     #[error(
         "plugin `{name}` was changed by somebody else meanwhile: active is now {is} (look at the difference to that one, then publish again: spotify-etl plugin diff)"
@@ -302,6 +409,12 @@ pub enum PublishError {
     /// There is no such plugin.
     #[error("no plugin `{name}` is active in the store (spotify-etl plugin list names them)")]
     NotThere {
+        /// What was asked for.
+        name: String,
+    },
+    /// Nobody ever heard of it.
+    #[error("no plugin `{name}` in the store's history (spotify-etl plugin list names them all)")]
+    Unknown {
         /// What was asked for.
         name: String,
     },
@@ -335,12 +448,10 @@ pub enum PublishError {
     },
     /// History is not what it was.
     #[error(
-        "{location} {what}, so that version can't be had any more (publish it from its file: spotify-etl plugin publish FILE)"
+        "{location} is gone, or another file than its name says (bring the version's file back there, or publish it from where you have it: spotify-etl plugin publish FILE)"
     )]
     Damaged {
         /// Which object.
         location: String,
-        /// What is wrong with it.
-        what: &'static str,
     },
 }

@@ -18,7 +18,9 @@ use super::{
     lineage::{Lineage, TableFile},
     records::{Records, TableRecord, switch, table_records},
     report::{Action, DocumentReport, DocumentStatus, Problem, ReplayReport},
-    transform::{There, change_lineage, describe, files_of, made, not_begun, store_tables, work},
+    transform::{
+        Crew, There, change_lineage, describe, files_of, made, not_begun, store_tables, work,
+    },
 };
 use crate::{
     config::{HOST_VERSION, Limits},
@@ -388,7 +390,7 @@ impl Replay<'_> {
         let desk = Desk {
             store: *store,
             files: files_of(*store, &plugins).await?,
-            plugins,
+            crew: Arc::new(Crew::of(plugins)),
             limits: &self.transform.limits,
             mode: self.mode,
         };
@@ -469,7 +471,7 @@ fn said(from: &TableRecord, next: &TableRecord) -> String {
 /// What a replay works with.
 struct Desk<'s> {
     store: &'s dyn Store,
-    plugins: Vec<ActivePlugin>,
+    crew: Arc<Crew>,
     /// All files of their tables: their sizes by key.
     files: BTreeMap<String, u64>,
     limits: &'s Limits,
@@ -518,7 +520,7 @@ impl Desk<'_> {
             lineage.and_then(|object| serde_json::from_slice::<Lineage>(&object.bytes).ok());
         let there = self.there(lineage.as_ref());
         let stale = |active: &&ActivePlugin| !is_current(active, id, lineage.as_ref(), &there);
-        let stale: Vec<ActivePlugin> = self.plugins.iter().filter(stale).cloned().collect();
+        let stale: Vec<ActivePlugin> = self.crew.plugins.iter().filter(stale).cloned().collect();
         if stale.is_empty() {
             done.is_equal = true;
             return Ok(());
@@ -534,7 +536,7 @@ impl Desk<'_> {
         };
         let Ok(key) = listed.key.parse::<Key>() else { return Ok(()) };
         let (document, _, results) =
-            match work(Arc::new(stale.clone()), self.limits, &key, &object).await {
+            match work(self.crew_of(&stale), self.limits, &key, &object).await {
                 Ok(worked) => worked,
                 Err(refused) => {
                     done.report.problems.push(Problem::new(Action::Document, refused));
@@ -574,6 +576,14 @@ impl Desk<'_> {
             change_lineage(self.store, id, &files, &gone).await?;
         }
         Ok(())
+    }
+
+    /// Some of the plugins, most often all.
+    fn crew_of(&self, some: &[ActivePlugin]) -> Arc<Crew> {
+        match some.len() == self.crew.plugins.len() {
+            true => Arc::clone(&self.crew),
+            false => Arc::new(Crew::of(some.to_vec())),
+        }
     }
 
     /// The files of a document that are where its lineage says.

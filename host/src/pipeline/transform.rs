@@ -14,15 +14,16 @@ use super::{
     lineage::{Lineage, Maker, TableFile},
     records::Target,
     report::{Action, DocumentReport, DocumentStatus, Problem, SkipReport, TableReport},
+    tried::{Tried, judge},
 };
 use crate::{
-    batch::RawExtraction,
     config::{HOST_VERSION, Limits},
     document::{Document, DocumentId, Origin, Refused, TimeSource, sha256},
     layout::{Format, Key, Stage, table_folder},
-    plugin::{CallError, Plugin},
+    plugin::Plugin,
+    projection::Projection,
     store::{Created, Listed, Object, Store, StoreError, list_all, update},
-    table::{MadeBy, Table, WriteError, validate, write},
+    table::{MadeBy, Table, WriteError, write},
 };
 
 /// What all documents of a run have in common.
@@ -30,11 +31,27 @@ pub struct Workshop<'s> {
     /// The store.
     pub store: &'s dyn Store,
     /// The plugins.
-    pub plugins: Arc<Vec<ActivePlugin>>,
+    pub crew: Arc<Crew>,
     /// The plugins that should take part and can't.
     pub refused: Vec<String>,
     /// The limits.
     pub limits: Limits,
+}
+
+/// Plugins that look at a document together.
+pub struct Crew {
+    /// The plugins.
+    pub plugins: Vec<ActivePlugin>,
+    /// What each of them reads.
+    projection: Projection,
+}
+
+impl Crew {
+    /// Plugins, in their order.
+    pub fn of(plugins: Vec<ActivePlugin>) -> Self {
+        let projection = Projection::of(plugins.iter().map(|active| active.plugin.reads()));
+        Crew { plugins, projection }
+    }
 }
 
 /// What became of a document, and what its table files were made of.
@@ -80,11 +97,10 @@ async fn steps(
         return Ok(());
     };
     let Ok(key) = listed.key.parse::<Key>() else { return Ok(()) };
-    let (document, time, results) =
-        match work(workshop.plugins.clone(), limits, &key, &object).await {
-            Ok(worked) => worked,
-            Err(refused) => return put_aside(store, &key, &object, refused, report).await,
-        };
+    let (document, time, results) = match work(workshop.crew.clone(), limits, &key, &object).await {
+        Ok(worked) => worked,
+        Err(refused) => return put_aside(store, &key, &object, refused, report).await,
+    };
     describe(report, &document);
     if time == TimeSource::Assumed
         && matches!(key, Key::Foreign { .. })
@@ -113,12 +129,12 @@ async fn steps(
 fn why_not_whole(workshop: &Workshop<'_>, report: &DocumentReport) -> Option<Problem> {
     let message = if !report.problems.is_empty() {
         return None;
-    } else if workshop.plugins.is_empty() {
+    } else if workshop.crew.plugins.is_empty() {
         "stays where it is, since no plugin can be used".to_owned()
     } else if !workshop.refused.is_empty() {
         let names = workshop.refused.join("`, `");
         format!("stays where it is until `{names}` can be used; what the others made is stored")
-    } else if report.unsupported.len() == workshop.plugins.len() {
+    } else if report.unsupported.len() == workshop.crew.plugins.len() {
         "stays where it is, since every plugin says that it is not for it".to_owned()
     } else {
         return None;
@@ -150,7 +166,7 @@ pub struct Rows {
 
 /// All that takes time and touches nothing: reading, the plugins, checking, encoding.
 pub async fn work(
-    plugins: Arc<Vec<ActivePlugin>>,
+    crew: Arc<Crew>,
     limits: &Limits,
     key: &Key,
     object: &Object,
@@ -162,57 +178,27 @@ pub async fn work(
         let _span = span.entered();
         let origin = Origin { name: &name, modified, playlist: None, extracted_at: None };
         let (document, time) = Document::read(&bytes, &origin, &limits)?;
-        let results = plugins
+        let pages = crew.projection.pages(document.pages());
+        let results = crew
+            .plugins
             .iter()
-            .map(|active| (active.clone(), run_plugin(active, &document, &limits)))
+            .zip(pages)
+            .map(|(active, pages)| (active.clone(), run_plugin(active, &document, pages, &limits)))
             .collect();
         Ok((document, time, results))
     });
     worked.await.unwrap_or_else(|panic| Err(Refused::Panic { what: panic.to_string() }))
 }
 
-/// What one plugin makes of a document, fit for its tables and not yet written.
-pub enum Tried {
-    /// The rows of each of its tables, and the entries that it passed over.
-    Tables(Vec<Table>, Vec<SkipReport>),
-    /// Nothing: it says why the document is not for it.
-    Unsupported(String),
-}
-
-/// Looks at what a plugin gave back.
-///
-/// # Errors
-///
-/// Why none of it can be stored.
-pub fn judge(
-    plugin: &Plugin,
-    extracted: Result<RawExtraction, CallError>,
-    limits: &Limits,
-) -> Result<Tried, Problem> {
-    let extraction = match extracted {
-        Ok(extraction) => extraction,
-        Err(error @ CallError::Unsupported { .. }) => {
-            return Ok(Tried::Unsupported(error.to_string()));
-        }
-        Err(error) => return Err(Problem::of_plugin(plugin.name(), error)),
-    };
-    let skip = |(position, reason): &(u32, String)| SkipReport {
-        position: *position,
-        reason: reason.clone(),
-    };
-    let skips = extraction.skips.iter().map(skip).collect();
-    let tables = validate(plugin.tables(), extraction, limits)
-        .map_err(|invalid| Problem::of_plugin(plugin.name(), invalid))?;
-    Ok(Tried::Tables(tables, skips))
-}
-
 fn run_plugin(
     active: &ActivePlugin,
     document: &Document,
+    pages: Vec<String>,
     limits: &Limits,
 ) -> Result<Made, Problem> {
     let plugin = &active.plugin;
-    let (tables, skips) = match judge(plugin, plugin.extract(document), limits)? {
+    let (extracted, _) = plugin.extract_from(document, pages);
+    let (tables, skips) = match judge(plugin, extracted, limits)? {
         Tried::Tables(tables, skips) => (tables, skips),
         Tried::Unsupported(why) => {
             tracing::info!(plugin = plugin.name(), "{why}");

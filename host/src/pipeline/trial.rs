@@ -14,13 +14,15 @@ use super::{
     Progress,
     active::pretty,
     report::{Problem, SkipReport},
-    transform::{Tried, judge},
+    tried::{Tried, judge},
 };
 use crate::{
+    batch::RawExtraction,
     config::Limits,
-    document::{Document, ExtractedAt, Origin, Refused},
+    document::{Document, Origin, Refused},
     layout::Format,
-    plugin::{Engine, Plugin, Refusal, Usage},
+    plugin::{CallError, Engine, Plugin, Refusal, Usage},
+    projection::Projection,
     table::{MadeBy, Table, WriteError, write},
 };
 
@@ -32,6 +34,8 @@ const SKIPPED: &str = "skipped.txt";
 const FAILED: &str = "failed.txt";
 /// By how much a case may go over its budget, as a part of it: compilers are not to the instruction alike.
 const SLACK: f64 = 0.1;
+/// How far above a plugin's file its tests may be: it is in `target/wasm32-wasip2/release`.
+const FOLDERS_MAX: usize = 5;
 /// How many lines of a difference are told.
 const LINES_SHOWN: usize = 5;
 
@@ -51,8 +55,8 @@ pub struct Attempt {
     pub budget: Budget,
     /// How long it took, in milliseconds: on this machine, now.
     pub milliseconds: f64,
-    /// Whether it made something else when it ran again.
-    pub is_unsteady: bool,
+    /// In which way it does not do what it must, if so.
+    pub fault: Option<&'static str>,
 }
 
 /// What a document takes: the same on every machine, for the same plugin and host.
@@ -87,9 +91,22 @@ impl Trial {
 
     /// Hands a document to the plugin. Blocks while it works.
     pub fn run(&self, document: &Document) -> Attempt {
-        let (extracted, Usage { time, memory_bytes, .. }) = self.plugin.extract_measured(document);
-        let (again, counted) = self.counting.extract_measured(document);
-        let is_unsteady = matches!((&extracted, &again), (Ok(one), Ok(other)) if one != other);
+        let reads = [self.plugin.reads()];
+        let cut = || Projection::of(reads).pages(document.pages()).pop().unwrap_or_default();
+        let (extracted, Usage { time, memory_bytes, .. }) =
+            self.plugin.extract_from(document, cut());
+        let (again, counted) = self.counting.extract_from(document, cut());
+        let (whole, _) = self.plugin.extract_from(document, document.pages().to_vec());
+        let is_other = |other: &Result<RawExtraction, CallError>| matches!((&extracted, other), (Ok(one), Ok(other)) if one != other);
+        let fault = if is_other(&again) {
+            Some("gave other rows when it ran again (the same document must give the same rows)")
+        } else if is_other(&whole) {
+            Some(
+                "gives other rows of whole pages than of what it says it reads (name in `reads` all that it looks at)",
+            )
+        } else {
+            None
+        };
         let output_bytes = extracted.as_ref().map_or(0, |extraction| extraction.bytes());
         let page_bytes: usize = document.pages().iter().map(String::len).sum();
         let fuel = counted.fuel.unwrap_or_default();
@@ -98,28 +115,21 @@ impl Trial {
             tried: judge(&self.plugin, extracted, &self.limits),
             budget: Budget { fuel, fuel_per_byte, memory_bytes, output_bytes },
             milliseconds: time.as_secs_f64() * 1e3,
-            is_unsteady,
+            fault,
         }
     }
 }
 
-/// The document that a file stands for: read when it says, or when all fixtures were read.
+/// The document that a file stands for: read when it or its name says, or else when all fixtures were.
 ///
 /// # Errors
 ///
 /// Why it is none.
 pub fn document(name: &str, bytes: &[u8], limits: &Limits) -> Result<Document, Refused> {
-    let at = OffsetDateTime::from_unix_timestamp(FIXTURES_READ_AT);
-    let extracted_at = at.ok().and_then(|at| ExtractedAt::new(at).ok());
-    let modified = OffsetDateTime::UNIX_EPOCH;
-    let origin = Origin { name, modified, playlist: None, extracted_at };
-    match Document::read(bytes, &origin, limits) {
-        // One of a store says when it was read.
-        Err(Refused::Settled { .. }) => {
-            Ok(Document::read(bytes, &Origin { extracted_at: None, ..origin }, limits)?.0)
-        }
-        read => Ok(read?.0),
-    }
+    let modified = OffsetDateTime::from_unix_timestamp(FIXTURES_READ_AT);
+    let modified = modified.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let origin = Origin { name, modified, playlist: None, extracted_at: None };
+    Ok(Document::read(bytes, &origin, limits)?.0)
 }
 
 /// A table as CSV.
@@ -158,10 +168,15 @@ impl Tests {
         Tests { fixtures, golden, budget: tests.join("budget.json") }
     }
 
-    /// Those of the nearest folder around a plugin's file that has some.
+    /// Those of the nearest folder around a plugin's file that has some, no further up than a build puts
+    /// it.
     pub fn around(file: &Path) -> Option<Self> {
-        let file = std::path::absolute(file).ok()?;
-        let mut folders = file.ancestors().skip(1).map(|folder| Self::of(&folder.join("tests")));
+        let file = file.canonicalize().ok()?;
+        let mut folders = file
+            .ancestors()
+            .skip(1)
+            .take(FOLDERS_MAX)
+            .map(|folder| Self::of(&folder.join("tests")));
         folders.find(|tests| tests.fixtures.is_dir())
     }
 }
@@ -228,6 +243,11 @@ pub fn test(
     mode: TestMode,
     progress: &dyn Progress,
 ) -> Result<TestReport, TestError> {
+    let mut names: Vec<&str> = trials.iter().map(|trial| trial.plugin.name()).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(TestError::Twice { name: pair[0].to_owned() });
+    }
     let fixtures = json_files(&tests.fixtures)?;
     if fixtures.is_empty() {
         return Err(TestError::NoFixtures { folder: tests.fixtures.clone() });
@@ -252,20 +272,28 @@ pub fn test(
         written: 0,
     };
     match mode {
+        // What is not right is not kept.
+        TestMode::Update if report.cases.iter().any(|case| !case.faults.is_empty()) => {}
         TestMode::Update if report.others.is_empty() => {
-            report.written = keep(tests, &golden, &taken)?;
+            report.written = keep(tests, &golden, &taken, &tables_of(trials))?;
         }
         TestMode::Update => return Err(TestError::Shared { others: report.others }),
         TestMode::Compare => {
             compare(tests, &golden, &mut report)?;
             for case in &mut report.cases {
-                let allowed = budgets.as_ref().and_then(|budgets| budgets.get(&case.case));
-                let faults = over_budget(&case.budgets, allowed);
+                let Some(budgets) = &budgets else { continue };
+                let faults = over_budget(&case.budgets, budgets.get(&case.case));
                 case.faults.extend(faults);
             }
         }
     }
     Ok(report)
+}
+
+/// The tables that plugins fill.
+fn tables_of(trials: &[Arc<Trial>]) -> BTreeSet<String> {
+    let tables = trials.iter().flat_map(|trial| trial.plugin.tables());
+    tables.map(|table| table.name.clone()).collect()
 }
 
 /// The plugins of a budget that are not tested.
@@ -302,13 +330,10 @@ fn run_case(
     let (mut files, mut skipped, mut failed) = (BTreeMap::new(), BTreeSet::new(), String::new());
     for trial in trials {
         let plugin = &trial.plugin;
-        let Attempt { tried, budget, milliseconds, is_unsteady } = trial.run(&document);
+        let Attempt { tried, budget, milliseconds, fault } = trial.run(&document);
         report.budgets.insert(plugin.name().to_owned(), budget);
         report.milliseconds.insert(plugin.name().to_owned(), milliseconds);
-        if is_unsteady {
-            let name = plugin.name();
-            report.faults.push(format!("plugin `{name}` gave other rows when it ran again (the same document must give the same rows)"));
-        }
+        report.faults.extend(fault.map(|fault| format!("plugin `{}` {fault}", plugin.name())));
         match tried {
             Ok(Tried::Tables(tables, skips)) => {
                 skipped.extend(skips);
@@ -383,7 +408,10 @@ fn over_budget(
 ) -> Vec<String> {
     let mut faults = Vec::new();
     for (name, taken) in taken {
-        let Some(allowed) = allowed.and_then(|allowed| allowed.get(name)) else { continue };
+        let Some(allowed) = allowed.and_then(|allowed| allowed.get(name)) else {
+            faults.push(format!("plugin `{name}` has no budget for it (keep one with --update)"));
+            continue;
+        };
         let measures = [
             ("instructions", taken.fuel as f64, allowed.fuel as f64),
             ("instructions a byte", taken.fuel_per_byte, allowed.fuel_per_byte),
@@ -406,6 +434,7 @@ fn keep(
     tests: &Tests,
     golden: &BTreeMap<PathBuf, Vec<u8>>,
     taken: &Budgets,
+    tables: &BTreeSet<String>,
 ) -> Result<usize, TestError> {
     let mut written = 0;
     let mut put = |path: &Path, bytes: &[u8]| {
@@ -421,8 +450,15 @@ fn keep(
         put(&tests.golden.join(path), bytes)?;
     }
     put(&tests.budget, &pretty(taken))?;
+    // Those of a table that no plugin here fills may be another plugin's.
+    let is_ours = |path: &Path| {
+        let has_case =
+            path.parent().and_then(Path::to_str).is_some_and(|case| taken.contains_key(case));
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        !has_case || path.extension().is_some_and(|kind| kind == "txt") || tables.contains(&*stem)
+    };
     for path in files_below(&tests.golden)? {
-        if !golden.contains_key(&path) {
+        if !golden.contains_key(&path) && is_ours(&path) {
             let path = tests.golden.join(path);
             let gone = fs::remove_file(&path);
             gone.map_err(|source| TestError::Io { verb: "delete", path: path.clone(), source })?;
@@ -536,8 +572,14 @@ pub enum TestError {
         /// Where they should be.
         folder: PathBuf,
     },
+    /// Two files are one plugin.
+    #[error("two of the files are named `{name}` (test them one after another)")]
+    Twice {
+        /// The plugin.
+        name: String,
+    },
     /// What is kept is that of several plugins.
-    #[error("the golden tables and the budget are those of {} too, so they are kept together: name the files of all these plugins", .others.join(", "))]
+    #[error("the golden tables and the budget are those of {} too, so they are kept together (name the files of all these plugins; or delete budget.json, if there are no such plugins any more)", .others.join(", "))]
     Shared {
         /// The plugins that were not named.
         others: Vec<String>,

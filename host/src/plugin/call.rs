@@ -41,19 +41,21 @@ pub struct Usage {
 }
 
 impl Plugin {
-    /// Hands a document to the plugin. Blocks while it works.
+    /// Hands a document to the plugin, of its pages what it reads. Blocks while it works.
     ///
     /// # Errors
     ///
     /// What the plugin says of the document, or how the call ended.
     pub fn extract(&self, document: &Document) -> Result<RawExtraction, CallError> {
-        self.extract_measured(document).0
+        let pages = self.projection.pages(document.pages());
+        self.extract_from(document, pages.into_iter().next().unwrap_or_default()).0
     }
 
-    /// The same, and what it took.
-    pub fn extract_measured(
+    /// The same of pages that were cut already, or not at all; and what it took.
+    pub fn extract_from(
         &self,
         document: &Document,
+        pages: Vec<String>,
     ) -> (Result<RawExtraction, CallError>, Usage) {
         let id = document.id();
         let seconds = id.extracted_at.moment().unix_timestamp();
@@ -68,7 +70,7 @@ impl Plugin {
             extracted_at: seconds,
             complete: document.complete(),
             media_type: wit::MediaType::Json,
-            pages: document.pages().to_vec(),
+            pages,
         };
         let (extraction, usage) =
             self.call(surroundings, |transform, store| transform.call_extract(store, &handed));

@@ -17,6 +17,7 @@ use wasmtime::{Cache, CacheConfig, Config, component::Component};
 use crate::{
     config::{Bytes, Limits},
     document::sha256,
+    projection::Projection,
     schema::{self, Column, ColumnType, Scope, TableSchema},
 };
 
@@ -60,9 +61,11 @@ pub struct Plugin {
     name: String,
     sha256: String,
     bytes: u64,
+    initial_memory_bytes: u64,
     compiled_in: Duration,
     imports: Vec<String>,
     info: Info,
+    projection: Projection,
     engine: wasmtime::Engine,
     pre: bindings::PluginPre<Guest>,
     limits: Limits,
@@ -151,14 +154,17 @@ impl Engine {
             name: name.to_owned(),
             sha256,
             bytes: bytes.len() as u64,
+            initial_memory_bytes: wanted,
             compiled_in: started.elapsed(),
             imports,
             info: Info { version: String::new(), reads: None, tables: Vec::new() },
+            projection: Projection::of([None]),
             engine: self.engine.clone(),
             pre,
             limits: self.limits.clone(),
         };
         plugin.info = plugin.describe().map_err(Refusal::Describe)?.into();
+        plugin.projection = Projection::of([plugin.info.reads.as_deref()]);
         let faults = plugin.info.faults();
         if faults.is_empty() { Ok(plugin) } else { Err(Refusal::Schema { faults }) }
     }
@@ -272,6 +278,11 @@ impl Plugin {
     /// The size of its file in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The memory that it begins with, in bytes.
+    pub fn initial_memory_bytes(&self) -> u64 {
+        self.initial_memory_bytes
     }
 
     /// How long checking and compiling took, or fetching what was compiled before.

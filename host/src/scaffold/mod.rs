@@ -14,8 +14,17 @@ use crate::config::variable;
 const NAME: &str = "__name__";
 /// What stands for its name as a type.
 const TYPE: &str = "__Name__";
-/// Where a build puts plugins, below its target folder.
-const BUILT: &str = "wasm32-wasip2/release";
+/// Where a build puts plugins, below its target folder: a project's own, and those of this repository.
+const BUILT: [&str; 2] = ["wasm32-wasip2/release", "wasm32-wasip2/plugin"];
+
+/// Names that mean something else to Rust, or to the project's other packages.
+const TAKEN: [&str; 47] = [
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate",
+    "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "if", "impl", "in",
+    "let", "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref",
+    "return", "self", "serde", "static", "struct", "super", "test", "trait", "true", "type", "use",
+    "where", "while", "yield",
+];
 
 /// The files of every project.
 const FILES: [(&str, &str); 6] = [
@@ -65,7 +74,11 @@ pub struct Scaffolded {
 ///
 /// If something is there, or the system refuses.
 pub fn make(name: &str, folder: &Path) -> Result<Scaffolded, ScaffoldError> {
-    let is_plain = name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+    let is_plain = name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+        && name.starts_with(|letter: char| letter.is_ascii_lowercase());
+    if TAKEN.contains(&name) {
+        return Err(ScaffoldError::Taken { name: name.to_owned() });
+    }
     if !is_plain {
         return Err(ScaffoldError::Name { name: name.to_owned() });
     }
@@ -127,8 +140,9 @@ fn shared_settings() -> String {
         let is_used = |line: &&str| {
             line.starts_with("workspace") || sdk.contains(&format!("\n{} = ", name(line)))
         };
+        let lines: Vec<_> = section.lines().filter(|line| !line.starts_with('#')).collect();
         let lines: Vec<_> =
-            section.lines().filter(|line| !is_dependency || is_used(line)).collect();
+            lines.into_iter().filter(|line| !is_dependency || is_used(line)).collect();
         format!("[{}\n", lines.join("\n").trim_end())
     };
     sections.map(text).collect::<Vec<_>>().join("\n")
@@ -136,7 +150,10 @@ fn shared_settings() -> String {
 
 /// The SDK of the repository that a folder is in, if it is in it.
 fn sdk_around(folder: &Path) -> Option<PathBuf> {
-    let folder = std::path::absolute(folder).ok()?;
+    // Where it will be, whatever way leads there.
+    let absolute = std::path::absolute(folder).ok()?;
+    let there = absolute.ancestors().find(|above| above.exists())?;
+    let folder = there.canonicalize().ok()?.join(absolute.strip_prefix(there).ok()?);
     let sdk = |above: &Path| {
         let sdk = above.join("plugins/sdk");
         let manifest = fs::read_to_string(sdk.join("Cargo.toml")).ok()?;
@@ -162,12 +179,19 @@ pub fn built_in(folder: &Path) -> Result<Vec<PathBuf>, ScaffoldError> {
     let (_, package) = text.split_once("[package]").unwrap_or_default();
     let name = package.lines().find_map(|line| line.strip_prefix("name = "));
     let name = name.unwrap_or_default().trim().trim_matches('"').replace('-', "_");
-    let target = variable("CARGO_TARGET_DIR").map_or_else(|| folder.join("target"), PathBuf::from);
-    let file = target.join(BUILT).join(format!("{name}.wasm"));
-    if !file.is_file() {
-        return Err(ScaffoldError::NotBuilt { file });
-    }
-    Ok(vec![file])
+    // Its own, or that of the workspace that it is in.
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let targets: Vec<PathBuf> = match variable("CARGO_TARGET_DIR") {
+        Some(target) => vec![PathBuf::from(target)],
+        None => folder.ancestors().map(|above| above.join("target")).collect(),
+    };
+    let places = targets.iter().flat_map(|target| BUILT.map(|built| target.join(built)));
+    let mut files = places.map(|place| place.join(format!("{name}.wasm")));
+    files.find(|file| file.is_file()).map(|file| vec![file]).ok_or_else(|| {
+        ScaffoldError::NotBuilt {
+            file: folder.join("target").join(BUILT[0]).join(format!("{name}.wasm")),
+        }
+    })
 }
 
 fn write(path: &Path, text: &str) -> Result<(), ScaffoldError> {
@@ -184,6 +208,14 @@ pub enum ScaffoldError {
         "`{name}` is no name for a table, which the plugin's is too: it has lower-case letters, digits and `_`, and begins with a letter"
     )]
     Name {
+        /// What was asked for.
+        name: String,
+    },
+    /// A package could not be called like that.
+    #[error(
+        "`{name}` means something else to Rust or cargo (name it otherwise, such as {name}_table)"
+    )]
+    Taken {
         /// What was asked for.
         name: String,
     },

@@ -15,14 +15,16 @@ use super::{
     records::{Records, TableRecord, misfits, table_records},
     replay::{Filter, Which, history},
     report::Problem,
-    transform::{Tried, judge},
+    tried::{Tried, judge},
 };
 use crate::{
+    batch::RawExtraction,
     config::Limits,
     document::{Document, Origin, Refused},
     layout::{self, Key, Stage},
-    plugin::Plugin,
-    schema,
+    plugin::{CallError, Plugin},
+    projection::Projection,
+    schema::{self, TableSchema},
     store::{Listed, Store, StoreError, list_all},
     table::Table,
 };
@@ -120,9 +122,10 @@ pub struct Failing {
 }
 
 impl DiffReport {
-    /// How many rows are not the same.
+    /// How many rows are not the same, in tables that there are.
     pub fn rows_differing(&self) -> u64 {
-        self.tables.iter().map(TableDiff::rows_differing).sum()
+        let there = self.tables.iter().filter(|table| !table.is_new);
+        there.map(TableDiff::rows_differing).sum()
     }
 
     /// How many rows the active version makes.
@@ -137,13 +140,19 @@ impl DiffReport {
                 && table.gone_columns.is_empty()
                 && table.renamed.is_empty()
         };
-        self.rows_differing() == 0
+        self.tables.iter().all(|table| table.rows_differing() == 0)
             && self.schema.is_empty()
             && self.tables.iter().all(is_column_s)
             && self.skips.values().all(|skips| skips.before == skips.after)
-            && [&self.now_failing, &self.no_longer_failing, &self.now_unsupported]
-                .into_iter()
-                .all(Vec::is_empty)
+            && [
+                &self.now_failing,
+                &self.no_longer_failing,
+                &self.now_unsupported,
+                &self.still_failing,
+                &self.unread,
+            ]
+            .into_iter()
+            .all(Vec::is_empty)
     }
 
     fn skip(&mut self, reason: &str) -> &mut SkipDiff {
@@ -172,16 +181,16 @@ impl Diff<'_> {
     ///
     /// If the store can't be read, or no document is meant.
     pub async fn run(&self, mut each: impl FnMut(RowChange)) -> Result<DiffReport, PipelineError> {
-        let active = self.active().await?;
+        let pair = Arc::new(Pair::of(self.active().await?, Arc::clone(&self.candidate)));
         let documents = self.documents().await?;
         let in_all = documents.len();
         let documents = spread(documents, self.sample);
         let (records, _) = table_records(self.store).await?;
-        let mut report = self.blank(active.as_deref(), &records);
+        let mut report = self.blank(pair.active.as_deref(), &records);
         (report.documents, report.documents_in_all) = (documents.len(), in_all);
         self.progress.begin("compare", documents.len());
         let compared = stream::iter(&documents).map(|listed| async {
-            let compared = self.compare(active.clone(), listed).await;
+            let compared = self.compare(&pair, listed).await;
             self.progress.advance();
             compared
         });
@@ -233,6 +242,24 @@ impl Diff<'_> {
         let mut names: Vec<&str> = declared.iter().map(|table| table.name.as_str()).collect();
         let gone = before.iter().map(|table| table.name.as_str());
         names.extend(gone.filter(|name| declared.iter().all(|table| table.name != *name)));
+        let owner = |table: &TableSchema| {
+            let mut records = records.iter().filter(|record| record.schema.name == table.name);
+            records
+                .next()
+                .map(|record| record.owner.clone())
+                .filter(|owner| owner != self.candidate.name())
+        };
+        let owned = declared.iter().filter_map(|table| {
+            let (name, owner) = (&table.name, owner(table)?);
+            Some(format!("table `{name}` belongs to plugin `{owner}`, so this can't be published (say which plugin it is a version of: --name {owner})"))
+        });
+        let is_new = |name: &str| before.iter().all(|table| table.name != name);
+        let is_left = |name: &str| declared.iter().all(|table| table.name != name);
+        let table = |name: &str| {
+            let mut table = TableDiff::new(name);
+            (table.is_new, table.is_left) = (is_new(name), is_left(name));
+            table
+        };
         DiffReport {
             plugin: self.candidate.name().to_owned(),
             active: active.map(Version::from),
@@ -240,9 +267,9 @@ impl Diff<'_> {
             documents: 0,
             documents_in_all: 0,
             documents_changed: 0,
-            schema: schema::changes(before, declared),
+            schema: schema::changes(before, declared).into_iter().chain(owned).collect(),
             new_generations: misfits(declared, records),
-            tables: names.into_iter().map(TableDiff::new).collect(),
+            tables: names.into_iter().map(table).collect(),
             skips: BTreeMap::new(),
             now_failing: Vec::new(),
             no_longer_failing: Vec::new(),
@@ -252,11 +279,7 @@ impl Diff<'_> {
         }
     }
 
-    async fn compare(
-        &self,
-        active: Option<Arc<Plugin>>,
-        listed: &Listed,
-    ) -> Result<Compared, StoreError> {
+    async fn compare(&self, pair: &Arc<Pair>, listed: &Listed) -> Result<Compared, StoreError> {
         let name = match listed.key.parse() {
             Ok(Key::Raw { document, .. }) => document.to_string(),
             _ => listed.key.clone(),
@@ -268,8 +291,7 @@ impl Diff<'_> {
         }
         let gone = || Ok(Compared { document: name.clone(), result: Ok(nothing()) });
         let Some(object) = self.store.get(&listed.key).await? else { return gone() };
-        let (key, limits, candidate) =
-            (listed.key.clone(), self.limits.clone(), Arc::clone(&self.candidate));
+        let (key, limits, pair) = (listed.key.clone(), self.limits.clone(), Arc::clone(pair));
         let span = Span::current();
         let both = tokio::task::spawn_blocking(move || {
             let _span = span.entered();
@@ -277,7 +299,7 @@ impl Diff<'_> {
             let origin =
                 Origin { name, modified: object.modified, playlist: None, extracted_at: None };
             let (document, _) = Document::read(&object.bytes, &origin, &limits)?;
-            Ok(both(active.as_deref(), &candidate, &document, &limits))
+            Ok(pair.run(&document, &limits))
         });
         let result =
             both.await.unwrap_or_else(|panic| Err(Refused::Panic { what: panic.to_string() }));
@@ -289,12 +311,40 @@ fn nothing() -> Both {
     Both::Same(Vec::new(), BTreeMap::new())
 }
 
-fn both(active: Option<&Plugin>, candidate: &Plugin, document: &Document, limits: &Limits) -> Both {
-    let after = candidate.extract(document);
-    let Some(active) = active else {
-        return Both::Each { before: None, after: judge(candidate, after, limits) };
-    };
-    let before = active.extract(document);
+/// The two versions, and what they read.
+struct Pair {
+    active: Option<Arc<Plugin>>,
+    candidate: Arc<Plugin>,
+    projection: Projection,
+}
+
+impl Pair {
+    fn of(active: Option<Arc<Plugin>>, candidate: Arc<Plugin>) -> Self {
+        let plugins = [Some(&candidate), active.as_ref()].into_iter().flatten();
+        let projection = Projection::of(plugins.map(|plugin| plugin.reads()));
+        Pair { active, candidate, projection }
+    }
+
+    fn run(&self, document: &Document, limits: &Limits) -> Both {
+        let mut pages = self.projection.pages(document.pages()).into_iter();
+        let candidate = self.candidate.as_ref();
+        let (after, _) = candidate.extract_from(document, pages.next().unwrap_or_default());
+        let Some(active) = &self.active else {
+            return Both::Each { before: None, after: judge(candidate, after, limits) };
+        };
+        let (before, _) = active.extract_from(document, pages.next().unwrap_or_default());
+        both((active, before), (candidate, after), limits)
+    }
+}
+
+/// What a plugin gave back.
+type Extracted<'p> = (&'p Plugin, Result<RawExtraction, CallError>);
+
+fn both(
+    (active, before): Extracted<'_>,
+    (candidate, after): Extracted<'_>,
+    limits: &Limits,
+) -> Both {
     let is_same = matches!((&before, &after), (Ok(was), Ok(is)) if was == is)
         && active.tables() == candidate.tables();
     if let (true, Ok(is)) = (is_same, &after) {
@@ -319,6 +369,11 @@ fn add(report: &mut DiffReport, compared: Compared) -> Vec<RowChange> {
     let Compared { document, result } = compared;
     let failing = |problem: String| Failing { document: document.clone(), problem };
     let (before, after) = match result {
+        // Something in the host that this document, or the candidate, brought about.
+        Err(refused @ Refused::Panic { .. }) => {
+            report.now_failing.push(failing(refused.to_string()));
+            return Vec::new();
+        }
         Err(refused) => {
             report.unread.push(failing(refused.to_string()));
             return Vec::new();
@@ -359,6 +414,10 @@ fn add(report: &mut DiffReport, compared: Compared) -> Vec<RowChange> {
         (tables(report, before, Side::Before), tables(report, Some(after), Side::After));
     let mut changes = Vec::new();
     for table in &mut report.tables {
+        if table.is_left {
+            // Its rows stay as they are.
+            continue;
+        }
         let of =
             |tables: &'_ [Table]| tables.iter().position(|one| one.schema().name == table.table);
         let (was, is) = (of(&before).map(|at| &before[at]), of(&after).map(|at| &after[at]));

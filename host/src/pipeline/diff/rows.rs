@@ -63,7 +63,8 @@ pub struct TableDiff {
     pub rows_added: u64,
     /// Rows that only the active version has.
     pub rows_removed: u64,
-    /// Rows that both have, with other values in columns that both have.
+    /// Rows that both have, with other values in columns that the active version has: also those that lose
+    /// one with a column that is gone.
     pub rows_changed: u64,
     /// How many values are others, by column.
     pub cells_changed: BTreeMap<String, u64>,
@@ -73,6 +74,10 @@ pub struct TableDiff {
     pub gone_columns: BTreeMap<String, u64>,
     /// Columns that are gone, and the new ones that have the same values in every row.
     pub renamed: BTreeMap<String, String>,
+    /// Whether only the candidate fills it.
+    pub is_new: bool,
+    /// Whether only the active version fills it: its rows stay as they are.
+    pub is_left: bool,
     /// Whether rows are matched by their order, since the key is another one.
     pub matched_by_order: bool,
     /// Some of what is not the same.
@@ -88,10 +93,9 @@ impl TableDiff {
         TableDiff { table: table.to_owned(), ..TableDiff::default() }
     }
 
-    /// How many rows are not the same, those that lose a value with a column that is gone among them.
+    /// How many rows are not the same.
     pub fn rows_differing(&self) -> u64 {
-        let losing = self.gone_columns.values().copied().max().unwrap_or_default();
-        self.rows_added + self.rows_removed + self.rows_changed.max(losing)
+        self.rows_added + self.rows_removed + self.rows_changed
     }
 
     /// Counts rows that are the same in both.
@@ -110,10 +114,12 @@ impl TableDiff {
     ) -> Vec<RowChange> {
         self.rows_before += before.map_or(0, Table::rows) as u64;
         self.rows_after += after.map_or(0, Table::rows) as u64;
+        let columns = Columns::of(before, after);
+        let alike = match (before, after) {
+            (Some(before), Some(after)) => self.add_columns(before, after),
+            _ => Vec::new(),
+        };
         let mut changes = Vec::new();
-        if let (Some(before), Some(after)) = (before, after) {
-            self.add_columns(before, after);
-        }
         for (was, is) in self.matched(before, after) {
             let (change, side) = match (was, is) {
                 (Some(was), Some(_)) => (Kind::Changed, was),
@@ -121,7 +127,7 @@ impl TableDiff {
                 (None, Some(is)) => (Kind::Added, is),
                 (None, None) => continue,
             };
-            let cells = cells(was, is);
+            let cells = columns.cells(was, is, &alike);
             if change == Kind::Changed && cells.is_empty() {
                 continue;
             }
@@ -161,7 +167,7 @@ impl TableDiff {
             (0..rows).filter_map(move |row| Some(Row { table: table?, row })).collect::<Vec<_>>()
         };
         let (was, is) = (rows(before), rows(after));
-        self.matched_by_order = matches!(
+        self.matched_by_order |= matches!(
             (before, after),
             (Some(before), Some(after)) if before.schema().key != after.schema().key
         );
@@ -178,7 +184,9 @@ impl TableDiff {
         matched
     }
 
-    fn add_columns(&mut self, before: &Table, after: &Table) {
+    /// Counts what is in columns that only one version has, and says which of the gone ones have all their
+    /// values in a new one, here.
+    fn add_columns(&mut self, before: &Table, after: &Table) -> Vec<String> {
         let only = |one: &Table, other: &Table| -> Vec<(usize, String)> {
             let columns = one.schema().columns.iter().enumerate();
             let missing = columns.filter(|(_, column)| place(other, &column.name).is_none());
@@ -194,7 +202,7 @@ impl TableDiff {
             }
         }
         if gone.is_empty() || new.is_empty() {
-            return;
+            return Vec::new();
         }
         let is_same = |was: usize, is: usize| {
             let kind = |table: &Table, index: usize| table.schema().columns[index].column_type;
@@ -207,11 +215,14 @@ impl TableDiff {
             (old.clone(), same.map(|(_, name)| name.clone()).collect::<Vec<_>>())
         });
         let alike: BTreeMap<_, _> = alike.collect();
+        let here = alike.iter().filter(|(_, same)| !same.is_empty()).map(|(old, _)| old.clone());
+        let here = here.collect();
         let so_far = self.alike.get_or_insert_with(|| alike.clone());
         for (old, names) in so_far {
             let same = alike.get(old);
             names.retain(|name| same.is_some_and(|same| same.contains(name)));
         }
+        here
     }
 
     /// Concludes which columns have only got another name: those with values, all of them the same.
@@ -255,19 +266,44 @@ impl<'t> Row<'t> {
     }
 }
 
-/// The values that are not the same: in columns that both have, if both have the row.
-fn cells(was: Option<Row<'_>>, is: Option<Row<'_>>) -> Vec<CellChange> {
-    let Some(Row { table, .. }) = is.or(was) else { return Vec::new() };
-    let columns = table.schema().columns.iter().map(|column| column.name.as_str());
-    let is_meant = |column: &&str| match (was, is) {
-        (Some(was), Some(_)) => place(was.table, column).is_some(),
-        _ => true,
-    };
-    let changes = columns.filter(is_meant).map(|column| {
-        let cell = |row: Option<Row<'_>>| Some(row?.cell(column)?.into_owned());
-        CellChange { column: column.to_owned(), before: cell(was), after: cell(is) }
-    });
-    changes.filter(|cell| cell.before != cell.after).collect()
+/// The columns of two versions: each with its place in either.
+struct Columns<'t>(Vec<(&'t str, Option<usize>, Option<usize>)>);
+
+impl<'t> Columns<'t> {
+    fn of(before: Option<&'t Table>, after: Option<&'t Table>) -> Self {
+        let names = |table: Option<&'t Table>| {
+            let columns = table.into_iter().flat_map(|table| &table.schema().columns);
+            columns.map(|column| column.name.as_str())
+        };
+        let at = |table: Option<&Table>, name: &str| place(table?, name);
+        let gone = names(before).filter(|name| at(after, name).is_none());
+        let all = names(after).chain(gone);
+        Columns(all.map(|name| (name, at(before, name), at(after, name))).collect())
+    }
+
+    /// The values that are not the same. Of a row that both have those in new columns don't count, and
+    /// those in gone ones don't that are elsewhere now.
+    fn cells(
+        &self,
+        was: Option<Row<'_>>,
+        is: Option<Row<'_>>,
+        alike: &[String],
+    ) -> Vec<CellChange> {
+        let cell = |row: Option<Row<'_>>, column: Option<usize>| {
+            let Row { table, row } = row?;
+            Some(table.cell(row, column?)?.into_owned())
+        };
+        let is_meant = |(name, before, _): &&(&str, Option<usize>, Option<usize>)| {
+            let is_matched = was.is_some() && is.is_some();
+            !is_matched || (before.is_some() && !alike.iter().any(|old| old == name))
+        };
+        let changes = self.0.iter().filter(is_meant).map(|(name, before, after)| CellChange {
+            column: (*name).to_owned(),
+            before: cell(was, *before),
+            after: cell(is, *after),
+        });
+        changes.filter(|cell| cell.before != cell.after).collect()
+    }
 }
 
 fn place(table: &Table, column: &str) -> Option<usize> {

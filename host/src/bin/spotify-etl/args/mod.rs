@@ -6,7 +6,7 @@ use std::{num::NonZero, path::PathBuf, sync::Arc};
 
 use clap::{Args, Parser, Subcommand};
 use spotify_etl::{
-    config::{LimitSetting, amount},
+    config::LimitSetting,
     document::{ExtractedAt, PlaylistId},
     layout::{self, Format},
     spotify::{ACCOUNTS_URL, API_URL, Flow, LoginPlace, REDIRECT_URI, SLIM_FIELDS, Url},
@@ -15,7 +15,10 @@ use spotify_etl::{
 };
 use time::Date;
 
-pub use plugin::{DiffArgs, Gate, OnOff, PluginCommand, Positions, SwitchArgs};
+pub use plugin::{
+    DiffArgs, FUNCTION_MEMORY, Gate, OnOff, PluginCommand, Positions, SwitchArgs, bytes,
+    plugin_name,
+};
 
 /// Takes Spotify playlists to tables that SQL can query.
 ///
@@ -282,7 +285,7 @@ pub enum Command {
     },
     /// Say where rows come from: plugin, host, runs and raw response
     #[command(
-        after_help = "Examples:\n  spotify-etl explain transformed_data/song_data/snapshot_year=2026/my_list-20260706T060000Z-0123abcd.csv\n  spotify-etl explain my_list-20260706T060000Z-0123abcd"
+        after_help = "Examples:\n  spotify-etl explain my_list-20260706T060000Z-0123abcd\n  spotify-etl explain data/transformed_data/song_data/snapshot_year=2026/NAME.csv"
     )]
     Explain {
         /// A table file's key or path, or a document's name
@@ -537,10 +540,6 @@ fn database(text: &str) -> Result<String, String> {
     is_plain.then(|| text.to_owned()).ok_or_else(|| {
         format!("`{text}` is no name for a database: it has lower-case letters, digits and `_`, and begins with a letter")
     })
-}
-
-fn bytes(text: &str) -> Result<u64, String> {
-    amount(text).ok_or_else(|| format!("`{text}` is no size, such as 100MiB"))
 }
 
 fn jobs(text: &str) -> Result<NonZero<usize>, String> {

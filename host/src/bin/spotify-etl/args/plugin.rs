@@ -8,6 +8,9 @@ use time::Date;
 
 use super::{AthenaArgs, day, playlist};
 
+/// The memory of the deployment template's function.
+pub const FUNCTION_MEMORY: &str = "512MiB";
+
 /// What to do with a plugin.
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
@@ -49,8 +52,11 @@ pub enum PluginCommand {
         /// The plugin's file, or s3://bucket/plugins/NAME.wasm
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// The plugin it is a version of [default: the file's name]
+        #[arg(long, value_name = "NAME", value_parser = plugin_name)]
+        name: Option<String>,
         /// The memory of the function that is to run it, which decides what it can compile in time
-        #[arg(long, value_name = "BYTES", default_value = "512MiB", value_parser = bytes)]
+        #[arg(long, value_name = "BYTES", default_value = FUNCTION_MEMORY, value_parser = bytes)]
         function_memory: u64,
     },
     /// Run plugins over fixtures, against golden tables and a budget
@@ -88,7 +94,7 @@ pub enum PluginCommand {
     },
     /// Show what would change in the tables if this version were active, row by row
     #[command(
-        after_help = "Both versions are run over the documents of history and those that wait. Nothing is written.\n\nExamples:\n  spotify-etl plugin diff song.wasm\n  spotify-etl plugin diff song.wasm --since 2026-01-01 --sample 20\n  spotify-etl plugin diff song.wasm --csv > every_change.csv\n\nExit status: 1 if a document fails that did not before."
+        after_help = "Both versions are run over the documents of history and those that wait. Nothing is written.\n\nRows that are new, gone or changed are shown; values of a new column are only counted.\n\nExamples:\n  spotify-etl plugin diff song.wasm\n  spotify-etl plugin diff song.wasm --since 2026-01-01 --sample 20\n  spotify-etl plugin diff song.wasm --csv > every_change.csv\n\nExit status: 1 if a document fails that did not before."
     )]
     Diff {
         /// The candidate's file
@@ -117,7 +123,8 @@ pub enum PluginCommand {
         /// Don't ask
         #[arg(long)]
         yes: bool,
-        /// Publish only if no more rows than so many would change: a number, or a share such as 5%
+        /// Publish only if no more rows than so many would change, of those compared: a number, or a share
+        /// such as 5%
         #[arg(long, value_name = "ROWS", value_parser = gate)]
         max_changed: Option<Gate>,
         /// Publish even if documents fail that did not before
@@ -140,14 +147,14 @@ pub enum PluginCommand {
     },
     /// Go back to the version before, or to any of history
     #[command(
-        after_help = "Examples:\n  spotify-etl plugin rollback song\n  spotify-etl plugin rollback song 7fd4c2e1 --replay"
+        after_help = "Run again it goes no further back, and brings to its end what was stopped.\n\nExamples:\n  spotify-etl plugin rollback song\n  spotify-etl plugin rollback song 7fd4c2e1 --replay"
     )]
     Rollback {
         /// The plugin
         #[arg(value_name = "NAME", value_parser = plugin_name)]
         name: String,
-        /// The beginning of the version's SHA-256 [default: the version seen before the active one]
-        #[arg(value_name = "SHA256")]
+        /// The beginning of the version's SHA-256 [default: the version that was active before]
+        #[arg(value_name = "SHA256", value_parser = sha256)]
         sha256: Option<String>,
         #[command(flatten)]
         switch: SwitchArgs,
@@ -159,7 +166,7 @@ pub enum PluginCommand {
         #[arg(value_name = "NAME", value_parser = plugin_name)]
         name: String,
         /// Who does it [default: the user's name]
-        #[arg(long, value_name = "WHO", env = "SPOTIFY_ETL_BY")]
+        #[arg(long, value_name = "WHO", env = "SPOTIFY_ETL_BY", value_parser = somebody)]
         by: Option<String>,
     },
     /// Have the store pass over versions that nobody published, or take uploads again
@@ -167,8 +174,8 @@ pub enum PluginCommand {
         after_help = "A .wasm that is only copied to plugins/ is then refused, and the newest version of history stands in.\n\nExample:\n  spotify-etl plugin require-publish on"
     )]
     RequirePublish {
-        /// What it is to be [default: show what it is]
-        #[arg(value_enum)]
+        /// on: only what was published counts; off: uploads count, too [default: show which it is]
+        #[arg(value_enum, hide_possible_values = true)]
         state: Option<OnOff>,
     },
     /// Show what a plugin is: its tables and columns, what it imports, its size and SHA-256
@@ -222,7 +229,7 @@ pub struct SwitchArgs {
     pub replay: bool,
 
     /// Who does it [default: the user's name]
-    #[arg(long, value_name = "WHO", env = "SPOTIFY_ETL_BY")]
+    #[arg(long, value_name = "WHO", env = "SPOTIFY_ETL_BY", value_parser = somebody)]
     pub by: Option<String>,
 
     #[command(flatten)]
@@ -298,7 +305,8 @@ fn positions(text: &str) -> Result<Positions, String> {
         .ok_or_else(|| format!("`{text}` is no list of positions, such as 3,17-20"))
 }
 
-fn plugin_name(text: &str) -> Result<String, String> {
+/// A name that every command takes.
+pub fn plugin_name(text: &str) -> Result<String, String> {
     let is_plain = text.starts_with(|letter: char| letter.is_ascii_lowercase())
         && text.len() <= 64
         && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
@@ -307,8 +315,22 @@ fn plugin_name(text: &str) -> Result<String, String> {
     })
 }
 
-fn bytes(text: &str) -> Result<u64, String> {
-    amount(text).ok_or_else(|| format!("`{text}` is no size, such as 512MiB"))
+fn sha256(text: &str) -> Result<String, String> {
+    let is_part = (4..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
+    is_part
+        .then(|| text.to_ascii_lowercase())
+        .ok_or_else(|| format!("`{text}` is no beginning of a SHA-256: four or more of its digits"))
+}
+
+fn somebody(text: &str) -> Result<String, String> {
+    let is_plain = !text.trim().is_empty() && !text.chars().any(char::is_control);
+    is_plain
+        .then(|| text.to_owned())
+        .ok_or_else(|| "a name is a few letters on one line".to_owned())
+}
+
+pub fn bytes(text: &str) -> Result<u64, String> {
+    amount(text).ok_or_else(|| format!("`{text}` is no size, such as 100MiB"))
 }
 
 #[cfg(test)]

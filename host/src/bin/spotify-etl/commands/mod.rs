@@ -389,7 +389,10 @@ impl Session {
 
     /// Keys may be typed as paths in the store's folder.
     fn keys(&self, typed: Vec<String>) -> Vec<String> {
-        let plain = |path: &Path| path.strip_prefix(".").unwrap_or(path).to_owned();
+        let plain = |path: &Path| {
+            let there = path.canonicalize();
+            there.unwrap_or_else(|_| path.strip_prefix(".").unwrap_or(path).to_owned())
+        };
         let root = plain(Path::new(&self.store.location("")));
         let key = |text: &String| {
             let path = plain(Path::new(text));

@@ -8,11 +8,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use serde_json::{Map, Value, json};
 use spotify_etl::{
     config::{Bytes, user},
     document::Document,
-    layout::Key,
     pipeline::{
+        PipelineError,
         active::choose,
         cataloging::{Place, applied_database, apply, is_applied},
         check::{CheckReport, check_alone, check_in_store},
@@ -20,13 +21,14 @@ use spotify_etl::{
         document_bytes,
         explain::explain,
         publish::{
-            PublishReport, Standing, activate_version, carry_through, remove, require_publish,
-            version_meant, versions,
+            History, PublishError, PublishReport, Standing, Switch, Switched, is_publish_required,
+            remove, require_publish, version_meant,
         },
         records::{Records, misfits, table_records},
-        replay::{Filter, Which, history},
+        replay::Filter,
         report::Empty,
-        trial::{self, TestMode, Tests, Trial},
+        trial::{self, TestError, TestMode, Tests, Trial},
+        versions::{Way, versions},
     },
     plugin::{Engine, Plugin, Refusal, precompile},
     scaffold,
@@ -35,18 +37,13 @@ use spotify_etl::{
 
 use super::{Session, Work};
 use crate::{
-    args::{DiffArgs, Gate, OnOff, PluginCommand, Positions, SwitchArgs},
+    args::{
+        DiffArgs, FUNCTION_MEMORY, Gate, OnOff, PluginCommand, Positions, SwitchArgs,
+        bytes as bytes_of, plugin_name,
+    },
     progress::Bar,
     render,
 };
-
-/// What a publication has looked at before it asks.
-struct Looked {
-    plugin: Arc<Plugin>,
-    bytes: Vec<u8>,
-    standing: Standing,
-    new_generations: Vec<String>,
-}
 
 impl Session {
     /// Does what was asked for about plugins.
@@ -56,8 +53,8 @@ impl Session {
             PluginCommand::Run { file, document, table, csv } => {
                 self.run_plugin(&file, &document, table.as_deref(), csv).await
             }
-            PluginCommand::Check { file, function_memory } => {
-                self.check(&file, function_memory).await
+            PluginCommand::Check { file, name, function_memory } => {
+                self.check(&file, name, function_memory).await
             }
             PluginCommand::Test { files, tests, update } => {
                 let mode = if update { TestMode::Update } else { TestMode::Compare };
@@ -79,7 +76,7 @@ impl Session {
                 which,
                 switch,
             } => {
-                let tests = if no_test { None } else { Tests::around(&file) };
+                let tests = Tests::around(&file).filter(|_| !no_test);
                 let gates = Gates { yes, max_changed, allow_failing };
                 self.publish(&file, name, tests, &gates, &which, &switch).await
             }
@@ -155,20 +152,31 @@ impl Session {
     /// A plugin that can be tried.
     async fn trial(&self, file: &Path) -> Result<Arc<Trial>> {
         let bytes = self.plugin_bytes(file).await?;
-        let name = stem(file);
-        let engine = self.shelf.engine()?;
-        let counting = Engine::counting(&self.limits, self.cache.as_deref())?;
-        let limits = self.limits.clone();
-        let loaded = tokio::task::spawn_blocking(move || {
-            Trial::load(&engine, &counting, &name, &bytes, &limits)
-        });
-        let loaded = loaded.await?;
-        loaded.map(Arc::new).map_err(|refusal| refused(file, &refusal))
+        let mut trials = self.trials(vec![(stem(file), file.to_owned(), bytes)]).await?;
+        trials.pop().context("no plugin")
     }
 
-    async fn check(&self, file: &Path, function_memory: u64) -> Result<u8> {
+    /// Plugins that can be tried, by name, each from its file's bytes.
+    async fn trials(&self, files: Vec<(String, PathBuf, Vec<u8>)>) -> Result<Vec<Arc<Trial>>> {
+        let engine = self.shelf.engine()?;
+        let counting = Arc::new(Engine::counting(&self.limits, self.cache.as_deref())?);
+        let mut trials = Vec::new();
+        for (name, file, bytes) in files {
+            let (engine, counting) = (Arc::clone(&engine), Arc::clone(&counting));
+            let limits = self.limits.clone();
+            let loaded = tokio::task::spawn_blocking(move || {
+                Trial::load(&engine, &counting, &name, &bytes, &limits)
+            });
+            let loaded = loaded.await?.map_err(|refusal| refused(&file, &refusal))?;
+            trials.push(Arc::new(loaded));
+        }
+        Ok(trials)
+    }
+
+    async fn check(&self, file: &Path, name: Option<String>, function_memory: u64) -> Result<u8> {
+        let name = named(file, name)?;
         let bytes = self.plugin_bytes(file).await?;
-        let (report, _) = self.checked(&stem(file), bytes, function_memory).await?;
+        let (report, _) = self.checked(&name, bytes, function_memory).await?;
         self.print(&report, || render::checked(&report))?;
         Ok(u8::from(!report.is_good()))
     }
@@ -180,7 +188,8 @@ impl Session {
         bytes: Vec<u8>,
         function_memory: u64,
     ) -> Result<(CheckReport, Option<Arc<Plugin>>)> {
-        let (engine, owned) = (self.shelf.engine()?, name.to_owned());
+        // Nothing is taken from the cache: how long it takes to compile is what somebody wants to know.
+        let (engine, owned) = (Engine::new(&self.limits, None)?, name.to_owned());
         let loaded = tokio::task::spawn_blocking(move || engine.load(&owned, &bytes)).await?;
         let loaded = loaded.map(Arc::new);
         let mut report = CheckReport::new(name);
@@ -189,6 +198,9 @@ impl Session {
             StoreAddress::Folder(path) => path.is_dir(),
             StoreAddress::Bucket { .. } => true,
         };
+        if !is_there {
+            report.without_store(&self.common.store.to_string());
+        }
         if let (Ok(plugin), true) = (&loaded, is_there) {
             let records = Records::of(self.store());
             check_in_store(&mut report, plugin, self.plugins(), &records, &self.shelf).await?;
@@ -204,6 +216,9 @@ impl Session {
                 false => files.push(path.clone()),
             }
         }
+        if let Some(missing) = files.iter().find(|file| !file.is_file()) {
+            bail!("could not read `{}`: there is no such file", missing.display());
+        }
         let tests = match (&tests, files.first()) {
             (Some(folder), _) => Tests::of(folder),
             (None, first) => first.and_then(|file| Tests::around(file)).with_context(|| {
@@ -213,21 +228,23 @@ impl Session {
                 )
             })?,
         };
-        let report = self.tested(&files, &tests, mode).await?;
+        let mut plugins = Vec::new();
+        for file in files {
+            let bytes = self.plugin_bytes(&file).await?;
+            plugins.push((stem(&file), file, bytes));
+        }
+        let report = self.tested(plugins, &tests, mode).await?;
         self.print(&report, || render::tested(&report, &tests))?;
         Ok(u8::from(!report.is_good()))
     }
 
     async fn tested(
         &self,
-        files: &[PathBuf],
+        plugins: Vec<(String, PathBuf, Vec<u8>)>,
         tests: &Tests,
         mode: TestMode,
     ) -> Result<trial::TestReport> {
-        let mut trials = Vec::new();
-        for file in files {
-            trials.push(self.trial(file).await?);
-        }
+        let trials = self.trials(plugins).await?;
         let (tests, limits) = (tests.clone(), self.limits.clone());
         let tested = move || trial::test(&trials, &tests, &limits, mode, &Bar);
         Ok(tokio::task::spawn_blocking(tested).await??)
@@ -249,6 +266,12 @@ impl Session {
             bail!("none of the document's entries is at these positions");
         }
         let name = name.unwrap_or_else(|| document.id().to_string());
+        if name.contains(['/', '\\']) || name.starts_with('.') {
+            bail!("`{name}` is no file's name (name the folder with --to)");
+        }
+        // What is left may be another thing than it was, to whoever reads it.
+        trial::document("fixture.json", &document.to_bytes(), &self.limits)
+            .context("with these entries alone it is no document any more (take others)")?;
         let path = to.join(format!("{}.json", name.trim_end_matches(".json")));
         if path.exists() {
             bail!("`{}` is there already (name another with --name)", path.display());
@@ -263,9 +286,9 @@ impl Session {
         });
         self.print(&captured, || {
             format!(
-                "{}: {} entries\nnext: spotify-etl plugin test . --update, and look at its golden tables",
+                "{}: {}\nnext: spotify-etl plugin test . --update, and look at its golden tables",
                 path.display(),
-                document.entries()
+                render::entries(document.entries())
             )
         })?;
         Ok(0)
@@ -280,27 +303,26 @@ impl Session {
     ) -> Result<u8> {
         self.require_store()?;
         let bytes = self.plugin_bytes(file).await?;
-        let name = name.unwrap_or_else(|| stem(file));
-        let plugin = self.candidate(file, &name, bytes).await?;
-        let mut changes = Vec::new();
-        let report = if csv {
-            let mut lines = render::ChangeLines::begin()?;
-            let report = self.compared(plugin, which, |change| lines.add(&change)).await?;
-            lines.end()?;
-            render::error_text(&render::difference(&report));
-            report
-        } else {
-            // Only a script wants to have them all.
-            let is_kept = self.common.json;
-            let keep = |change| {
-                if is_kept {
-                    changes.push(change);
-                }
-            };
-            let report = self.compared(plugin, which, keep).await?;
-            let whole = render::WholeDiff { report: &report, changes: &changes };
-            self.print(&whole, || render::difference(&report))?;
-            report
+        let plugin = self.candidate(file, &named(file, name)?, bytes).await?;
+        let report = match (csv, self.common.json) {
+            (false, false) => {
+                let report = self.compared(plugin, which, drop).await?;
+                render::data(&render::difference(&report))?;
+                report
+            }
+            (true, _) => {
+                let mut lines = render::ChangeLines::begin()?;
+                let report = self.compared(plugin, which, |change| lines.add(&change)).await?;
+                lines.end()?;
+                render::error_text(&render::difference(&report));
+                report
+            }
+            (false, true) => {
+                let mut changes = render::ChangeArray::begin();
+                let report = self.compared(plugin, which, |change| changes.add(&change)).await?;
+                changes.end(&report)?;
+                report
+            }
         };
         Ok(u8::from(!report.now_failing.is_empty()))
     }
@@ -343,41 +365,48 @@ impl Session {
     ) -> Result<u8> {
         self.require_store()?;
         self.require_own_plugins()?;
-        let name = name.unwrap_or_else(|| stem(file));
+        let name = named(file, name)?;
         let bytes = self.plugin_bytes(file).await?;
         // Before anything is compared, so that nobody's version in between is overwritten unseen.
         let standing = Standing::of(self.store(), &name).await?;
-        let (check, plugin) = self.checked(&name, bytes.clone(), FUNCTION_MEMORY).await?;
+        let mut looked = Looked::default();
+        let memory = bytes_of(FUNCTION_MEMORY).unwrap_or_default();
+        let (check, plugin) = self.checked(&name, bytes.clone(), memory).await?;
         self.show(&render::checked(&check))?;
+        looked.add("check", &check)?;
         let Some(plugin) = plugin.filter(|_| check.is_good()) else {
-            return self.stop("nothing was published: mend what is wrong with it first");
+            return self.stop("nothing was published: mend what is wrong with it first", looked);
         };
         if !check.new_generations.is_empty() && !switch.replay {
-            return self.stop(&format!(
-                "nothing was published: the stored columns of `{}` don't fit, so the table has to begin anew, filled from all of history (say --replay)",
-                check.new_generations.join("`, `")
-            ));
+            return self.stop(&needs_replay("published", &check.new_generations, ""), looked);
         }
         if let Some(tests) = &tests {
-            let tested = self.tested(&[file.to_owned()], tests, TestMode::Compare).await?;
-            self.show(&render::tested(&tested, tests))?;
-            if !tested.is_good() {
-                return self.stop(
-                    "nothing was published: its tests fail (mend it, or leave them out with --no-test)",
-                );
+            let plugins = vec![(name.clone(), file.to_owned(), bytes.clone())];
+            match self.tested(plugins, tests, TestMode::Compare).await {
+                Ok(tested) => {
+                    self.show(&render::tested(&tested, tests))?;
+                    looked.add("tests", &tested)?;
+                    if !tested.is_good() {
+                        let why = "nothing was published: its tests fail (mend it, or leave them out with --no-test)";
+                        return self.stop(why, looked);
+                    }
+                }
+                Err(error)
+                    if matches!(error.downcast_ref(), Some(TestError::NoFixtures { .. })) => {}
+                Err(error) => return Err(error),
             }
         }
         let difference = self.compared(Arc::clone(&plugin), which, drop).await?;
         self.show(&render::difference(&difference))?;
+        looked.add("difference", &difference)?;
         if let Some(why) = gates.closed(&difference) {
-            return self.stop(&why);
+            return self.stop(&why, looked);
         }
-        if !gates.yes && !self.agreed(&format!("publish {name} {}?", plugin.version()))? {
-            return self.stop("nothing was published");
+        let question = render::question(&difference, &self.common.store);
+        if !gates.yes && !self.agreed(&question)? {
+            return self.stop("nothing was published", looked);
         }
-        let new_generations = check.new_generations;
-        let looked = Looked { plugin, bytes, standing, new_generations };
-        self.switch("publish", looked, switch, Some(&difference)).await
+        self.switch(Way::Publish, plugin, bytes, standing, switch, looked).await
     }
 
     async fn rollback(&self, name: &str, sha256: Option<&str>, switch: &SwitchArgs) -> Result<u8> {
@@ -385,56 +414,66 @@ impl Session {
         self.require_own_plugins()?;
         let standing = Standing::of(self.store(), name).await?;
         let (record, bytes) = version_meant(self.store(), &standing, sha256).await?;
-        let at = self.store.location(
-            &Key::History { name: name.to_owned(), sha256: record.sha256.clone() }.to_string(),
-        );
-        let plugin = self.candidate(Path::new(&at), name, bytes.clone()).await?;
+        let memory = bytes_of(FUNCTION_MEMORY).unwrap_or_default();
+        let (check, plugin) = self.checked(name, bytes.clone(), memory).await?;
+        let mut looked = Looked::default();
+        looked.add("check", &check)?;
+        let Some(plugin) = plugin.filter(|_| check.is_good()) else {
+            self.show(&render::checked(&check))?;
+            let why = "nothing was changed: this version can't be active any more, as said above";
+            return self.stop(why, looked);
+        };
         let (records, _) = table_records(self.store()).await?;
         let new_generations = misfits(plugin.tables(), &records);
         if !new_generations.is_empty() && !switch.replay {
-            bail!(
-                "nothing was changed: the stored columns of `{}` don't fit version {} any more, so the table has to begin anew, filled from all of history (say --replay)",
-                new_generations.join("`, `"),
-                plugin.version()
-            );
+            let of = format!(" version {}", record.version);
+            return self.stop(&needs_replay("changed", &new_generations, &of), looked);
         }
-        let looked = Looked { plugin, bytes, standing, new_generations };
-        self.switch("rollback", looked, switch, None).await
+        self.switch(Way::Rollback, plugin, bytes, standing, switch, looked).await
     }
 
-    /// Makes a version the active one, with all that follows from it.
+    /// Makes a version the active one, with all that follows from it, and reports.
     async fn switch(
         &self,
-        command: &str,
+        way: Way,
+        plugin: Arc<Plugin>,
+        bytes: Vec<u8>,
+        standing: Standing,
+        args: &SwitchArgs,
         looked: Looked,
-        switch: &SwitchArgs,
-        difference: Option<&DiffReport>,
     ) -> Result<u8> {
-        let Looked { plugin, bytes, standing, new_generations } = looked;
-        let by = by(switch.by.clone());
-        let mut published =
-            activate_version(self.store(), &plugin, &bytes, &standing, &by, self.now).await?;
-        let mut work = Work::default();
-        let replayed = if switch.replay {
-            carry_through(self.transformer_to(None), &plugin, &new_generations).await.map(
-                |(replayed, transformed)| {
-                    work.replay = Some(replayed);
-                    work.transformed = transformed;
-                },
-            )
-        } else {
-            // Its tables get their records, before there is a row.
-            self.transformer_to(None).adopt().await
+        let is_there = standing.sha256() == Some(plugin.sha256());
+        let name = standing.name.clone();
+        let switch = Switch {
+            transform: self.transformer_to(None),
+            plugin,
+            bytes,
+            standing,
+            way,
+            by: by(args.by.clone()),
+            history: if args.replay { History::Follows } else { History::Stays },
         };
-        if let Err(error) = replayed {
-            work.fail(error);
+        let switched = match switch.run().await {
+            Ok(switched) => switched,
+            Err(error @ PublishError::Raced { .. }) => {
+                return self.stop(&error.to_string(), looked);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let Switched { mut published, replay, transformed, problems } = switched;
+        if way == Way::Rollback && is_there {
+            published.remarks.push(format!(
+                "to go further back, name a version of `spotify-etl plugin list {name}`: spotify-etl plugin rollback {name} SHA256"
+            ));
         }
-        let documents = history(self.store(), &Which::Matching(Filter::default())).await?.len();
-        published.remarks.push(remark(&published, &work, difference, documents));
-        if let Err(error) = self.have_catalog(switch, &mut published).await {
-            work.warnings.push(format!("{error:#} (run it by itself: spotify-etl catalog apply)"));
+        published.looked_at = Value::Object(looked.0);
+        let mut warnings = Vec::new();
+        if let Err(error) = self.have_catalog(args, &mut published).await {
+            warnings.push(format!("{error:#} (run it by itself: spotify-etl catalog apply)"));
         }
-        work.published = Some(published);
+        let command = if way == Way::Publish { "publish" } else { "rollback" };
+        let published = Some(published);
+        let work = Work { published, replay, transformed, problems, warnings, ..Work::default() };
         self.finish(command, work, Empty::Allowed).await
     }
 
@@ -460,7 +499,7 @@ impl Session {
         let set = choose(&Records::of(self.store()), self.plugins(), &self.shelf).await;
         let reports = match set {
             Ok(set) => set.reports,
-            Err(spotify_etl::pipeline::PipelineError::NoPlugins { .. }) => Vec::new(),
+            Err(PipelineError::NoPlugins { .. }) => Vec::new(),
             Err(error) => return Err(error.into()),
         };
         let list = render::PluginList::of(reports, history, name);
@@ -477,31 +516,41 @@ impl Session {
         self.require_store()?;
         self.require_own_plugins()?;
         let standing = Standing::of(self.store(), name).await?;
-        let mut published = remove(self.store(), &standing, &by(who)).await?;
-        published.remarks.push(format!(
-            "its tables stay as they are and get no more rows; it comes back with: spotify-etl plugin rollback {name}"
-        ));
+        let published = match remove(&self.transformer_to(None), &standing, &by(who)).await {
+            Ok(published) => published,
+            Err(error @ PublishError::Raced { .. }) => {
+                return self.stop(&error.to_string(), Looked::default());
+            }
+            Err(error) => return Err(error.into()),
+        };
         let work = Work { published: Some(published), ..Work::default() };
         self.finish("remove", work, Empty::Allowed).await
     }
 
     async fn require_publish(&self, state: Option<OnOff>) -> Result<u8> {
         self.require_store()?;
-        let state = state.map(|state| state == OnOff::On);
-        if state == Some(true) {
-            // What lies there now is what somebody means.
-            if let Err(error) = self.transformer_to(None).adopt().await {
-                tracing::warn!("{error}");
+        self.require_own_plugins()?;
+        let mut taken = Vec::new();
+        if state == Some(OnOff::On) {
+            // What lies there now is what somebody means, and is kept as published.
+            match self.transformer_to(None).adopt().await {
+                Ok(reports) => taken.extend(reports.into_iter().map(|report| report.name)),
+                Err(PipelineError::NoPlugins { .. }) => {}
+                Err(error) => return Err(error.into()),
             }
         }
-        let is_required = require_publish(self.store(), state).await?;
-        let said = serde_json::json!({ "require_publish": is_required });
-        self.print(&said, || {
-            match is_required {
-                true => "on: versions that nobody published are passed over",
-                false => "off: a .wasm that is copied to plugins/ is used as it is",
-            }
-            .to_owned()
+        if let Some(state) = state {
+            require_publish(self.store(), state == OnOff::On).await?;
+        }
+        let is_required = is_publish_required(self.store()).await?;
+        let said = json!({ "require_publish": is_required, "taken_as_they_are": taken });
+        self.print(&said, || match (is_required, taken.as_slice()) {
+            (true, []) => "on: versions that nobody published are passed over".to_owned(),
+            (true, taken) => format!(
+                "on: versions that nobody published are passed over; those that are there now count: {}",
+                taken.join(", ")
+            ),
+            (false, _) => "off: a .wasm that is copied to plugins/ is used as it is".to_owned(),
         })?;
         Ok(0)
     }
@@ -512,7 +561,7 @@ impl Session {
         let keys = self.keys(vec![what]);
         let explanation = explain(self.store(), &keys[0]).await?;
         self.print(&explanation, || render::explanation(&explanation))?;
-        Ok(0)
+        Ok(u8::from(!explanation.is_whole()))
     }
 
     async fn inspect(&self, file: &Path) -> Result<u8> {
@@ -602,9 +651,10 @@ impl Session {
     }
 
     /// Says why a publication ends before anything was written.
-    fn stop(&self, why: &str) -> Result<u8> {
+    fn stop(&self, why: &str, looked: Looked) -> Result<u8> {
         if self.common.json {
-            self.print(&serde_json::json!({ "exit_status": 1, "error": why }), String::new)?;
+            let said = json!({ "exit_status": 1, "error": why, "looked_at": looked.0 });
+            self.print(&said, String::new)?;
         }
         render::error(&anyhow::anyhow!("{why}"));
         Ok(1)
@@ -624,8 +674,23 @@ impl Session {
     }
 }
 
-/// The function of the deployment template has so much memory.
-const FUNCTION_MEMORY: u64 = 512 << 20;
+/// What was looked at before a version is made the active one, for the report.
+#[derive(Default)]
+struct Looked(Map<String, Value>);
+
+impl Looked {
+    fn add<T: serde::Serialize>(&mut self, what: &str, found: &T) -> Result<()> {
+        self.0.insert(what.to_owned(), serde_json::to_value(found)?);
+        Ok(())
+    }
+}
+
+fn needs_replay(done: &str, tables: &[String], of: &str) -> String {
+    format!(
+        "nothing was {done}: the stored columns of `{}` don't fit{of}, so the table has to begin anew, filled from all of history (say --replay)",
+        tables.join("`, `")
+    )
+}
 
 /// What may keep a version from being published.
 struct Gates {
@@ -637,10 +702,11 @@ struct Gates {
 impl Gates {
     /// Why it is not published, if so.
     fn closed(&self, difference: &DiffReport) -> Option<String> {
-        let failing = difference.now_failing.len();
+        let failing = difference.now_failing.len() + difference.now_unsupported.len();
         if failing > 0 && !self.allow_failing {
             return Some(format!(
-                "nothing was published: {failing} of the documents would fail that do not now (mend it; or say --allow-failing, and they wait for a version that reads them)"
+                "nothing was published: {} would give no rows any more (mend it; or say --allow-failing)",
+                render::documents(failing)
             ));
         }
         let (differing, before) = (difference.rows_differing(), difference.rows_before());
@@ -651,47 +717,14 @@ impl Gates {
     }
 }
 
-/// What old snapshots show now.
-fn remark(
-    published: &PublishReport,
-    work: &Work,
-    difference: Option<&DiffReport>,
-    documents: usize,
-) -> String {
-    let (name, version) = (&published.plugin, published.version.as_deref().unwrap_or_default());
-    let is_whole = work
-        .replay
-        .as_ref()
-        .is_some_and(|replay| replay.stopped.is_none() && replay.documents_failed == 0);
-    if is_whole && work.problems.is_empty() {
-        return format!(
-            "all {documents} snapshots of history show what version {version} makes of them"
-        );
-    }
-    if work.replay.is_some() || !work.problems.is_empty() {
-        return format!(
-            "history is not through: what failed still shows what the version before made of it; mend that, then: spotify-etl replay --plugin {name}"
-        );
-    }
-    if documents == 0 {
-        return "there is no history yet: its first rows come with the next run".to_owned();
-    }
-    match difference {
-        Some(difference)
-            if difference.is_equal() && difference.documents == difference.documents_in_all =>
-        {
-            format!(
-                "the {documents} snapshots of history need nothing: it makes the same rows of them"
-            )
-        }
-        _ => format!(
-            "the next run uses it; the {documents} snapshots of history show what the version before made of them, until: spotify-etl replay --plugin {name}"
-        ),
-    }
-}
-
 fn by(who: Option<String>) -> String {
     who.or_else(user).unwrap_or_else(|| "somebody".to_owned())
+}
+
+/// The plugin that a file is a version of.
+fn named(file: &Path, name: Option<String>) -> Result<String> {
+    let name = name.map_or_else(|| plugin_name(&stem(file)), Ok);
+    name.map_err(|error| anyhow::anyhow!("{error} (say what it is a version of with --name)"))
 }
 
 fn stem(file: &Path) -> String {

@@ -2,27 +2,19 @@
 
 use std::{
     fmt::Write as _,
-    io::{self, StdoutLock},
+    io::{self, BufWriter, StdoutLock, Write as _},
 };
 
 use anyhow::Result;
-use serde::Serialize;
-use spotify_etl::pipeline::{
-    diff::{DiffReport, Failing, Kind, RowChange, TableDiff, Version},
-    publish::short,
+use spotify_etl::{
+    pipeline::{
+        diff::{DiffReport, Failing, Kind, RowChange, TableDiff, Version},
+        publish::short,
+    },
+    store::StoreAddress,
 };
 
 use super::{LINES_MAX, counted, one_line, plain_table, right, rows, trimmed};
-
-/// The whole difference, for scripts.
-#[derive(Serialize)]
-pub struct WholeDiff<'d> {
-    /// The summary.
-    #[serde(flatten)]
-    pub report: &'d DiffReport,
-    /// Every row that is not the same.
-    pub changes: &'d [RowChange],
-}
 
 /// The summary, on a screen or two.
 pub fn difference(report: &DiffReport) -> String {
@@ -58,7 +50,7 @@ pub fn difference(report: &DiffReport) -> String {
     for (what, mark, failing) in [
         ("fails now, and did not", "✗", &report.now_failing),
         ("is not for it any more", "✗", &report.now_unsupported),
-        ("does not fail any more", "✓", &report.no_longer_failing),
+        ("does not fail any more, as it did", "✓", &report.no_longer_failing),
         ("still fails", "!", &report.still_failing),
         ("can't be read by any plugin", "!", &report.unread),
     ] {
@@ -159,10 +151,20 @@ fn failures(text: &mut String, what: &str, mark: &str, failing: &[Failing]) {
     }
 }
 
+/// What somebody is asked before a version becomes the active one.
+pub fn question(report: &DiffReport, store: &StoreAddress) -> String {
+    let DiffReport { plugin, active, candidate, .. } = report;
+    let version = |version: &Version| format!("{} ({})", version.version, short(&version.sha256));
+    let now = active
+        .as_ref()
+        .map_or("there is none now".to_owned(), |active| format!("now it is {}", version(active)));
+    format!("make {plugin} {} the active version in {store}? ({now})", version(candidate))
+}
+
 /// Every change as CSV on standard output, a line for each value, written as it is found.
 pub struct ChangeLines {
     writer: csv::Writer<StdoutLock<'static>>,
-    problem: Option<csv::Error>,
+    problem: Option<io::Error>,
 }
 
 impl ChangeLines {
@@ -186,13 +188,14 @@ impl ChangeLines {
             change.key.iter().map(|(column, value)| format!("{column}={value}")).collect();
         let (key, word) = (key.join(" "), word(change.change));
         for cell in &change.cells {
-            let (before, after) = (
-                cell.before.as_deref().unwrap_or_default(),
-                cell.after.as_deref().unwrap_or_default(),
-            );
-            let line = [&change.document, &change.table, word, &key, &cell.column, before, after];
+            let text = |value: &'_ Option<String>| value.clone().unwrap_or_default();
+            let (before, after) = (text(&cell.before), text(&cell.after));
+            let line = [&change.document, &change.table, word, &key, &cell.column, &before, &after];
             if let Err(problem) = self.writer.write_record(line) {
-                self.problem = Some(problem);
+                self.problem = Some(match problem.into_kind() {
+                    csv::ErrorKind::Io(problem) => problem,
+                    other => io::Error::other(format!("{other:?}")),
+                });
                 return;
             }
         }
@@ -202,12 +205,57 @@ impl ChangeLines {
     ///
     /// # Errors
     ///
-    /// If standard output did not take all of it. Whoever reads it may stop, which is none.
+    /// If standard output did not take all of it.
     pub fn end(mut self) -> Result<()> {
-        let is_closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
-        match self.problem.map(io::Error::from).or(self.writer.flush().err()) {
-            Some(error) if !is_closed(&error) => Err(error.into()),
-            _ => Ok(()),
+        written(self.problem.or(self.writer.flush().err()))
+    }
+}
+
+/// Every change as JSON on standard output, written as it is found, and then the summary.
+pub struct ChangeArray {
+    out: BufWriter<StdoutLock<'static>>,
+    count: u64,
+    problem: Option<io::Error>,
+}
+
+impl ChangeArray {
+    /// Begins the object.
+    pub fn begin() -> Self {
+        let mut out = BufWriter::new(io::stdout().lock());
+        let problem = out.write_all(b"{\"changes\": [").err();
+        ChangeArray { out, count: 0, problem }
+    }
+
+    /// Adds a row that is not the same.
+    pub fn add(&mut self, change: &RowChange) {
+        if self.problem.is_some() {
+            return;
         }
+        let comma = if self.count == 0 { "\n" } else { ",\n" };
+        self.count += 1;
+        let text = serde_json::to_string(change).unwrap_or_default();
+        self.problem = write!(self.out, "{comma}  {text}").err();
+    }
+
+    /// Ends it with what is known at the end.
+    ///
+    /// # Errors
+    ///
+    /// If standard output did not take all of it.
+    pub fn end(mut self, report: &DiffReport) -> Result<()> {
+        let report = serde_json::to_string_pretty(report)?;
+        let rest = report.trim_start_matches('{');
+        let problem = self.problem.take();
+        let problem = problem
+            .or_else(|| write!(self.out, "\n],{rest}\n").and_then(|()| self.out.flush()).err());
+        written(problem)
+    }
+}
+
+/// Whoever reads it may stop, which is no failure.
+fn written(problem: Option<io::Error>) -> Result<()> {
+    match problem {
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
     }
 }

@@ -15,7 +15,7 @@ use std::{
 
 use comfy_table::{CellAlignment, Table, presets};
 
-pub use diff::{ChangeLines, WholeDiff, difference};
+pub use diff::{ChangeArray, ChangeLines, difference, question};
 pub use plugin::{
     Compiled, Inspection, PluginList, compiled, explanation, inspection, installed, scaffolded,
 };
@@ -98,6 +98,16 @@ pub fn ask(question: &str) -> io::Result<()> {
     let mut out = io::stderr().lock();
     write!(out, "{question} [y/N] ")?;
     out.flush()
+}
+
+/// So many documents.
+pub fn documents(count: usize) -> String {
+    counted(count, "document")
+}
+
+/// So many entries.
+pub fn entries(count: usize) -> String {
+    counted_as(count, "entry", "entries")
 }
 
 fn counted(count: usize, one: &str) -> String {

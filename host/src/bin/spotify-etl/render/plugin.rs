@@ -6,11 +6,11 @@ use serde::Serialize;
 use spotify_etl::{
     config::Bytes,
     pipeline::{
-        active::HistoryRecord,
         explain::{Explanation, FileFacts, Raw},
         install::{InstallReport, InstallStatus},
         publish::{PublishReport, short},
         report::{PluginReport, PluginStatus},
+        versions::{Activation, HistoryRecord, Way},
     },
     plugin::Plugin,
     scaffold::Scaffolded,
@@ -18,7 +18,7 @@ use spotify_etl::{
     store::StoreAddress,
 };
 
-use super::{counted, counted_as, one_line, plain_table, rows, trimmed};
+use super::{counted, entries as count_entries, one_line, plain_table, rows, trimmed};
 
 /// The plugins that were put into a store.
 pub fn installed(store: &StoreAddress, reports: &[InstallReport]) -> String {
@@ -143,7 +143,7 @@ pub fn scaffolded(made: &Scaffolded) -> String {
 
 /// What became of a plugin's place.
 pub fn published(text: &mut String, report: &PublishReport) {
-    let PublishReport { plugin, version, sha256, sha256_before, by, remarks } = report;
+    let PublishReport { plugin, version, sha256, sha256_before, by, remarks, .. } = report;
     let before = sha256_before.as_deref().map(short);
     let _ = match (version, sha256.as_deref()) {
         (Some(version), Some(sha256)) if *sha256_before == report.sha256 => {
@@ -198,7 +198,16 @@ impl PluginList {
             return "no plugins yet (put some in: spotify-etl init, or spotify-etl plugin publish FILE)".to_owned();
         }
         let mut table = plain_table();
-        table.set_header(["", "plugin", "version", "sha256", "seen", "by", "tables"]);
+        table.set_header([
+            "",
+            "plugin",
+            "version",
+            "sha256",
+            "seen",
+            "by",
+            "made active",
+            "tables",
+        ]);
         for record in &self.history {
             let report = self.active.iter().find(|report| report.name == record.name);
             let is_active = report.is_some_and(|report| report.sha256 == record.sha256);
@@ -213,8 +222,9 @@ impl PluginList {
                 record.name.clone(),
                 record.version.clone(),
                 short(&record.sha256).to_owned(),
-                record.seen_at.get(..19).unwrap_or(&record.seen_at).replace('T', " "),
+                moment(&record.seen_at),
                 record.by.clone(),
+                record.activations.last().map(activated).unwrap_or_default(),
                 record.tables.join(", "),
             ]);
         }
@@ -232,6 +242,7 @@ impl PluginList {
                 short(&report.sha256).to_owned(),
                 String::new(),
                 "upload, not yet recorded".to_owned(),
+                String::new(),
                 report.tables.join(", "),
             ]);
         }
@@ -241,6 +252,19 @@ impl PluginList {
         }
         text
     }
+}
+
+/// A moment to the second.
+fn moment(rfc3339: &str) -> String {
+    rfc3339.get(..19).unwrap_or(rfc3339).replace('T', " ")
+}
+
+fn activated(activation: &Activation) -> String {
+    let way = match activation.way {
+        Way::Publish => "published",
+        Way::Rollback => "gone back to",
+    };
+    format!("{} {way} by {}", moment(&activation.at), activation.by)
 }
 
 /// Where rows come from.
@@ -256,8 +280,7 @@ pub fn explanation(explanation: &Explanation) -> String {
         Some(raw) => {
             let name = raw.playlist_name.as_deref().map(one_line).unwrap_or_default();
             let Raw { key, pages, entries, sha256, .. } = raw;
-            let (pages, entries) =
-                (counted(*pages, "page"), counted_as(*entries, "entry", "entries"));
+            let (pages, entries) = (counted(*pages, "page"), count_entries(*entries));
             let _ = writeln!(
                 text,
                 "  raw response {key}\n    {name}: {entries} in {pages}, SHA-256 {} as it was landed",

@@ -11,8 +11,8 @@ use spotify_etl::{
     pipeline::{
         check::{CheckReport, Verdict},
         report::SkipReport,
-        transform::Tried,
         trial::{Attempt, Budget, TestReport, Tests, to_csv},
+        tried::Tried,
     },
     plugin::Plugin,
     schema::ColumnType,
@@ -60,7 +60,7 @@ impl Shown {
             let names: Vec<_> = plugin.tables().iter().map(|table| table.name.as_str()).collect();
             bail!("no table `{only}`; the plugin fills {}", names.join(", "));
         }
-        let Attempt { tried, budget, milliseconds, is_unsteady } = attempt;
+        let Attempt { tried, budget, milliseconds, fault } = attempt;
         let (tables, skips, problem) = match tried {
             Ok(Tried::Tables(tables, skips)) => (tables, skips, None),
             Ok(Tried::Unsupported(why)) => (Vec::new(), Vec::new(), Some(why)),
@@ -72,15 +72,12 @@ impl Shown {
         {
             shown.push(ShownTable::of(table, to_csv(table, document, plugin, limits)?));
         }
-        let unsteady = is_unsteady.then(|| {
-            "the plugin gave other rows when it ran again (the same document must give the same rows)"
-                .to_owned()
-        });
+        let fault = fault.map(|fault| format!("plugin `{}` {fault}", plugin.name()));
         Ok(Shown {
             document: document.id().to_string(),
             tables: shown,
             skips,
-            problem: problem.or(unsteady),
+            problem: problem.or(fault),
             budget,
             milliseconds,
         })
@@ -251,7 +248,14 @@ pub fn tested(report: &TestReport, tests: &Tests) -> String {
         );
     }
     let faulty = report.cases.iter().filter(|case| !case.faults.is_empty()).count();
+    let is_faulty = faulty > 0;
     let _ = match (report.is_good(), report.written) {
+        (false, 0) if !is_faulty => writeln!(
+            text,
+            "✗ {} good, and {} that nothing gives",
+            counted(report.cases.len(), "fixture"),
+            counted(report.unreferenced.len(), "golden file")
+        ),
         (true, 0) => writeln!(text, "✓ {} good", counted(report.cases.len(), "fixture")),
         (_, 0) => writeln!(text, "✗ {faulty} of {} failed", counted(report.cases.len(), "fixture")),
         (_, written) => writeln!(

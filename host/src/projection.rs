@@ -1,0 +1,480 @@
+//! What plugins look at in a page: a page is read once, and each plugin gets what it says it reads and the
+//! way to it.
+//!
+//! Patterns are member names joined by dots, with array levels left out, beginning at any depth. What a
+//! pattern names is kept whole. Arrays keep their length: what is left of an element may be an empty object.
+//! Pages are JSON that was read before, so nothing is checked here but what memory safety asks for.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+};
+
+use memchr::memchr2;
+
+/// How many plugins can be served at once; further ones get pages as they are.
+const READERS_MAX: usize = 32;
+/// How deep a page is cut; what lies deeper is kept whole.
+const LEVELS_MAX: usize = 256;
+/// No member of this name is in any pattern.
+const UNNAMED: u16 = u16::MAX;
+/// Nothing of a pattern is matched so far.
+const NOTHING: u16 = 0;
+/// A pattern is matched to its end.
+const WHOLE: u16 = u16::MAX;
+
+/// What several plugins read.
+#[derive(Debug)]
+pub struct Projection {
+    /// Of each plugin, in order: which reader has what it reads, or none if it wants pages as they are.
+    plugins: Vec<Option<usize>>,
+    readers: Vec<Reader>,
+    names: Names,
+}
+
+/// One plugin's patterns as a machine: from a state, by a name, to a state.
+#[derive(Debug)]
+struct Reader {
+    /// By state, then by name.
+    next: Vec<Vec<u16>>,
+}
+
+/// The names that patterns have, found by their bytes.
+#[derive(Debug, Default)]
+struct Names {
+    numbers: HashMap<Vec<u8>, u16>,
+    /// By a mark of a name: whether any name has it.
+    known: Vec<u16>,
+    by_number: Vec<Vec<u8>>,
+}
+
+impl Projection {
+    /// What plugins read, each its patterns; none for one that wants pages as they are.
+    pub fn of<'p>(plugins: impl IntoIterator<Item = Option<&'p [String]>>) -> Self {
+        let mut names = Names::default();
+        // Plugins that read the same get the same.
+        let mut distinct: Vec<&[String]> = Vec::new();
+        let mut places = Vec::new();
+        for patterns in plugins {
+            let known = distinct.iter().position(|known| Some(*known) == patterns);
+            let place = known.or_else(|| {
+                distinct.push(patterns.filter(|_| distinct.len() < READERS_MAX)?);
+                Some(distinct.len() - 1)
+            });
+            places.push(place);
+        }
+        let split = |pattern: &String, names: &mut Names| -> Vec<u16> {
+            pattern.split('.').map(|name| names.add(name.as_bytes())).collect()
+        };
+        let patterns: Vec<Vec<Vec<u16>>> = distinct
+            .iter()
+            .map(|patterns| patterns.iter().map(|one| split(one, &mut names)).collect())
+            .collect();
+        names.close();
+        let count = names.by_number.len();
+        let readers = patterns.iter().map(|patterns| Reader::of(patterns, count)).collect();
+        Projection { plugins: places, readers, names }
+    }
+
+    /// What each plugin gets of some pages, in their order.
+    pub fn pages(&self, pages: &[String]) -> Vec<Vec<String>> {
+        let mut handed: Vec<Vec<String>> = self.plugins.iter().map(|_| Vec::new()).collect();
+        for page in pages {
+            let mut walk = Walk::new(self, page.as_bytes());
+            walk.run();
+            // Cut between whole characters, or it is not what was meant.
+            let kept = walk.kept.into_iter().map(|kept| String::from_utf8(kept).ok());
+            let kept: Vec<Option<String>> = kept.collect();
+            for (pages, reader) in handed.iter_mut().zip(&self.plugins) {
+                let cut = reader.and_then(|reader| kept[reader].clone());
+                pages.push(cut.unwrap_or_else(|| page.clone()));
+            }
+        }
+        handed
+    }
+}
+
+impl Reader {
+    /// All states that patterns can be in together, by the names that lead there.
+    fn of(patterns: &[Vec<u16>], names: usize) -> Self {
+        // How far each pattern that has begun has got.
+        type Begun = Vec<(usize, usize)>;
+        let mut states: Vec<Begun> = vec![Vec::new()];
+        let mut next: Vec<Vec<u16>> = Vec::new();
+        while let Some(begun) = states.get(next.len()).cloned() {
+            let again = (0..patterns.len()).map(|pattern| (pattern, 0));
+            let mut by_name: BTreeMap<u16, Begun> = BTreeMap::new();
+            for (pattern, at) in begun.into_iter().chain(again) {
+                by_name.entry(patterns[pattern][at]).or_default().push((pattern, at + 1));
+            }
+            let mut row = vec![NOTHING; names];
+            for (name, mut after) in by_name {
+                after.sort_unstable();
+                after.dedup();
+                let is_whole = after.iter().any(|(pattern, at)| patterns[*pattern].len() == *at);
+                let known = states.iter().position(|state| *state == after);
+                row[usize::from(name)] = match (is_whole, known) {
+                    (true, _) => WHOLE,
+                    (false, Some(state)) => u16::try_from(state).unwrap_or(NOTHING),
+                    (false, None) => {
+                        states.push(after);
+                        u16::try_from(states.len() - 1).unwrap_or(NOTHING)
+                    }
+                };
+            }
+            next.push(row);
+        }
+        Reader { next }
+    }
+
+    fn after(&self, state: u16, name: u16) -> u16 {
+        self.next[usize::from(state)].get(usize::from(name)).copied().unwrap_or(NOTHING)
+    }
+}
+
+impl Names {
+    fn add(&mut self, name: &[u8]) -> u16 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = u16::try_from(self.by_number.len()).unwrap_or(UNNAMED);
+        self.by_number.push(name.to_vec());
+        self.numbers.insert(name.to_vec(), number);
+        number
+    }
+
+    /// Gets ready for being asked. A mark that two names share is looked up.
+    fn close(&mut self) {
+        self.known = vec![UNNAMED; 1024];
+        for (number, name) in (0..).zip(&self.by_number) {
+            let slot = &mut self.known[mark(name)];
+            *slot = if *slot == UNNAMED { number } else { UNNAMED - 1 };
+        }
+    }
+
+    fn find(&self, name: &[u8]) -> u16 {
+        match self.known[mark(name)] {
+            UNNAMED => UNNAMED,
+            number => match self.by_number.get(usize::from(number)) {
+                Some(known) if known == name => number,
+                Some(_) => UNNAMED,
+                None => self.numbers.get(name).copied().unwrap_or(UNNAMED),
+            },
+        }
+    }
+}
+
+/// A number below 1024 that most names have to themselves: from the length, the first byte, and two more.
+fn mark(name: &[u8]) -> usize {
+    let at = |index: usize| usize::from(name.get(index).copied().unwrap_or_default());
+    let (length, last) = (name.len(), name.len().saturating_sub(1));
+    (length * 131 + at(0) * 31 + at(last) * 17 + at(length / 2) * 7) & 1023
+}
+
+/// Where each plugin is, on the way down to a value.
+type States = [u16; READERS_MAX];
+
+/// What was passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inside {
+    NoObject,
+    Objects,
+}
+
+/// One way through a page.
+struct Walk<'w> {
+    projection: &'w Projection,
+    page: &'w [u8],
+    at: usize,
+    level: usize,
+    /// What is kept for each plugin.
+    kept: Vec<Vec<u8>>,
+}
+
+impl<'w> Walk<'w> {
+    fn new(projection: &'w Projection, page: &'w [u8]) -> Self {
+        let kept = projection.readers.iter().map(|_| Vec::new()).collect();
+        Walk { projection, page, at: 0, level: 0, kept }
+    }
+
+    fn run(&mut self) {
+        let all = (0..self.projection.readers.len()).fold(0, |all, place| all | 1 << place);
+        if all != 0 {
+            self.blank();
+            self.value(all, &[NOTHING; READERS_MAX]);
+        }
+    }
+
+    fn byte(&self) -> u8 {
+        self.page.get(self.at).copied().unwrap_or_default()
+    }
+
+    fn blank(&mut self) {
+        while matches!(self.byte(), b' ' | b'\n' | b'\r' | b'\t') {
+            self.at += 1;
+        }
+    }
+
+    /// Writes what is kept of a value for each plugin of a set, and says for which that is anything.
+    fn value(&mut self, readers: u32, states: &States) -> u32 {
+        let begun = self.at;
+        let is_container = matches!(self.byte(), b'{' | b'[');
+        if is_container && self.level == LEVELS_MAX {
+            self.skip();
+            self.write(readers, begun..self.at);
+            return readers;
+        }
+        self.level += 1;
+        let kept = match self.byte() {
+            b'{' => self.object(readers, states),
+            b'[' => self.array(readers, states),
+            _ => {
+                let range = self.scalar();
+                self.write(readers, range);
+                0
+            }
+        };
+        self.level -= 1;
+        kept
+    }
+
+    fn array(&mut self, readers: u32, states: &States) -> u32 {
+        self.at += 1;
+        self.push(readers, b'[');
+        let (mut kept, mut is_first) = (0, true);
+        loop {
+            self.blank();
+            match self.byte() {
+                b']' | b'}' | 0 => break,
+                b',' => {
+                    self.at += 1;
+                    continue;
+                }
+                _ => {}
+            }
+            if !is_first {
+                self.push(readers, b',');
+            }
+            is_first = false;
+            kept |= self.value(readers, states);
+        }
+        self.at += 1;
+        self.push(readers, b']');
+        kept
+    }
+
+    fn object(&mut self, readers: u32, states: &States) -> u32 {
+        self.at += 1;
+        self.push(readers, b'{');
+        // The plugins that keep a member.
+        let mut kept = 0;
+        loop {
+            self.blank();
+            match self.byte() {
+                b'"' => {}
+                b',' => {
+                    self.at += 1;
+                    continue;
+                }
+                _ => break,
+            }
+            let name = self.scalar();
+            self.blank();
+            // The colon.
+            self.at += 1;
+            self.blank();
+            kept |= self.member(name, readers, states, kept);
+        }
+        self.at += 1;
+        self.push(readers, b'}');
+        kept
+    }
+
+    /// Writes a member for each plugin that keeps it, and says which do.
+    fn member(&mut self, name: Range<usize>, readers: u32, states: &States, before: u32) -> u32 {
+        let number = self.number(&name);
+        let is_container = matches!(self.byte(), b'{' | b'[');
+        if number == UNNAMED && !is_container {
+            self.scalar();
+            return 0;
+        }
+        let mut after = [NOTHING; READERS_MAX];
+        let (mut whole, mut on_the_way) = (0, 0);
+        if number != UNNAMED {
+            for place in places(readers) {
+                match self.projection.readers[place].after(states[place], number) {
+                    WHOLE => whole |= 1 << place,
+                    NOTHING => {}
+                    state => {
+                        on_the_way |= 1 << place;
+                        after[place] = state;
+                    }
+                }
+            }
+        }
+        let begun = self.at;
+        if !is_container {
+            let value = self.scalar();
+            self.begin(on_the_way | whole, &name, before);
+            self.write(on_the_way | whole, value);
+            return on_the_way | whole;
+        }
+        let inside = readers & !whole;
+        // Many arrays have only texts or numbers in them, which are kept on the way to something alone.
+        if inside == 0 || (on_the_way == 0 && self.byte() == b'[') {
+            let found = self.skip();
+            if inside != 0 && found == Inside::Objects {
+                self.at = begun;
+            }
+        }
+        if self.at == begun {
+            let mut marks = [0; READERS_MAX];
+            for place in places(inside) {
+                marks[place] = self.kept[place].len();
+            }
+            self.begin(inside, &name, before);
+            let found = self.value(inside, &after) | on_the_way;
+            for place in places(inside & !found) {
+                self.kept[place].truncate(marks[place]);
+            }
+            on_the_way |= found & inside;
+        }
+        self.begin(whole, &name, before);
+        self.write(whole, begun..self.at);
+        on_the_way | whole
+    }
+
+    /// Writes a member's name.
+    fn begin(&mut self, readers: u32, name: &Range<usize>, before: u32) {
+        for place in places(readers) {
+            let kept = &mut self.kept[place];
+            if before & (1 << place) != 0 {
+                kept.push(b',');
+            }
+            kept.extend_from_slice(&self.page[name.clone()]);
+            kept.push(b':');
+        }
+    }
+
+    /// The number of a member's name, which stands there with its quotes.
+    fn number(&self, name: &Range<usize>) -> u16 {
+        let quoted = &self.page[name.clone()];
+        let inner = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
+        if !inner.contains(&b'\\') {
+            return self.projection.names.find(inner);
+        }
+        let spelled = serde_json::from_slice::<String>(quoted);
+        spelled.map_or(UNNAMED, |name| self.projection.names.find(name.as_bytes()))
+    }
+
+    fn write(&mut self, readers: u32, range: Range<usize>) {
+        for place in places(readers) {
+            self.kept[place].extend_from_slice(&self.page[range.clone()]);
+        }
+    }
+
+    fn push(&mut self, readers: u32, byte: u8) {
+        for place in places(readers) {
+            self.kept[place].push(byte);
+        }
+    }
+
+    /// Passes over a text, number or word, and says where it was.
+    fn scalar(&mut self) -> Range<usize> {
+        let begun = self.at;
+        if self.byte() == b'"' {
+            self.text();
+        } else {
+            while !matches!(self.byte(), b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t' | 0) {
+                self.at += 1;
+            }
+        }
+        begun..self.at
+    }
+
+    fn text(&mut self) {
+        self.at += 1;
+        while let Some(length) = memchr2(b'"', b'\\', self.page.get(self.at..).unwrap_or_default())
+        {
+            self.at += length + 1;
+            if self.page[self.at - 1] == b'"' {
+                return;
+            }
+            self.at += 1;
+        }
+        self.at = self.page.len();
+    }
+
+    /// Passes over an array or object.
+    fn skip(&mut self) -> Inside {
+        let mut depth = 0_usize;
+        let mut inside = Inside::NoObject;
+        loop {
+            match self.byte() {
+                b'"' => {
+                    self.text();
+                    continue;
+                }
+                b'{' => {
+                    inside = Inside::Objects;
+                    depth += 1;
+                }
+                b'[' => depth += 1,
+                b'}' | b']' => depth -= 1,
+                0 => return inside,
+                _ => {}
+            }
+            self.at += 1;
+            if depth == 0 {
+                return inside;
+            }
+        }
+    }
+}
+
+/// The places of a set.
+fn places(mut set: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let place = set.trailing_zeros() as usize;
+        set &= set.checked_sub(1)?;
+        Some(place)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_keeps_what_it_names_and_the_way_to_it() {
+        for (page, patterns, expected) in [
+            (r#"{"a":{"b":1,"c":2},"d":3}"#, "a.b", r#"{"a":{"b":1}}"#),
+            (r#"{"x":{"a":{"b":1}},"b":2}"#, "a.b", r#"{"x":{"a":{"b":1}}}"#),
+            (r#"[{"a":[{"b":{"c":1}},null,5]}]"#, "a.b", r#"[{"a":[{"b":{"c":1}},null,5]}]"#),
+            (r#"{"a":{},"b":[],"c":5}"#, "a.x b.x c.x", r#"{"a":{},"b":[],"c":5}"#),
+            (r#"{"items":[{"m":["DE","FR"]},null]}"#, "items.id", r#"{"items":[{},null]}"#),
+            (r#"{"m":["DE","FR"],"n":{"o":1}}"#, "id", "{}"),
+            (r#" { "a" : [ 1 , { "b" : "x\"}" } ] , "c" : 2 } "#, "b", r#"{"a":[1,{"b":"x\"}"}]}"#),
+            (r#"{"\u0061":{"b":1},"a":2}"#, "a.b", r#"{"\u0061":{"b":1},"a":2}"#),
+            (r#"{"a":[[{"b":1}],"b"]}"#, "b", r#"{"a":[[{"b":1}],"b"]}"#),
+            ("5", "a", "5"),
+            ("[]", "", "[]"),
+        ] {
+            let patterns: Vec<_> = patterns.split(' ').map(str::to_owned).collect();
+            let projection = Projection::of([Some(patterns.as_slice()), None]);
+            let found = projection.pages(&[page.to_owned()]);
+            assert_eq!(found, [[expected], [page]], "{patterns:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_or_too_deep_comes_to_an_end() {
+        let patterns = ["a.b".to_owned()];
+        let projection = Projection::of([Some(&patterns[..])]);
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        for page in [deep.as_str(), "{", "[}", "{\"a\":", "[1,,\"", "\"\\", "{]", "{\"a\"}}"] {
+            assert_eq!(projection.pages(&[page.to_owned()]).len(), 1);
+        }
+        assert_eq!(projection.pages(std::slice::from_ref(&deep))[0][0].len(), deep.len());
+    }
+}
