@@ -5,6 +5,7 @@
 
 mod call;
 mod conformance;
+mod extent;
 mod sandbox;
 
 use std::{
@@ -137,6 +138,7 @@ impl Engine {
     pub fn load(&self, name: &str, bytes: &[u8]) -> Result<Plugin, Refusal> {
         let started = Instant::now();
         check_bytes(bytes, &self.limits)?;
+        extent::check(bytes, self.limits.plugin_bytes)?;
         conformance::check(bytes)?;
         let sha256 = sha256(bytes);
         let component = self.component(bytes, &sha256)?;
@@ -221,6 +223,7 @@ fn settings() -> Config {
 /// Says why it can't be a plugin.
 pub fn precompile(bytes: &[u8], limits: &Limits) -> Result<(String, Vec<u8>), Refusal> {
     check_bytes(bytes, limits)?;
+    extent::check(bytes, limits.plugin_bytes)?;
     conformance::check(bytes)?;
     let mut config = settings();
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
@@ -418,6 +421,22 @@ pub enum Refusal {
     TooLargeToCompile {
         /// What it has.
         bytes: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// Parts in parts, or types in types.
+    #[error(
+        "its parts, or their types, lie in one another more than {max} levels deep (its author composes it of fewer)"
+    )]
+    TooDeep {
+        /// How deep they may lie.
+        max: usize,
+    },
+    /// Small as a file, and not once it is put together.
+    #[error(
+        "put together, with each of its parts as often as it is instantiated, it has more than {}, the limit for a plugin, or can't be told (its author composes it of fewer)", Bytes(*.max)
+    )]
+    Unfolds {
         /// The limit.
         max: u64,
     },
