@@ -25,7 +25,7 @@ use crate::{
 const FRAMES_MAX: usize = 6;
 /// How much of a function's name an error quotes, in characters.
 const FRAME_CHARACTERS_MAX: usize = 120;
-/// How much of what a plugin wrote before it ended an error quotes, in characters.
+/// How much an error quotes of what a plugin wrote before it ended, or of a name in it, in characters.
 const QUOTE_CHARACTERS_MAX: usize = 600;
 
 /// What a call took.
@@ -168,7 +168,8 @@ fn quote_end(text: &str) -> String {
     if more == 0 { text } else { format!("...{}", text.chars().skip(more).collect::<String>()) }
 }
 
-fn quote(text: &str) -> String {
+/// A plugin's words on one line, cut to a length that an error can bear, with no way to steer a terminal.
+pub(super) fn quote(text: &str) -> String {
     let text = text.trim();
     let cut: String = text.chars().take(QUOTE_CHARACTERS_MAX).collect();
     let more = if cut.len() < text.len() { "..." } else { "" };

@@ -5,7 +5,10 @@ use std::sync::OnceLock;
 
 use wac_types::{ItemKind, Package, Types, WorldId, validate_target};
 
-use super::{INTERFACE, Refusal, bindings};
+use super::{INTERFACE, Refusal, bindings, call::quote};
+
+/// How many departures from the interface are told.
+const PROBLEMS_MAX: usize = 100;
 
 /// The parts of WASI that are there to import, with nothing behind them.
 const WASI_PACKAGES: [&str; 6] =
@@ -27,10 +30,16 @@ pub fn check(bytes: &[u8]) -> Result<(), Refusal> {
     problems.extend(mismatches.map(|(name, kind, error)| {
         let kind = format!("{kind:?}").to_lowercase();
         format!(
-            "its {kind} `{name}` has another type than the host's: {error:#} (its author builds it \
-             against this host's wit/)"
+            "its {kind} `{name}` has another type than the host's: {} (its author builds it against \
+             this host's wit/)",
+            quote(&format!("{error:#}"))
         )
     }));
+    let more = problems.len().saturating_sub(PROBLEMS_MAX);
+    if more > 0 {
+        problems.truncate(PROBLEMS_MAX);
+        problems.push(format!("and {more} more"));
+    }
     if problems.is_empty() { Ok(()) } else { Err(Refusal::Interface { problems }) }
 }
 
@@ -72,6 +81,7 @@ fn foreign_import(import: &str) -> String {
     } else {
         "its author builds it without, since a plugin sees nothing but its document"
     };
+    let import = quote(import);
     format!("it imports `{import}`, which the host does not offer ({why})")
 }
 
@@ -80,8 +90,9 @@ fn missing_export(name: &str, exports: &[String]) -> String {
     let other = exports.iter().find(|export| interface(export) == interface(INTERFACE));
     match other {
         Some(other) => format!(
-            "it exports `{other}`, and the host accepts `{name}` (build it against this host's wit/, \
-             or update the host)"
+            "it exports `{}`, and the host accepts `{name}` (build it against this host's wit/, or \
+             update the host)",
+            quote(other)
         ),
         None => format!(
             "it does not export `{name}` (its author implements the interface in this host's wit/)"

@@ -442,7 +442,7 @@ pub enum Refusal {
     },
     /// Damaged.
     #[error(
-        "not a whole or valid component: {0:#} (upload it again, or have its author build it again)"
+        "not a whole or valid component: {} (upload it again, or have its author build it again)", call::quote(&format!("{:#}", .0))
     )]
     Invalid(wasmtime::Error),
     /// It is a component, of another interface.
@@ -453,7 +453,7 @@ pub enum Refusal {
     },
     /// It conforms, and yet can't be linked.
     #[error(
-        "it can't be linked with this host: {0:#} (have its author build it against this host's wit/)"
+        "it can't be linked with this host: {} (have its author build it against this host's wit/)", call::quote(&format!("{:#}", .0))
     )]
     Link(wasmtime::Error),
     /// It asks for more memory than it may have.
