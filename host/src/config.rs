@@ -27,6 +27,8 @@ pub struct Limits {
     pub plugin_bytes: u64,
     /// A plugin that has to be compiled, in bytes.
     pub compile_bytes: u64,
+    /// How long compiling a plugin may take, in seconds.
+    pub compile_seconds: u64,
     /// The memory of a plugin during one call, in bytes.
     pub guest_memory_bytes: u64,
     /// What one call may return, in bytes.
@@ -67,6 +69,7 @@ impl Default for Limits {
             json_levels: 128,
             plugin_bytes: 32 * MIB,
             compile_bytes: 32 * MIB,
+            compile_seconds: 60,
             guest_memory_bytes: 256 * MIB,
             output_bytes: 128 * MIB,
             call_seconds: 10,
@@ -120,11 +123,12 @@ pub struct LimitSetting {
     value: u64,
 }
 
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 20] = [
     "document_bytes",
     "json_levels",
     "plugin_bytes",
     "compile_bytes",
+    "compile_seconds",
     "guest_memory_bytes",
     "output_bytes",
     "call_seconds",
@@ -148,6 +152,7 @@ fn field<'l>(limits: &'l mut Limits, name: &str) -> &'l mut u64 {
         "json_levels" => &mut limits.json_levels,
         "plugin_bytes" => &mut limits.plugin_bytes,
         "compile_bytes" => &mut limits.compile_bytes,
+        "compile_seconds" => &mut limits.compile_seconds,
         "guest_memory_bytes" => &mut limits.guest_memory_bytes,
         "output_bytes" => &mut limits.output_bytes,
         "call_seconds" => &mut limits.call_seconds,

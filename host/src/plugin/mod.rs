@@ -10,6 +10,8 @@ mod sandbox;
 
 use std::{
     path::{Path, PathBuf},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -197,7 +199,23 @@ impl Engine {
         if size > max {
             return Err(Refusal::TooLargeToCompile { bytes: size, max });
         }
-        Component::from_binary(&self.engine, bytes).map_err(Refusal::Invalid)
+        self.compiled(bytes)
+    }
+
+    /// Compiles a plugin. That can't be interrupted: what takes too long goes on in its own thread, to
+    /// no effect, for as long as the program runs.
+    fn compiled(&self, bytes: &[u8]) -> Result<Component, Refusal> {
+        let (engine, bytes) = (self.engine.clone(), bytes.to_vec());
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || sender.send(Component::from_binary(&engine, &bytes)));
+        let seconds_max = self.limits.compile_seconds;
+        match receiver.recv_timeout(Duration::from_secs(seconds_max)) {
+            Ok(component) => component.map_err(Refusal::Invalid),
+            Err(RecvTimeoutError::Timeout) => Err(Refusal::CompileTime { seconds_max }),
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(Refusal::Invalid(wasmtime::Error::msg("the compiler panics over it")))
+            }
+        }
     }
 }
 
@@ -258,11 +276,11 @@ fn check_bytes(bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
 /// Moves the engine's clock on, for as long as anybody uses it.
 fn tick(engine: &wasmtime::Engine) {
     let engine = engine.weak();
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         while let Some(engine) = engine.upgrade() {
             engine.increment_epoch();
             drop(engine);
-            std::thread::sleep(TICK);
+            thread::sleep(TICK);
         }
     });
 }
@@ -439,6 +457,14 @@ pub enum Refusal {
     Unfolds {
         /// The limit.
         max: u64,
+    },
+    /// Its code takes the compiler too long.
+    #[error(
+        "its code was not compiled after {seconds_max} s, the limit (raise it with --limit compile_seconds=...; its author makes its functions smaller)"
+    )]
+    CompileTime {
+        /// The limit.
+        seconds_max: u64,
     },
     /// Damaged.
     #[error(
