@@ -244,6 +244,8 @@ heavy() {
     # all of it takes half an hour, so there each request meets one or two of the seven faults.
     say "heavy checks: a bucket, with requests refused, lost, cut off or slowed down"
     SPOTIFY_ETL_TEST_EVERY=5 SPOTIFY_ETL_TEST_EVERY_LAST=1 with_s3 cargo test --locked --profile "$profile" -- wire
+    say "heavy checks: documents and plugins changed by chance, for longer"
+    SPOTIFY_ETL_TEST_SECONDS=300 cargo test --locked --profile "$profile" -p tests -- chance
     say "heavy checks: tables read back by pandas and DuckDB"
     need python3 "install Python 3.11 or newer"
     python3 -m venv target/venv

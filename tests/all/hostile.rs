@@ -364,3 +364,37 @@ fn rows_that_would_make_too_large_files_are_refused_before_they_do() {
         "{found}"
     );
 }
+
+#[test]
+fn a_document_that_is_made_to_be_slow_is_done_in_time() {
+    let many =
+        |count: u32, item: fn(u32) -> String| (0..count).map(item).collect::<Vec<_>>().join(",");
+    let track = |members: &str| format!(r#"{{"track":{{"id":"t","name":"n",{members}}}}}"#);
+    for (what, entries) in [
+        ("names of members", track(&many(200_000, |n| format!("\"key{n}\":{n}")))),
+        ("a name again and again", track(&many(200_000, |_| "\"id\":\"t\"".to_owned()))),
+        ("digits", track(&format!("\"duration_ms\":{}", "9".repeat(1 << 20)))),
+        ("digits after the point", track(&format!("\"popularity\":0.{}", "3".repeat(1 << 20)))),
+        ("escapes", track(&format!("\"type\":\"{}\"", "\\u0041".repeat(1 << 18)))),
+        (
+            "artists",
+            track(&format!("\"artists\":[{}]", many(50_000, |n| format!("{{\"id\":\"{n}\"}}")))),
+        ),
+        ("levels", track(&format!("\"album\":{}1{}", "[".repeat(100), "]".repeat(100)))),
+        ("entries", many(100_000, |_| "null".to_owned())),
+        ("tracks", many(20_000, |n| format!(r#"{{"track":{{"id":"t{n}","name":"n"}}}}"#))),
+    ] {
+        let place = Place::new();
+        let path = place.folder.path().join("input.json");
+        fs::write(&path, format!(r#"{{"id":"p","name":"n","items":{{"items":[{entries}]}}}}"#))
+            .unwrap();
+        let started = Instant::now();
+        let (_, transformed) = place.run(std::slice::from_ref(&path));
+        assert!(started.elapsed().as_secs() < 10, "{what} took {:?}", started.elapsed());
+        let [document] = transformed.documents.as_slice() else {
+            panic!("{what}: not one document")
+        };
+        let found = problems(&transformed);
+        assert_eq!((document.status, found.as_str()), (DocumentStatus::Stored, ""), "{what}");
+    }
+}

@@ -5,6 +5,9 @@
 //! - `interface`: what plugins are built against, over time.
 //! - `samples`: real responses, where a folder with some is named.
 //! - `hostile`: plugins that loop, lie, flood, crash, or are none.
+//! - `wat`: every way out or up that WebAssembly's own text can say.
+//! - `chance`: documents and components that were changed by chance.
+//! - `determinism`: the same bytes, however and wherever they are made.
 //! - `schemas`: what a table's record allows, and which plugins get to run.
 //! - `crash`: the pipeline stopped at every store operation, and two of them at once.
 //! - `moving_in`: from an older pipeline's bucket into a store.
@@ -30,10 +33,12 @@ mod support;
 mod web_api;
 
 mod athena;
+mod chance;
 mod change;
 mod command;
 mod components;
 mod crash;
+mod determinism;
 mod golden;
 mod hostile;
 mod interface;
@@ -48,4 +53,5 @@ mod spotify;
 mod sql;
 mod stores;
 mod tables;
+mod wat;
 mod wire;

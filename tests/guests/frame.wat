@@ -1,0 +1,101 @@
+;; What all components in wat/ have in common: the interface, and a module that keeps its word. A
+;; file there stands where GUEST is. Of $memory, $realloc, $describe and $extract it names those that
+;; are its own; the others are those of $good, which the test adds.
+(component
+  (import "spotify-etl:plugin/log@0.1.0" (instance $log
+    (type $levels (enum "debug" "info" "warn" "error"))
+    (export "level" (type $level (eq $levels)))
+    (export "log" (func (param "level" $level) (param "message" string)))
+  ))
+  (import "spotify-etl:plugin/types@0.1.0" (instance $types
+    (type $scopes (enum "snapshot" "entity"))
+    (export "scope" (type $scope (eq $scopes)))
+    (type $column-types (enum "text" "int64" "float64" "boolean" "date" "timestamp"))
+    (export "column-type" (type $column-type (eq $column-types)))
+    (type $a-column (record (field "name" string) (field "type" $column-type)
+      (field "nullable" bool) (field "description" string)))
+    (export "column" (type $column (eq $a-column)))
+    (type $a-table (record (field "name" string) (field "description" string)
+      (field "scope" $scope) (field "columns" (list $column)) (field "key" (list string))))
+    (export "table" (type $table (eq $a-table)))
+    (type $an-info (record (field "version" string) (field "reads" (option (list string)))
+      (field "tables" (list $table))))
+    (export "info" (type (eq $an-info)))
+    (type $media-types (enum "json"))
+    (export "media-type" (type $media-type (eq $media-types)))
+    (type $a-document (record (field "playlist-id" string) (field "playlist-name" (option string))
+      (field "playlist-owner" (option string)) (field "snapshot-id" (option string))
+      (field "extracted-at" s64) (field "complete" (option bool)) (field "media-type" $media-type)
+      (field "pages" (list string))))
+    (export "document" (type (eq $a-document)))
+    (type $a-text (record (field "text" string) (field "ends" (list u32))))
+    (export "text-values" (type $text-values (eq $a-text)))
+    (type $some-values (variant (case "text" $text-values) (case "int64" (list s64))
+      (case "float64" (list f64)) (case "boolean" (list bool)) (case "date" (list s32))
+      (case "timestamp" (list s64))))
+    (export "values" (type $values (eq $some-values)))
+    (type $a-packed (record (field "values" $values) (field "nulls" (list u32))))
+    (export "packed-column" (type $packed-column (eq $a-packed)))
+    (type $a-batch (record (field "columns" (list $packed-column))))
+    (export "batch" (type $batch (eq $a-batch)))
+    (type $a-skip (record (field "position" u32) (field "reason" string)))
+    (export "skip" (type $skip (eq $a-skip)))
+    (type $an-extraction (record (field "batches" (list $batch)) (field "skips" (list $skip))))
+    (export "extraction" (type (eq $an-extraction)))
+    (type $a-failure (variant (case "malformed" string) (case "unsupported" string)))
+    (export "failure" (type (eq $a-failure)))
+  ))
+  (alias export $types "info" (type $info))
+  (alias export $types "document" (type $document))
+  (alias export $types "extraction" (type $extraction))
+  (alias export $types "failure" (type $failure))
+
+  ;; Declares the table `t` with a text column `id`, and returns one row: `x`.
+  (core module $good
+    (memory (export "memory") 1)
+    (global $free (mut i32) (i32.const 8192))
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+      (local $at i32) (local $pages i32)
+      (local.set $at (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
+      (global.set $free (i32.add (local.get $at) (local.get 3)))
+      (local.set $pages (i32.shr_u (i32.add (global.get $free) (i32.const 65535)) (i32.const 16)))
+      (if (i32.gt_u (local.get $pages) (memory.size))
+        (then (if (i32.eq (i32.const -1)
+            (memory.grow (i32.sub (local.get $pages) (memory.size))))
+          (then unreachable))))
+      (local.get $at))
+    (func (export "describe") (result i32) (i32.const 128))
+    (func (export "extract") (param i32) (result i32) (i32.const 256))
+    (data (i32.const 16) "1tidx")
+    ;; Info: the version, no `reads`, one table.
+    (data (i32.const 128) "\10\00\00\00\01\00\00\00" "\00\00\00\00\00\00\00\00\00\00\00\00" "\a0\00\00\00\01\00\00\00")
+    ;; Table: its name, no description, its scope, one column, no key.
+    (data (i32.const 160) "\11\00\00\00\01\00\00\00" "\00\00\00\00\00\00\00\00" "\00\00\00\00" "\c8\00\00\00\01\00\00\00" "\00\00\00\00\00\00\00\00")
+    ;; Column: its name, text, not null, no description.
+    (data (i32.const 200) "\12\00\00\00\02\00\00\00" "\00\00\00\00" "\00\00\00\00\00\00\00\00")
+    ;; Result: well, one batch, no skips.
+    (data (i32.const 256) "\00\00\00\00" "\14\01\00\00\01\00\00\00" "\00\00\00\00\00\00\00\00")
+    ;; Batch: one column.
+    (data (i32.const 276) "\1c\01\00\00\01\00\00\00")
+    ;; Column: text, `x`, which ends at 1; no nulls.
+    (data (i32.const 284) "\00\00\00\00" "\14\00\00\00\01\00\00\00" "\38\01\00\00\01\00\00\00" "\00\00\00\00\00\00\00\00")
+    (data (i32.const 312) "\01\00\00\00")
+  )
+  (core instance $good (instantiate $good))
+
+  ;; GUEST
+
+  (func $describe (result $info)
+    (canon lift (core func $describe) (memory $memory) string-encoding=(;ENCODING;) (;LIFTED WITH;)))
+  (func $extract (param "document" $document) (result (result $extraction (error $failure)))
+    (canon lift (core func $extract) (memory $memory) (realloc $realloc) string-encoding=(;ENCODING;) (;LIFTED WITH;)))
+  (instance $transform
+    (export "info" (type $info))
+    (export "document" (type $document))
+    (export "extraction" (type $extraction))
+    (export "failure" (type $failure))
+    (export "describe" (func $describe))
+    (export "extract" (func $extract))
+  )
+  (export "spotify-etl:plugin/transform@0.1.0" (instance $transform))
+)

@@ -1,0 +1,8 @@
+;; refused: asked what it is, it failed: invalid utf-8
+(core module $hostile
+  (import "good" "memory" (memory 1))
+  (func (export "describe") (result i32)
+    (i32.store8 (i32.const 16) (i32.const 255))
+    (i32.const 128)))
+(core instance $hostile (instantiate $hostile (with "good" (instance $good))))
+(alias core export $hostile "describe" (core func $describe))

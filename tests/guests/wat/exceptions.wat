@@ -1,0 +1,3 @@
+;; refused: exceptions proposal not enabled
+;; Throws.
+(core module (tag $tag) (func (throw $tag)))

@@ -1,0 +1,10 @@
+;; refused: asked what it is, it failed: string pointer/length out of bounds of memory
+;; encoding: latin1+utf16
+;; A length whose highest bit says UTF-16.
+(core module $hostile
+  (import "good" "memory" (memory 1))
+  (func (export "describe") (result i32)
+    (i32.store (i32.const 132) (i32.const -1))
+    (i32.const 128)))
+(core instance $hostile (instantiate $hostile (with "good" (instance $good))))
+(alias core export $hostile "describe" (core func $describe))
