@@ -78,8 +78,8 @@
 //!    that counts, then its record is switched, and views follow the record. Whoever reads sees the old
 //!    rows or the new ones.
 //! 10. A version of a plugin becomes active at once and on condition: of two who publish, one is told to
-//!    look again. What it would change is shown before, over every document there is, and nothing is
-//!    written for that. Every version that was active is kept.
+//!     look again. What it would change is shown before, over every document there is, and nothing is
+//!     written for that. Every version that was active is kept.
 //!
 //! The unit that fails or succeeds is a document and a plugin: all its tables or none, as far as
 //! lineage, reports and the document's move go. If the store itself fails while table files of

@@ -196,7 +196,7 @@ async fn switch(store: &dyn Store, version: &str) -> Result<(), PipelineError> {
         Err(PublishError::Pipeline(error)) => return Err(error),
         Err(error) => panic!("{error}"),
     }
-    self::transform(store, &Selection::Waiting, &Limits::default()).await?;
+    transform(store, &Selection::Waiting, &Limits::default()).await?;
     Ok(())
 }
 

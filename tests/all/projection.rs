@@ -18,10 +18,18 @@ fn assert_same(page: &str, readers: &[Vec<String>]) {
     let projection = Projection::of(readers.iter().map(|patterns| Some(patterns.as_slice())));
     let found = projection.pages(&[page.to_owned()]);
     for (found, patterns) in found.iter().zip(readers) {
-        let value = |text: &str| serde_json::from_str::<Value>(text);
-        let found = value(&found[0]).unwrap_or_else(|error| panic!("{error}: {}", found[0]));
-        assert_eq!(found, value(&prune(page, patterns)).unwrap(), "{patterns:?} of {page}");
+        let cut = prune(page, patterns);
+        match (serde_json::from_str::<Value>(&found[0]), serde_json::from_str::<Value>(&cut)) {
+            (Ok(found), Ok(cut)) => assert_eq!(found, cut, "{patterns:?} of {page}"),
+            // Half a character is JSON, and no text: both keep it as it is spelled.
+            (Err(_), Err(_)) => assert_eq!(blank(&found[0]), blank(&cut), "{patterns:?} of {page}"),
+            (found, cut) => panic!("{found:?}, {cut:?}: {patterns:?} of {page}"),
+        }
     }
+}
+
+fn blank(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_whitespace()).collect()
 }
 
 #[test]

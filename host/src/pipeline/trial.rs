@@ -388,7 +388,7 @@ fn compare(
     }
     let is_case = |path: &Path| report.cases.iter().any(|case| path.starts_with(&case.case));
     let is_unreferenced =
-        |path: &&PathBuf| !golden.contains_key(*path) && !(is_shared && is_case(path));
+        |path: &&PathBuf| !(golden.contains_key(*path) || (is_shared && is_case(path)));
     report.unreferenced = there.iter().filter(is_unreferenced).cloned().collect();
     Ok(())
 }
