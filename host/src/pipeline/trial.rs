@@ -171,7 +171,8 @@ impl Tests {
     /// Those of the nearest folder around a plugin's file that has some, no further up than a build puts
     /// it.
     pub fn around(file: &Path) -> Option<Self> {
-        let file = file.canonicalize().ok()?;
+        // Where it is, by the way it was named: what is built may be linked from somewhere else.
+        let file = std::path::absolute(file).ok().filter(|file| file.is_file())?;
         let mut folders = file
             .ancestors()
             .skip(1)

@@ -180,7 +180,7 @@ pub fn built_in(folder: &Path) -> Result<Vec<PathBuf>, ScaffoldError> {
     let name = package.lines().find_map(|line| line.strip_prefix("name = "));
     let name = name.unwrap_or_default().trim().trim_matches('"').replace('-', "_");
     // Its own, or that of the workspace that it is in.
-    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let targets: Vec<PathBuf> = match variable("CARGO_TARGET_DIR") {
         Some(target) => vec![PathBuf::from(target)],
         None => folder.ancestors().map(|above| above.join("target")).collect(),
