@@ -50,10 +50,9 @@ impl Remedies<'_> {
         vec![self.command("transform", key), self.delete(key)]
     }
 
-    /// For a plugin that can't be used.
+    /// For a plugin that can't be used: what is wrong with it, from all sides.
     pub fn of_plugin(&self, name: &str) -> String {
-        let file = quoted(&format!("{}plugins/{name}.wasm", self.root));
-        format!("spotify-etl plugin inspect {file}")
+        self.command("plugin check", &format!("{}plugins/{name}.wasm", self.root))
     }
 
     fn delete(&self, key: &str) -> String {

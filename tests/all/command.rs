@@ -312,7 +312,7 @@ fn status_is_one_screen_and_every_bad_line_has_its_command() {
             "not JSON",
             "spotify-etl transform --store ./data raw_data/failed/bad.json",
             "✗ broken",
-            "spotify-etl plugin inspect ./data/plugins/broken.wasm",
+            "spotify-etl plugin check --store ./data ./data/plugins/broken.wasm",
             "✓ song 0.1.0",
             "not all done",
             "spotify-etl runs --store ./data 2026",

@@ -338,7 +338,7 @@ fn people_are_told_the_sentence_and_the_command() {
         lambda.put("plugins/song.wasm", bytes);
         lambda.invoke(lambda.created("plugins/song.wasm")).unwrap();
         let told = aws::told(&queue).text;
-        assert!(told.contains("spotify-etl plugin inspect s3://"), "{told}");
+        assert!(told.contains("spotify-etl plugin check --store s3://"), "{told}");
         assert!(told.contains("version 0.1.0 from its history stands in"), "{told}");
         assert_eq!(told.matches("plugin `song`").count(), 1, "{told}");
         lambda.put(key, &fs::read(fixture("playlists/no_payload.json")).unwrap());
