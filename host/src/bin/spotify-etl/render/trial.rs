@@ -187,7 +187,13 @@ pub fn checked(report: &CheckReport) -> String {
 
 /// What tests of plugins found.
 pub fn tested(report: &TestReport, tests: &Tests) -> String {
-    let mut text = String::new();
+    let mut text = format!("{}\n\n", taken(report));
+    faults(&mut text, report, tests);
+    text
+}
+
+/// What each fixture took.
+fn taken(report: &TestReport) -> String {
     let mut table = plain_table();
     table.set_header([
         "",
@@ -220,7 +226,11 @@ pub fn tested(report: &TestReport, tests: &Tests) -> String {
     for column in 3..8 {
         right(&mut table, column);
     }
-    let _ = writeln!(text, "{}\n", trimmed(&table));
+    trimmed(&table)
+}
+
+/// What is wrong, and whether all is good.
+fn faults(text: &mut String, report: &TestReport, tests: &Tests) {
     for case in &report.cases {
         for fault in &case.faults {
             let _ = writeln!(text, "✗ {}: {fault}", case.case);
@@ -264,5 +274,4 @@ pub fn tested(report: &TestReport, tests: &Tests) -> String {
             counted(written, "file")
         ),
     };
-    text
 }
