@@ -3,8 +3,9 @@
 //! Makes documents of bytes, whether the host landed them or somebody else's pipeline left them,
 //! and refuses what no plugin could read. What an entry means is not known here.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::OnceLock};
 
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -14,10 +15,17 @@ use time::{
     format_description::well_known::Rfc3339, macros::format_description,
 };
 
-use crate::config::{Bytes, HOST_VERSION, Limits};
+use crate::{
+    config::{Bytes, HOST_VERSION, Limits},
+    projection::string_end,
+};
 
-/// What stands between header and pages, and after them.
-const FRAME_BYTES: usize = ",\"pages\":[\n\n]}\n".len();
+/// What stands between header and pages. In a text of the header it can't be: quotes are escaped there.
+const PAGES_BEGIN: &str = ",\"pages\":[\n";
+/// What stands between two pages.
+const PAGES_BETWEEN: &str = ",\n";
+/// What stands after the pages.
+const PAGES_END: &str = "\n]}\n";
 /// The format of the documents that this host writes and reads.
 const FORMAT: u32 = 1;
 
@@ -203,7 +211,8 @@ pub struct Document {
     id: DocumentId,
     header: Header,
     pages: Vec<String>,
-    entries: usize,
+    /// How many entries there are, once somebody asked.
+    entries: OnceLock<usize>,
 }
 
 /// How sure the time of an imported document is.
@@ -280,9 +289,9 @@ impl Document {
             host_version: HOST_VERSION.to_owned(),
         };
         let id = DocumentId { playlist_id, extracted_at, hash8: sha256[..8].to_owned() };
-        let document = Document { id, header, pages, entries };
-        let pages_bytes: usize = document.pages.iter().map(|page| page.len() + ",\n".len()).sum();
-        if (document.header_text().len() + pages_bytes + FRAME_BYTES) as u64 > limits.document_bytes
+        let document = Document { id, header, pages, entries: entries.into() };
+        let pages_bytes: usize = document.pages.iter().map(|page| page.len() + PAGES_BETWEEN.len()).sum();
+        if (document.header_text().len() + pages_bytes + PAGES_BEGIN.len() + PAGES_END.len()) as u64 > limits.document_bytes
         {
             return Err(Refused::TooLarge { max: limits.document_bytes });
         }
@@ -299,41 +308,73 @@ impl Document {
         origin: &Origin<'_>,
         limits: &Limits,
     ) -> Result<(Self, TimeSource), Refused> {
+        if let Some(document) = Self::as_landed(bytes, limits) {
+            return document.settled(origin);
+        }
         let text = json_text(bytes, limits)?;
         match landed(text)? {
-            Some((header, pages)) => {
-                let document = Self::of_landed(header, &pages)?;
-                let id = &document.id;
-                let other_playlist = origin.playlist.is_some_and(|said| *said != id.playlist_id);
-                let other_time = origin.extracted_at.is_some_and(|said| said != id.extracted_at);
-                if other_playlist || other_time {
-                    return Err(Refused::Settled { id: id.clone() });
-                }
-                Ok((document, TimeSource::Stated))
-            }
+            Some((header, pages)) => Self::of_landed(header, &pages)?.settled(origin),
             None => Self::of_foreign(text, origin),
         }
     }
 
+    /// Reads a document just as a host wrote it. Its pages were read when it was landed, and have the same
+    /// hash since: nobody needs to look at them again. None if anything is otherwise, which takes a closer
+    /// look.
+    fn as_landed(bytes: &[u8], limits: &Limits) -> Option<Self> {
+        if bytes.len() as u64 > limits.document_bytes {
+            return None;
+        }
+        let text = str::from_utf8(bytes).ok()?;
+        let at = text.find(PAGES_BEGIN)?;
+        let header: Header = serde_json::from_str(&format!("{}}}", &text[..at])).ok()?;
+        let rest = text[at + PAGES_BEGIN.len()..].strip_suffix(PAGES_END)?;
+        let pages = divided(rest);
+        if hash(pages.iter().copied()) != header.sha256 {
+            return None;
+        }
+        let pages = pages.into_iter().map(str::to_owned).collect();
+        Self::of_checked(header, pages, OnceLock::new()).ok()
+    }
+
+    fn settled(self, origin: &Origin<'_>) -> Result<(Self, TimeSource), Refused> {
+        let id = &self.id;
+        let other_playlist = origin.playlist.is_some_and(|said| *said != id.playlist_id);
+        let other_time = origin.extracted_at.is_some_and(|said| said != id.extracted_at);
+        if other_playlist || other_time {
+            return Err(Refused::Settled { id: id.clone() });
+        }
+        Ok((self, TimeSource::Stated))
+    }
+
     fn of_landed(header: Header, pages: &[&RawValue]) -> Result<Self, Refused> {
+        let sha256 = hash(pages.iter().map(|page| page.get()));
+        if header.format == FORMAT && sha256 != header.sha256 {
+            return Err(Refused::Changed { expected: header.sha256, found: sha256 });
+        }
+        let entries = pages.iter().try_fold(0, |entries, page| {
+            let contents = containers::read(page.get()).map_err(Refused::NoEntries)?;
+            Ok(entries + contents.entries())
+        });
+        let pages = pages.iter().map(|page| page.get().to_owned()).collect();
+        Self::of_checked(header, pages, entries?.into())
+    }
+
+    /// Makes a document of a header and the pages that belong to it.
+    fn of_checked(
+        header: Header,
+        pages: Vec<String>,
+        entries: OnceLock<usize>,
+    ) -> Result<Self, Refused> {
         if header.format != FORMAT {
             return Err(Refused::Format { found: header.format });
         }
         let bad = |what: &str| Refused::Header { what: what.to_owned() };
-        let sha256 = hash(pages.iter().map(|page| page.get()));
-        if sha256 != header.sha256 {
-            return Err(Refused::Changed { expected: header.sha256, found: sha256 });
-        }
         let playlist_id = PlaylistId::from_text(&header.playlist_id)
             .filter(|id| id.as_str() == header.playlist_id)
             .ok_or_else(|| bad("`playlist_id` holds characters outside `[A-Za-z0-9_-]`"))?;
         let extracted_at = header.extracted_at.parse().map_err(|error: String| bad(&error))?;
-        let mut entries = 0;
-        for page in pages {
-            entries += containers::read(page.get()).map_err(Refused::NoEntries)?.entries();
-        }
-        let id = DocumentId { playlist_id, extracted_at, hash8: sha256[..8].to_owned() };
-        let pages = pages.iter().map(|page| page.get().to_owned()).collect();
+        let id = DocumentId { playlist_id, extracted_at, hash8: header.sha256[..8].to_owned() };
         Ok(Document { id, header, pages, entries })
     }
 
@@ -370,7 +411,7 @@ impl Document {
             host_version: HOST_VERSION.to_owned(),
         };
         let id = DocumentId { playlist_id, extracted_at, hash8: sha256[..8].to_owned() };
-        let entries = contents.entries();
+        let entries = contents.entries().into();
         Ok((Document { id, header, pages: vec![text.to_owned()], entries }, source))
     }
 
@@ -381,7 +422,8 @@ impl Document {
 
     /// How many entries its pages hold, of whatever kind.
     pub fn entries(&self) -> usize {
-        self.entries
+        let count = |page: &String| containers::read(page).map_or(0, |contents| contents.entries());
+        *self.entries.get_or_init(|| self.pages.iter().map(count).sum())
     }
 
     /// The SHA-256 of its pages.
@@ -417,15 +459,15 @@ impl Document {
     /// The bytes that are kept: the header, then the pages byte for byte.
     pub fn to_bytes(&self) -> Vec<u8> {
         let header = self.header_text();
-        let pages_bytes: usize = self.pages.iter().map(|page| page.len() + ",\n".len()).sum();
-        let mut text = String::with_capacity(header.len() + pages_bytes + FRAME_BYTES);
+        let pages_bytes: usize = self.pages.iter().map(|page| page.len() + PAGES_BETWEEN.len()).sum();
+        let mut text = String::with_capacity(header.len() + pages_bytes + PAGES_BEGIN.len() + PAGES_END.len());
         text.push_str(header.trim_end_matches('}'));
-        text.push_str(",\"pages\":[\n");
+        text.push_str(PAGES_BEGIN);
         for (number, page) in self.pages.iter().enumerate() {
-            text.push_str(if number > 0 { ",\n" } else { "" });
+            text.push_str(if number > 0 { PAGES_BETWEEN } else { "" });
             text.push_str(page);
         }
-        text.push_str("\n]}\n");
+        text.push_str(PAGES_END);
         text.into_bytes()
     }
 
@@ -440,9 +482,9 @@ impl Document {
             .collect();
         let sha256 = hash(pages.iter().map(String::as_str));
         let id = DocumentId { hash8: sha256[..8].to_owned(), ..self.id.clone() };
-        let complete = self.header.complete.map(|complete| complete && entries == self.entries);
+        let complete = self.header.complete.map(|complete| complete && entries == self.entries());
         let header = Header { sha256, complete, ..self.header.clone() };
-        Document { id, header, pages, entries }
+        Document { id, header, pages, entries: entries.into() }
     }
 
     fn header_text(&self) -> String {
@@ -511,26 +553,44 @@ fn json_text<'a>(bytes: &'a [u8], limits: &Limits) -> Result<&'a str, Refused> {
     Ok(text)
 }
 
+/// The pages of a text in which they stand one after another, going by what is between two objects there
+/// and, as JSON is commonly laid out, nowhere else.
+fn divided(text: &str) -> Vec<&str> {
+    let seam = [b"}", PAGES_BETWEEN.as_bytes(), b"{"].concat();
+    let (mut pages, mut begun) = (Vec::new(), 0);
+    for at in memmem::find_iter(text.as_bytes(), &seam) {
+        pages.push(&text[begun..=at]);
+        begun = at + seam.len() - 1;
+    }
+    pages.push(&text[begun..]);
+    pages
+}
+
 /// Where arrays and objects lie deeper in one another than so many levels.
 fn deeper_than(levels: u64, json: &[u8]) -> Option<usize> {
-    let (mut depth, mut in_text, mut escaped) = (0, false, false);
-    for (at, byte) in json.iter().enumerate() {
-        if in_text {
-            in_text = escaped || *byte != b'"';
-            escaped = !escaped && *byte == b'\\';
-            continue;
+    let levels = i64::try_from(levels).unwrap_or(i64::MAX);
+    let mut depth = 0;
+    let too_deep = structure(json).find(|(_, byte)| {
+        depth += if matches!(byte, b'[' | b'{') { 1 } else { -1 };
+        depth > levels
+    });
+    too_deep.map(|(at, _)| at)
+}
+
+/// The brackets of a JSON text that are in none of its strings, each with its place.
+fn structure(json: &[u8]) -> impl Iterator<Item = (usize, u8)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let byte = *json.get(at)?;
+            at += 1;
+            match byte {
+                b'[' | b'{' | b']' | b'}' => return Some((at - 1, byte)),
+                b'"' => at = string_end(json, at).0,
+                _ => {}
+            }
         }
-        match byte {
-            b'"' => in_text = true,
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' => depth -= 1,
-            _ => {}
-        }
-        if depth > i64::try_from(levels).unwrap_or(i64::MAX) {
-            return Some(at);
-        }
-    }
-    None
+    })
 }
 
 /// The header and pages of a document that a host landed; none if it is something else.

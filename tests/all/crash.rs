@@ -278,7 +278,7 @@ pub async fn contents(store: &dyn Store) -> BTreeMap<String, Vec<u8>> {
     for listed in list_all(store, "").await.unwrap() {
         if !listed.key.starts_with("runs/") {
             let object = store.get(&listed.key).await.unwrap().unwrap();
-            contents.insert(listed.key, object.bytes);
+            contents.insert(listed.key, object.bytes.into());
         }
     }
     contents

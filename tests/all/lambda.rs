@@ -172,7 +172,7 @@ fn a_new_column_is_in_athena_and_history_has_it_with_nothing_else_to_do() {
     let lineage = |lambda: &Lambda| {
         let keys = lambda.keys("lineage/");
         let get = |key: &String| wait(lambda.store.get(key)).unwrap().unwrap().bytes;
-        keys.iter().map(|key| String::from_utf8(get(key)).unwrap()).collect::<String>()
+        keys.iter().map(|key| String::from_utf8(get(key).into()).unwrap()).collect::<String>()
     };
     assert!(!lineage(&lambda).contains("\"length\""));
     let batch = aws::messages(&queue);

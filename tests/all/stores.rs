@@ -56,7 +56,7 @@ fn of_several_who_create_or_change_an_object_one_does() {
         let created: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
         assert_eq!(created, 10);
         let store = wait(address.open()).unwrap();
-        assert_eq!(wait(store.get("count")).unwrap().unwrap().bytes, b"40");
+        assert_eq!(wait(store.get("count")).unwrap().unwrap().bytes, b"40"[..]);
     }
 }
 
@@ -123,20 +123,20 @@ async fn keeps_the_contract(store: &dyn Store) {
     assert_eq!(store.put_new("a/b", b"one").await.unwrap(), Created::New);
     assert_eq!(store.put_new("a/b", b"two").await.unwrap(), Created::Exists);
     let first = store.get("a/b").await.unwrap().unwrap();
-    assert_eq!(first.bytes, b"one");
+    assert_eq!(first.bytes, b"one"[..]);
 
     store.put("a/b", b"three").await.unwrap();
-    assert!(!store.put_if("a/b", b"four", &first.tag).await.unwrap());
+    assert!(!store.put_if("a/b", b"four", &first.tag()).await.unwrap());
     let third = store.get("a/b").await.unwrap().unwrap();
-    assert_eq!(third.bytes, b"three");
-    assert!(store.put_if("a/b", b"four", &third.tag).await.unwrap());
-    assert!(!store.put_if("no/such", b"x", &third.tag).await.unwrap());
+    assert_eq!(third.bytes, b"three"[..]);
+    assert!(store.put_if("a/b", b"four", &third.tag()).await.unwrap());
+    assert!(!store.put_if("no/such", b"x", &third.tag()).await.unwrap());
     assert!(store.get("no/such").await.unwrap().is_none());
 
-    assert!(!store.delete_if("a/b", &third.tag).await.unwrap());
+    assert!(!store.delete_if("a/b", &third.tag()).await.unwrap());
     let fourth = store.get("a/b").await.unwrap().unwrap();
-    assert!(store.delete_if("a/b", &fourth.tag).await.unwrap());
-    assert!(!store.delete_if("a/b", &fourth.tag).await.unwrap());
+    assert!(store.delete_if("a/b", &fourth.tag()).await.unwrap());
+    assert!(!store.delete_if("a/b", &fourth.tag()).await.unwrap());
     assert!(store.get("a/b").await.unwrap().is_none());
 
     for key in ["p/2", "p/10", "p/1/x", "pq", "p/1-x", "p/e é+"] {

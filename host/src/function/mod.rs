@@ -393,7 +393,7 @@ impl Function {
                 }
                 None => {
                     if let Some(object) = store.get(&key).await? {
-                        store.delete_if(&key, &object.tag).await?;
+                        store.delete_if(&key, &object.tag()).await?;
                     }
                 }
             }

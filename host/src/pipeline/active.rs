@@ -379,8 +379,8 @@ async fn loaded(
         None => {}
     }
     let Some(object) = place.store.get(&listed.key).await? else { return Ok(Loaded::Gone) };
-    let (sha256, tag) = (sha256(&object.bytes), object.tag);
-    let loaded = load(&engine, name, object.bytes).await;
+    let (sha256, tag) = (sha256(&object.bytes), object.tag());
+    let loaded = load(&engine, name, object.bytes.into()).await;
     let loaded = loaded.map_err(|problem| (sha256, problem));
     shelf.keep(&listed.key, tag, loaded.clone());
     Ok(match loaded {

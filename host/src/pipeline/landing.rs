@@ -83,7 +83,7 @@ impl Incoming<'_> {
                 let gone = || Problem::new(Action::Setup, "it is gone meanwhile");
                 let object = object.ok_or_else(gone)?;
                 let name = listed.key.rsplit('/').next().unwrap_or_default().to_owned();
-                Ok(Content { name, bytes: object.bytes, modified: Some(object.modified) })
+                Ok(Content { name, bytes: object.bytes.into(), modified: Some(object.modified) })
             }
         }
     }

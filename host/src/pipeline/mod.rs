@@ -42,7 +42,7 @@ use active::{ActiveSet, PluginPlace, Shelf, activate, active_plugins};
 use lineage::{Lineage, jumps};
 use records::Records;
 use report::{Action, DocumentReport, DocumentStatus, PluginReport, Problem};
-use transform::{Crew, Outcome, Workshop, transform};
+use transform::{Crew, Jobs, Outcome, Workshop, transform};
 
 /// What a transform needs.
 #[derive(Clone)]
@@ -157,13 +157,14 @@ impl Transform<'_> {
             crew: Arc::new(Crew::of(plugins)),
             refused,
             limits: self.limits.clone(),
+            jobs: Jobs::new(self.jobs),
         };
         self.progress.begin("transform", documents.len());
         // Of equal files whose time is only assumed the first is kept, so they go one by one.
         let is_ours = |listed: &Listed| matches!(listed.key.parse(), Ok(Key::Raw { .. }));
         let (ours, foreign): (Vec<_>, Vec<_>) = documents.into_iter().partition(is_ours);
         let mut outcomes: Vec<Outcome> = Vec::new();
-        for (documents, jobs) in [(&foreign, 1), (&ours, self.jobs.max(1))] {
+        for (documents, at_once) in [(&foreign, 1), (&ours, workshop.jobs.on_the_way())] {
             let done = stream::iter(documents).map(|listed| async {
                 let outcome = match (self.is_over)() {
                     true => transform::not_begun(listed),
@@ -172,7 +173,7 @@ impl Transform<'_> {
                 self.progress.advance();
                 outcome
             });
-            outcomes.extend(done.buffered(jobs).collect::<Vec<_>>().await);
+            outcomes.extend(done.buffered(at_once).collect::<Vec<_>>().await);
         }
         self.progress.end();
         let plugins = reports;
@@ -319,7 +320,7 @@ pub async fn document_bytes(
 ) -> Result<Option<(String, Vec<u8>)>, StoreError> {
     let Some(listed) = find(store, name).await? else { return Ok(None) };
     let object = store.get(&listed.key).await?;
-    Ok(object.map(|object| (listed.key, object.bytes)))
+    Ok(object.map(|object| (listed.key, object.bytes.into())))
 }
 
 /// Warns of tables that differ much from those of the playlist's last snapshot.

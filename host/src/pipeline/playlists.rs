@@ -65,7 +65,7 @@ pub enum Addition {
 pub async fn playlists(store: &dyn Store) -> Result<Vec<ListedPlaylist>, PlaylistsError> {
     let key = Key::Playlists.to_string();
     let object = store.get(&key).await?;
-    let list = read(store, object.as_ref().map(|object| object.bytes.as_slice()))?;
+    let list = read(store, object.as_ref().map(|object| object.bytes.as_ref()))?;
     let mut found: Vec<ListedPlaylist> = Vec::new();
     for item in &list.playlists {
         let one = listed(store, item)?;
@@ -85,7 +85,7 @@ pub async fn listed_since(
     store: &dyn Store,
 ) -> Result<Vec<(ListedPlaylist, Option<OffsetDateTime>)>, PlaylistsError> {
     let object = store.get(&Key::Playlists.to_string()).await?;
-    let list = read(store, object.as_ref().map(|object| object.bytes.as_slice()))?;
+    let list = read(store, object.as_ref().map(|object| object.bytes.as_ref()))?;
     let since = |item: &Item| {
         let added_at = item.more.get("added_at").and_then(Value::as_str);
         added_at.and_then(|moment| OffsetDateTime::parse(moment, &Rfc3339).ok())

@@ -38,7 +38,7 @@ impl Standing {
     /// If the store fails.
     pub async fn of(store: &dyn Store, name: &str) -> Result<Self, StoreError> {
         let object = store.get(&Key::Plugin { name: name.to_owned() }.to_string()).await?;
-        let file = object.map(|object| (sha256(&object.bytes), object.tag));
+        let file = object.map(|object| (sha256(&object.bytes), object.tag()));
         Ok(Standing { name: name.to_owned(), file })
     }
 
@@ -179,7 +179,7 @@ impl Switch<'_> {
         // What it takes the place of may be an upload that nobody has kept yet.
         let key = Key::Plugin { name: standing.name.clone() }.to_string();
         if let Some((_, tag)) = &standing.file
-            && let Some(object) = store.get(&key).await?.filter(|object| object.tag == *tag)
+            && let Some(object) = store.get(&key).await?.filter(|object| object.tag() == *tag)
         {
             keep_file(&self.transform, &standing.name, &object.bytes).await?;
         }
@@ -249,7 +249,7 @@ pub async fn remove(
         return Err(PublishError::NotThere { name: name.clone() });
     };
     let key = Key::Plugin { name: name.clone() }.to_string();
-    let object = store.get(&key).await?.filter(|object| object.tag == *tag);
+    let object = store.get(&key).await?.filter(|object| object.tag() == *tag);
     let Some(object) = object else {
         return Err(Standing::of(store, name).await?.raced());
     };
@@ -262,7 +262,7 @@ pub async fn remove(
     }
     let error = Key::PluginError { name: name.clone() }.to_string();
     if let Some(object) = store.get(&error).await? {
-        store.delete_if(&error, &object.tag).await?;
+        store.delete_if(&error, &object.tag()).await?;
     }
     Ok(PublishReport {
         plugin: name.clone(),
@@ -380,7 +380,7 @@ pub async fn require_publish(store: &dyn Store, is_required: bool) -> Result<(),
             store.put_new(&key, b"{ \"require_publish\": true }\n").await?;
         }
         (false, Some(object)) => {
-            store.delete_if(&key, &object.tag).await?;
+            store.delete_if(&key, &object.tag()).await?;
         }
         _ => {}
     }

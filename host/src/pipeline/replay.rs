@@ -19,7 +19,7 @@ use super::{
     records::{Records, TableRecord, switch, table_records},
     report::{Action, DocumentReport, DocumentStatus, Problem, ReplayReport},
     transform::{
-        Crew, There, change_lineage, describe, files_of, made, not_begun, store_tables, work,
+        Crew, Jobs, There, change_lineage, describe, files_of, made, not_begun, store_tables, work,
     },
 };
 use crate::{
@@ -392,6 +392,7 @@ impl Replay<'_> {
             files: files_of(*store, &plugins).await?,
             crew: Arc::new(Crew::of(plugins)),
             limits: &self.transform.limits,
+            jobs: Jobs::new(self.transform.jobs),
             mode: self.mode,
         };
         report.documents = documents.len();
@@ -405,7 +406,7 @@ impl Replay<'_> {
             progress.advance();
             done
         });
-        let mut done = done.buffer_unordered(self.transform.jobs.max(1));
+        let mut done = done.buffer_unordered(desk.jobs.on_the_way());
         while let Some(Done { report: document, is_equal, written, equal, tables }) =
             done.next().await
         {
@@ -475,6 +476,7 @@ struct Desk<'s> {
     /// All files of their tables: their sizes by key.
     files: BTreeMap<String, u64>,
     limits: &'s Limits,
+    jobs: Jobs,
     mode: Mode,
 }
 
@@ -536,14 +538,13 @@ impl Desk<'_> {
         };
         let Ok(key) = listed.key.parse::<Key>() else { return Ok(()) };
         let (document, _, results) =
-            match work(self.crew_of(&stale), self.limits, &key, &object).await {
+            match work(self.crew_of(&stale), &self.jobs, self.limits, &key, &object).await {
                 Ok(worked) => worked,
                 Err(refused) => {
                     done.report.problems.push(Problem::new(Action::Document, refused));
                     return Ok(());
                 }
             };
-        describe(&mut done.report, &document);
         let store = (self.mode == Mode::Write).then_some(self.store);
         if let (Some(store), Some(lineage)) = (store, &lineage) {
             // Before a file is another one, nothing says any more what it was made of.
@@ -556,6 +557,9 @@ impl Desk<'_> {
             }
         }
         let files = store_tables(store, results, &there, self.limits, &mut done.report).await;
+        if !done.report.problems.is_empty() {
+            describe(&mut done.report, &document);
+        }
         let is_same = |key: &str, sha256: &String| there.get(key) == Some(sha256);
         done.equal = files.iter().filter(|file| is_same(&file.key, &file.sha256)).count();
         done.written = files.len() - done.equal;
@@ -569,7 +573,7 @@ impl Desk<'_> {
         }
         for key in &gone {
             if let Some(object) = self.store.get(key).await? {
-                self.store.delete_if(key, &object.tag).await?;
+                self.store.delete_if(key, &object.tag()).await?;
             }
         }
         if !files.is_empty() || !gone.is_empty() {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use tokio::sync::Semaphore;
 use tracing::{Instrument, Span};
 
 use super::{
@@ -36,6 +37,29 @@ pub struct Workshop<'s> {
     pub refused: Vec<String>,
     /// The limits.
     pub limits: Limits,
+    /// So many documents are worked on at a time.
+    pub jobs: Jobs,
+}
+
+/// How many documents are worked on at a time. More are on the way: what is read and stored meanwhile takes
+/// the store's time, and none of the processor's.
+pub struct Jobs {
+    count: usize,
+    free: Semaphore,
+}
+
+impl Jobs {
+    /// So many at a time.
+    pub fn new(count: usize) -> Self {
+        let count = count.max(1);
+        Jobs { count, free: Semaphore::new(count) }
+    }
+
+    /// How many are on the way. One at a time is that.
+    pub fn on_the_way(&self) -> usize {
+        const FOR_EACH: usize = 8;
+        if self.count == 1 { 1 } else { self.count * FOR_EACH }
+    }
 }
 
 /// Plugins that look at a document together.
@@ -97,7 +121,7 @@ async fn steps(
         return Ok(());
     };
     let Ok(key) = listed.key.parse::<Key>() else { return Ok(()) };
-    let (document, time, results) = match work(workshop.crew.clone(), limits, &key, &object).await {
+    let (document, time, results) = match work(workshop.crew.clone(), &workshop.jobs, limits, &key, &object).await {
         Ok(worked) => worked,
         Err(refused) => return put_aside(store, &key, &object, refused, report).await,
     };
@@ -167,10 +191,13 @@ pub struct Rows {
 /// All that takes time and touches nothing: reading, the plugins, checking, encoding.
 pub async fn work(
     crew: Arc<Crew>,
+    jobs: &Jobs,
     limits: &Limits,
     key: &Key,
     object: &Object,
 ) -> Result<(Document, TimeSource, Vec<ByPlugin>), Refused> {
+    // It is never closed.
+    let _turn = jobs.free.acquire().await.ok();
     let limits = limits.clone();
     let (name, modified, bytes) = (key.file_name(), object.modified, object.bytes.clone());
     let span = Span::current();
@@ -416,7 +443,7 @@ async fn commit(
     }
     let bytes = match key {
         Key::Raw { document: id, .. } if id == document.id() => object.bytes.clone(),
-        _ => document.to_bytes(),
+        _ => document.to_bytes().into(),
     };
     let created = store.put_new(&processed.to_string(), &bytes).await?;
     if created == Created::Exists
@@ -437,7 +464,7 @@ async fn leave(
     now_at: &Key,
     report: &mut DocumentReport,
 ) -> Result<(), StoreError> {
-    let gone = store.delete_if(&key.to_string(), &object.tag).await?;
+    let gone = store.delete_if(&key.to_string(), &object.tag()).await?;
     if !gone && store.get(&key.to_string()).await?.is_some() {
         let message = "changed while it was read (transform it again)";
         report.problems.push(Problem::new(Action::Retry, message));
@@ -447,7 +474,7 @@ async fn leave(
     if was_failed && status != DocumentStatus::Failed {
         let reason = key.failed_reason().to_string();
         if let Some(object) = store.get(&reason).await? {
-            store.delete_if(&reason, &object.tag).await?;
+            store.delete_if(&reason, &object.tag()).await?;
         }
     }
     report.status = status;

@@ -167,5 +167,5 @@ pub async fn file_of(
 ) -> Result<Option<Vec<u8>>, StoreError> {
     let key = Key::History { name: record.name.clone(), sha256: record.sha256.clone() };
     let object = store.get(&key.to_string()).await?;
-    Ok(object.map(|object| object.bytes).filter(|bytes| sha256(bytes) == record.sha256))
+    Ok(object.map(|object| Vec::from(object.bytes)).filter(|bytes| sha256(bytes) == record.sha256))
 }

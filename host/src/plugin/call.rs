@@ -21,6 +21,8 @@ use crate::{
     document::Document,
 };
 
+/// As many instructions as a call may run where they are counted: its end is the time limit's affair.
+const FUEL_MAX: u64 = u64::MAX;
 /// How many of a plugin's functions an error names.
 const FRAMES_MAX: usize = 6;
 /// How much of a function's name an error quotes, in characters.
@@ -95,6 +97,10 @@ impl Plugin {
     ) -> (Result<T, CallError>, Usage) {
         let started = Instant::now();
         let mut store = sandbox::store(&self.engine, &self.name, surroundings, &self.limits);
+        if self.counts {
+            // An engine that counts takes it.
+            let _ = store.set_fuel(FUEL_MAX);
+        }
         let result = self
             .pre
             .instantiate(&mut store)
@@ -102,7 +108,7 @@ impl Plugin {
         let usage = Usage {
             time: started.elapsed(),
             memory_bytes: store.data().memory.bytes,
-            fuel: store.get_fuel().ok().map(|left| sandbox::FUEL_MAX - left),
+            fuel: self.counts.then(|| store.get_fuel().ok()).flatten().map(|left| FUEL_MAX - left),
         };
         let written = String::from_utf8_lossy(&store.data().output.contents()).into_owned();
         let result = match result {

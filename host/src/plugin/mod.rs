@@ -6,10 +6,12 @@
 mod call;
 mod conformance;
 mod extent;
+mod runner;
 mod sandbox;
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
@@ -25,6 +27,7 @@ use crate::{
 };
 
 pub use call::{CallError, Usage};
+use runner::{Runner, Runners, settings};
 use sandbox::Guest;
 
 /// The bindings of `wit/plugin.wit`, host side.
@@ -42,9 +45,6 @@ use bindings::spotify_etl::plugin::types as wit;
 /// The interface that plugins implement, as they must name it.
 pub const INTERFACE: &str = "spotify-etl:plugin/transform@0.1.0";
 
-/// How often running plugins are looked at for their time being up.
-const TICK: Duration = Duration::from_millis(10);
-
 /// How many patterns a plugin may say it reads.
 const READS_MAX: usize = 1_000;
 
@@ -53,8 +53,8 @@ const WASM_PAGE_BYTES: u64 = 64 * 1024;
 
 /// What runs plugins.
 pub struct Engine {
-    engine: wasmtime::Engine,
-    linker: wasmtime::component::Linker<Guest>,
+    runners: Runners,
+    counts: bool,
     limits: Limits,
     shipped: Option<PathBuf>,
 }
@@ -69,6 +69,7 @@ pub struct Plugin {
     imports: Vec<String>,
     info: Info,
     projection: Projection,
+    counts: bool,
     engine: wasmtime::Engine,
     pre: bindings::PluginPre<Guest>,
     limits: Limits,
@@ -100,7 +101,7 @@ impl Engine {
     pub fn counting(limits: &Limits, cache: Option<&Path>) -> Result<Self, EngineError> {
         let mut config = settings();
         config.consume_fuel(true);
-        Self::with(config, limits, cache)
+        Ok(Engine { counts: true, ..Self::with(config, limits, cache)? })
     }
 
     fn with(
@@ -116,10 +117,8 @@ impl Engine {
                 source,
             })?));
         }
-        let engine = wasmtime::Engine::new(&config).map_err(EngineError::Setup)?;
-        let linker = sandbox::linker(&engine).map_err(EngineError::Setup)?;
-        tick(&engine);
-        Ok(Engine { engine, linker, limits: limits.clone(), shipped: None })
+        let runners = Runners::new(config).map_err(EngineError::Setup)?;
+        Ok(Engine { runners, counts: false, limits: limits.clone(), shipped: None })
     }
 
     /// The same, with a folder of compiled plugins that came with this program (see [`precompile`]).
@@ -143,17 +142,17 @@ impl Engine {
         extent::check(bytes, self.limits.plugin_bytes)?;
         conformance::check(bytes)?;
         let sha256 = sha256(bytes);
-        let component = self.component(bytes, &sha256)?;
+        let (runner, component) = self.component(bytes, &sha256)?;
         let pages = component.resources_required().and_then(|needs| needs.max_initial_memory_size);
         let wanted = pages.unwrap_or(0).saturating_mul(WASM_PAGE_BYTES);
         if wanted > self.limits.guest_memory_bytes {
             let max = self.limits.guest_memory_bytes;
             return Err(Refusal::InitialMemory { bytes: wanted, max });
         }
-        let pre = self.linker.instantiate_pre(&component).map_err(Refusal::Link)?;
+        let pre = runner.linker.instantiate_pre(&component).map_err(Refusal::Link)?;
         let pre = bindings::PluginPre::new(pre).map_err(Refusal::Link)?;
         let types = component.component_type();
-        let imports = types.imports(&self.engine).map(|(name, _)| name.to_owned()).collect();
+        let imports = types.imports(&runner.engine).map(|(name, _)| name.to_owned()).collect();
         let mut plugin = Plugin {
             name: name.to_owned(),
             sha256,
@@ -163,7 +162,8 @@ impl Engine {
             imports,
             info: Info { version: String::new(), reads: None, tables: Vec::new() },
             projection: Projection::of([None]),
-            engine: self.engine.clone(),
+            counts: self.counts,
+            engine: runner.engine.clone(),
             pre,
             limits: self.limits.clone(),
         };
@@ -183,29 +183,32 @@ impl Engine {
         if bytes > max { Err(Refusal::TooLarge { max }) } else { Ok(()) }
     }
 
-    /// A plugin's code: as it came with the program, or compiled, now or before.
-    fn component(&self, bytes: &[u8], sha256: &str) -> Result<Component, Refusal> {
+    /// A plugin's code: as it came with the program, or compiled, now or before; and where it runs.
+    fn component(&self, bytes: &[u8], sha256: &str) -> Result<(&Runner, Component), Refusal> {
         if let Some(file) = self.shipped.as_ref().map(|folder| folder.join(code_file(sha256)))
             && file.is_file()
         {
             // SAFETY: the file came with this program, which is no more to be trusted, and lies where
             // nobody else writes.
-            match unsafe { Component::deserialize_file(&self.engine, &file) } {
-                Ok(component) => return Ok(component),
-                Err(error) => tracing::warn!("`{}` is of no use: {error:#}", file.display()),
+            let read = |engine: &_| unsafe { Component::deserialize_file(engine, &file) };
+            let read = |engine: &_| read(engine).map_err(Refusal::Invalid);
+            match self.runners.make(read) {
+                Ok(made) => return Ok(made),
+                Err(refusal) => tracing::warn!("`{}` is of no use: {refusal}", file.display()),
             }
         }
         let (size, max) = (bytes.len() as u64, self.limits.compile_bytes);
         if size > max {
             return Err(Refusal::TooLargeToCompile { bytes: size, max });
         }
-        self.compiled(bytes)
+        let bytes: Arc<[u8]> = bytes.into();
+        self.runners.make(|engine| self.compiled(engine, &bytes))
     }
 
     /// Compiles a plugin. That can't be interrupted: what takes too long goes on in its own thread, to
     /// no effect, for as long as the program runs.
-    fn compiled(&self, bytes: &[u8]) -> Result<Component, Refusal> {
-        let (engine, bytes) = (self.engine.clone(), bytes.to_vec());
+    fn compiled(&self, engine: &wasmtime::Engine, bytes: &Arc<[u8]>) -> Result<Component, Refusal> {
+        let (engine, bytes) = (engine.clone(), Arc::clone(bytes));
         let (sender, receiver) = mpsc::channel();
         thread::spawn(move || sender.send(Component::from_binary(&engine, &bytes)));
         let seconds_max = self.limits.compile_seconds;
@@ -217,20 +220,6 @@ impl Engine {
             }
         }
     }
-}
-
-/// What an engine is like. Whatever a later release of wasmtime has on by default, a plugin gets no
-/// more than this. NaNs are made equal so that the same document gives the same bytes on every
-/// processor.
-fn settings() -> Config {
-    let mut config = Config::new();
-    config
-        .wasm_component_model(true)
-        .concurrency_support(false)
-        .wasm_relaxed_simd(false)
-        .cranelift_nan_canonicalization(true)
-        .epoch_interruption(true);
-    config
 }
 
 /// Compiles a plugin for every machine with this one's kind of processor, whatever this one can do
@@ -271,18 +260,6 @@ fn check_bytes(bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(Refusal::CoreModule),
         _ => Err(Refusal::NotWasm),
     }
-}
-
-/// Moves the engine's clock on, for as long as anybody uses it.
-fn tick(engine: &wasmtime::Engine) {
-    let engine = engine.weak();
-    thread::spawn(move || {
-        while let Some(engine) = engine.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
-            thread::sleep(TICK);
-        }
-    });
 }
 
 impl Plugin {

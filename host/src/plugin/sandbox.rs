@@ -21,8 +21,6 @@ use crate::{config::Limits, document::sha256};
 
 /// How many ticks a call may take: more than a machine stays up.
 const TICKS_MAX: u64 = u32::MAX as u64 * 100;
-/// As many instructions as a call may run where they are counted: its end is the time limit's affair.
-pub const FUEL_MAX: u64 = u64::MAX;
 /// How many things (streams, timers) a plugin may hold open.
 const RESOURCES_MAX: usize = 1_000;
 /// What an element of a function table takes of the memory, at least.
@@ -95,9 +93,7 @@ pub fn store(
     let mut store = Store::new(engine, Guest { wasi, resources, output, memory, log });
     store.limiter(|guest| &mut guest.memory);
     store.set_hostcall_fuel(usize::try_from(limits.output_bytes).unwrap_or(usize::MAX));
-    // An engine that doesn't count them says so.
-    let _ = store.set_fuel(FUEL_MAX);
-    let ticks = limits.call_duration().as_millis() / super::TICK.as_millis();
+    let ticks = limits.call_duration().as_millis() / super::runner::TICK.as_millis();
     store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX).clamp(1, TICKS_MAX));
     store
 }

@@ -37,7 +37,7 @@ const FILES: [(&str, &str); 6] = [
 ];
 
 /// The SDK, for a project outside of its repository.
-const SDK: [(&str, &str); 10] = [
+const SDK: [(&str, &str); 11] = [
     ("wit/plugin.wit", include_str!("../../../wit/plugin.wit")),
     ("vendor/sdk/Cargo.toml", include_str!("../../../plugins/sdk/Cargo.toml")),
     ("vendor/sdk/README.md", include_str!("../../../plugins/sdk/README.md")),
@@ -46,11 +46,13 @@ const SDK: [(&str, &str); 10] = [
     ("vendor/sdk/src/dates.rs", include_str!("../../../plugins/sdk/src/dates.rs")),
     ("vendor/sdk/src/entries.rs", include_str!("../../../plugins/sdk/src/entries.rs")),
     ("vendor/sdk/src/plugin.rs", include_str!("../../../plugins/sdk/src/plugin.rs")),
+    ("vendor/sdk/src/quick.rs", include_str!("../../../plugins/sdk/src/quick.rs")),
     ("vendor/sdk/src/table.rs", include_str!("../../../plugins/sdk/src/table.rs")),
     ("vendor/sdk/src/testing.rs", include_str!("../../../plugins/sdk/src/testing.rs")),
 ];
 /// What else a project outside needs.
-const OUTSIDE: [(&str, &str); 2] = [
+const OUTSIDE: [(&str, &str); 3] = [
+    (".cargo/config.toml", include_str!("../../../.cargo/config.toml")),
     ("rust-toolchain.toml", include_str!("../../../rust-toolchain.toml")),
     (".gitignore", "/target\n"),
 ];

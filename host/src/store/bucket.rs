@@ -252,13 +252,13 @@ impl Store for Bucket {
         };
         let tag = Tag(found.e_tag().unwrap_or_default().to_owned());
         let modified = found.last_modified().map(moment);
-        let bytes = found.body.collect().await.map_err(|error| StoreError::Service {
+        let body = found.body.collect().await.map_err(|error| StoreError::Service {
             verb: "read",
             location: self.location(key),
             source: format!("{} (run the same command again)", DisplayErrorContext(error)).into(),
         })?;
         let modified = modified.unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        Ok(Some(Object { bytes: bytes.to_vec(), tag, modified }))
+        Ok(Some(Object { bytes: body.into_bytes(), modified, tag: Some(tag) }))
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {

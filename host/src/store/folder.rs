@@ -1,21 +1,24 @@
 //! A folder as the store: a file for each key.
 //!
 //! A file appears or changes at once and whole: it is written beside the store's data, synced,
-//! and renamed to its place. What is on condition of a tag happens under a lock that all processes
-//! share, so that two of them on one folder are as safe as two on one bucket.
+//! and renamed to its place. Files that are written at the same time are synced together. What is on
+//! condition of a tag happens under a lock that all processes share, so that two of them on one folder are
+//! as safe as two on one bucket.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
     sync::{
-        OnceLock,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
+use tokio::sync::oneshot;
 
 use super::{Created, Listed, Object, Page, Store, StoreError, Tag, is_sound};
 use crate::document::sha256;
@@ -33,12 +36,32 @@ pub struct Folder {
     /// Kept locked while this process may write, which keeps its unfinished files from others.
     writing: OnceLock<File>,
     unfinished: AtomicU64,
+    /// Files that are written and wait for being put in their places.
+    waiting: Mutex<Vec<Waiting>>,
+    /// Held by whoever puts them there.
+    placing: tokio::sync::Mutex<()>,
+}
+
+/// A file that is written, and where it is to go.
+#[derive(Debug)]
+struct Waiting {
+    unfinished: PathBuf,
+    place: PathBuf,
+    /// Whether it fails if there is something.
+    is_new: bool,
+    done: oneshot::Sender<io::Result<()>>,
 }
 
 impl Folder {
     /// The store in a folder, which need not exist before something is written.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Folder { root: root.into(), writing: OnceLock::new(), unfinished: AtomicU64::new(0) }
+        Folder {
+            root: root.into(),
+            writing: OnceLock::new(),
+            unfinished: AtomicU64::new(0),
+            waiting: Mutex::default(),
+            placing: tokio::sync::Mutex::default(),
+        }
     }
 
     fn path(&self, key: &str) -> Result<PathBuf, StoreError> {
@@ -91,28 +114,43 @@ impl Folder {
                 Err(error) => return Err(error),
             }
         };
-        let written = file.write_all(bytes).and_then(|()| file.sync_all());
-        if let Err(error) = written {
+        if let Err(error) = file.write_all(bytes) {
             let _ = fs::remove_file(&path);
             return Err(error);
         }
         Ok(path)
     }
 
-    /// Puts an unfinished file in its place, and makes sure that it stays there.
-    fn place(
-        &self,
-        bytes: &[u8],
-        path: &Path,
-        how: fn(&Path, &Path) -> io::Result<()>,
-    ) -> io::Result<()> {
+    /// Writes a file and puts it in its place, together with whatever else is written meanwhile.
+    async fn place(&self, bytes: &[u8], place: &Path, is_new: bool) -> io::Result<()> {
         let unfinished = self.write_unfinished(bytes)?;
-        let folder = path.parent().unwrap_or(&self.root);
-        let placed = create_folder(folder).and_then(|()| how(&unfinished, path));
-        // A link leaves the unfinished name behind, a failure too.
-        let _ = fs::remove_file(&unfinished);
-        placed?;
-        sync_folder(folder)
+        let (done, mut is_done) = oneshot::channel();
+        let waiting = Waiting { unfinished, place: place.to_owned(), is_new, done };
+        self.waiting().push(waiting);
+        let turn = self.placing.lock().await;
+        // Whoever had the turn before may have seen to it.
+        if let Ok(placed) = is_done.try_recv() {
+            return placed;
+        }
+        let all = std::mem::take(&mut *self.waiting());
+        let root = self.root.clone();
+        let placed = tokio::task::spawn_blocking(move || place_all(&root, all)).await;
+        drop(turn);
+        placed.map_err(io::Error::other)?;
+        is_done.await.map_err(io::Error::other)?
+    }
+
+    /// Puts a file in its place by itself.
+    fn place_now(&self, bytes: &[u8], place: &Path) -> io::Result<()> {
+        let unfinished = self.write_unfinished(bytes)?;
+        let (done, mut is_done) = oneshot::channel();
+        let waiting = Waiting { unfinished, place: place.to_owned(), is_new: false, done };
+        place_all(&self.root, vec![waiting]);
+        is_done.try_recv().map_err(io::Error::other)?
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs something while no other process changes objects on condition.
@@ -184,7 +222,7 @@ impl Store for Folder {
         let path = self.path(key)?;
         let read = fs::read(&path).and_then(|bytes| {
             let modified = fs::metadata(&path)?.modified()?.into();
-            Ok(Object { tag: tag_of(&bytes), bytes, modified })
+            Ok(Object { bytes: bytes.into(), modified, tag: None })
         });
         match read {
             Ok(object) => Ok(Some(object)),
@@ -212,8 +250,7 @@ impl Store for Folder {
         if path.exists() {
             return self.exists(&path, key);
         }
-        // Unlike a rename, a link fails if there is something.
-        match self.place(bytes, &path, |from, to| fs::hard_link(from, to)) {
+        match self.place(bytes, &path, true).await {
             Ok(()) => Ok(Created::New),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => self.exists(&path, key),
             Err(error) => Err(self.error("write", key)(error)),
@@ -222,7 +259,7 @@ impl Store for Folder {
 
     async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let path = self.path(key)?;
-        self.place(bytes, &path, |from, to| fs::rename(from, to)).map_err(self.error("write", key))
+        self.place(bytes, &path, false).await.map_err(self.error("write", key))
     }
 
     async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<bool, StoreError> {
@@ -230,7 +267,7 @@ impl Store for Folder {
         self.exclusively(|| {
             let same = self.has_tag(&path, tag)?;
             if same {
-                self.place(bytes, &path, |from, to| fs::rename(from, to))?;
+                self.place_now(bytes, &path)?;
             }
             Ok(same)
         })
@@ -255,11 +292,73 @@ impl Store for Folder {
     }
 }
 
+/// So many files are synced one by one; from there on all at once is quicker, even if others write to the
+/// same disk.
+const SYNCED_ALONE_MAX: usize = 8;
+
+/// Puts files in their places, and makes sure that they stay there: first what is in them, then their names.
+fn place_all(root: &Path, all: Vec<Waiting>) {
+    let paths = all.iter().map(|waiting| waiting.unfinished.as_path());
+    let synced = sync_all(root, paths, all.len());
+    let placed: Vec<io::Result<()>> = all.iter().map(|waiting| waiting.put(root, &synced)).collect();
+    let there = all.iter().zip(&placed).filter(|(_, placed)| placed.is_ok());
+    let folders: BTreeSet<&Path> = there.map(|(waiting, _)| waiting.folder(root)).collect();
+    let stay = sync_all(root, folders.iter().copied(), all.len());
+    for (waiting, placed) in all.into_iter().zip(placed) {
+        // Whoever asked may have gone.
+        let _ = waiting.done.send(placed.and_then(|()| again(&stay)));
+    }
+}
+
+impl Waiting {
+    fn folder<'w>(&'w self, root: &'w Path) -> &'w Path {
+        self.place.parent().unwrap_or(root)
+    }
+
+    fn put(&self, root: &Path, synced: &io::Result<()>) -> io::Result<()> {
+        let placed = again(synced).and_then(|()| create_folder(self.folder(root)));
+        let placed = placed.and_then(|()| match self.is_new {
+            // Unlike a rename, a link fails if there is something.
+            true => fs::hard_link(&self.unfinished, &self.place),
+            false => fs::rename(&self.unfinished, &self.place),
+        });
+        if self.is_new || placed.is_err() {
+            let _ = fs::remove_file(&self.unfinished);
+        }
+        placed
+    }
+}
+
+/// Syncs files or folders of a store.
+fn sync_all<'p>(
+    root: &Path,
+    paths: impl Iterator<Item = &'p Path>,
+    files: usize,
+) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if files > SYNCED_ALONE_MAX {
+        return Ok(rustix::fs::syncfs(File::open(root)?)?);
+    }
+    paths.map(|path| File::open(path)?.sync_all()).collect()
+}
+
+/// What became of something that several wait for.
+fn again(result: &io::Result<()>) -> io::Result<()> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(error) => Err(match error.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(error.kind(), error.to_string()),
+        }),
+    }
+}
+
 fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-fn tag_of(bytes: &[u8]) -> Tag {
+/// The mark of a file's content. To make one takes as long as to read it, and few ask.
+pub(super) fn tag_of(bytes: &[u8]) -> Tag {
     Tag(sha256(bytes))
 }
 

@@ -10,6 +10,7 @@ mod folder;
 use std::{fmt, path::PathBuf, str::FromStr};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use time::OffsetDateTime;
 
 pub use bucket::Bucket;
@@ -106,11 +107,18 @@ impl fmt::Display for StoreAddress {
 #[derive(Clone, Debug)]
 pub struct Object {
     /// Its content.
-    pub bytes: Vec<u8>,
-    /// Its content's mark.
-    pub tag: Tag,
+    pub bytes: Bytes,
     /// When it was last written.
     pub modified: OffsetDateTime,
+    /// Its content's mark, where the store has it at hand.
+    tag: Option<Tag>,
+}
+
+impl Object {
+    /// Its content's mark.
+    pub fn tag(&self) -> Tag {
+        self.tag.clone().unwrap_or_else(|| folder::tag_of(&self.bytes))
+    }
 }
 
 /// The mark of an object's content: another content, another tag.
@@ -218,7 +226,7 @@ pub async fn probe(store: &dyn Store, key: &str) -> Result<(), StoreError> {
     let Some(one) = store.get(key).await? else {
         return Err(broken("gives back what was written"));
     };
-    store.delete_if(key, &one.tag).await?;
+    store.delete_if(key, &one.tag()).await?;
     Ok(())
 }
 
@@ -243,11 +251,11 @@ pub async fn update<E: From<StoreError>>(
 ) -> Result<(), E> {
     for _ in 0..UPDATE_ATTEMPTS_MAX {
         let current = store.get(key).await?;
-        let Some(bytes) = change(current.as_ref().map(|object| object.bytes.as_slice()))? else {
+        let Some(bytes) = change(current.as_ref().map(|object| object.bytes.as_ref()))? else {
             return Ok(());
         };
         let done = match current {
-            Some(object) => store.put_if(key, &bytes, &object.tag).await?,
+            Some(object) => store.put_if(key, &bytes, &object.tag()).await?,
             None => store.put_new(key, &bytes).await? == Created::New,
         };
         if done {

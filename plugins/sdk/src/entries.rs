@@ -2,7 +2,8 @@
 //!
 //! Entries are parsed one by one, so that an odd one is passed over, with its reason, and the
 //! others are not. All plugins judge an entry by the same [`Track`]: what one counts as a track,
-//! all do.
+//! all do. Pages and entries in which nothing is odd are read in one go; everything else is read again,
+//! with a closer look.
 
 use std::{borrow::Cow, fmt, marker::PhantomData, ops::Deref};
 
@@ -13,8 +14,9 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::{
-    containers,
+    containers::{self, NoEntries},
     plugin::{Document, Extraction, Failure, Skip},
+    quick::{self, Cursor, Quick, quick},
     table::Batch,
 };
 
@@ -163,6 +165,39 @@ pub struct ExternalIds<'a> {
     pub isrc: Option<Text<'a>>,
 }
 
+quick!(Track {
+    b"id" => id,
+    b"name" => name,
+    b"duration_ms" => duration_ms,
+    b"popularity" => popularity,
+    b"explicit" => explicit,
+    b"disc_number" => disc_number,
+    b"track_number" => track_number,
+    b"external_urls" => external_urls,
+    b"external_ids" => external_ids,
+    b"album" => album,
+    b"artists" => artists,
+    b"type" => kind,
+    b"is_local" => is_local,
+});
+
+quick!(Album {
+    b"id" => id,
+    b"name" => name,
+    b"album_type" => album_type,
+    b"release_date" => release_date,
+    b"release_date_precision" => release_date_precision,
+    b"total_tracks" => total_tracks,
+    b"external_urls" => external_urls,
+    b"artists" => artists,
+});
+
+quick!(Artist { b"id" => id, b"name" => name, b"external_urls" => external_urls });
+
+quick!(ExternalUrls { b"spotify" => spotify });
+
+quick!(ExternalIds { b"isrc" => isrc });
+
 /// An entry that holds a track.
 #[derive(Debug)]
 pub struct TrackEntry<'a> {
@@ -172,7 +207,7 @@ pub struct TrackEntry<'a> {
     pub added_at: Option<Text<'a>>,
     /// The track.
     pub track: Track<'a>,
-    entry: &'a RawValue,
+    json: &'a str,
 }
 
 impl<'a> TrackEntry<'a> {
@@ -183,7 +218,8 @@ impl<'a> TrackEntry<'a> {
 
     /// Reads of the track what [`Track`] doesn't know. None if it is not as `T` has it.
     pub fn read<T: Deserialize<'a>>(&self) -> Option<T> {
-        parse(payload(&parse(self.entry)?)?)
+        let members: Entry<'a> = serde_json::from_str(self.json).ok()?;
+        parse(payload(&members)?)
     }
 }
 
@@ -204,20 +240,30 @@ impl<'a> Playlist<'a> {
         let mut playlist = Playlist::default();
         let mut position = 0;
         for (index, json) in document.pages.iter().enumerate() {
-            let contents = containers::read(json)
-                .map_err(|error| Failure::Malformed(format!("page {}: {error}", index + 1)))?;
-            for page in contents.pages {
-                let offset = page.offset.and_then(place).unwrap_or(0);
-                for entry in page.entries {
-                    position = position.max(offset) + 1;
-                    match judge(position, entry) {
-                        Ok(track) => playlist.tracks.push(track),
-                        Err(reason) => playlist.skips.push(Skip::new(position, reason.as_str())),
-                    }
-                }
+            let parts = match quick::whole(json, sound_page) {
+                Some(page) => vec![page],
+                None => parts(json)
+                    .map_err(|error| Failure::Malformed(format!("page {}: {error}", index + 1)))?,
+            };
+            for page in parts {
+                position = playlist.add(page, position);
             }
         }
         Ok(playlist)
+    }
+
+    /// Adds the entries of a page after those up to a position, and says up to which there are some then.
+    fn add(&mut self, mut page: Page<'a>, position: u32) -> u32 {
+        let before = position.max(page.offset.and_then(place).unwrap_or(0));
+        let entries = (page.tracks.len() + page.skips.len()) as u32;
+        page.tracks.iter_mut().for_each(|track| track.position += before);
+        match self.tracks.is_empty() {
+            true => self.tracks = page.tracks,
+            false => self.tracks.append(&mut page.tracks),
+        }
+        let skips = page.skips.into_iter();
+        self.skips.extend(skips.map(|(place, reason)| Skip::new(before + place, reason.as_str())));
+        if entries == 0 { position } else { before + entries }
     }
 
     /// The entries that hold a track, in order, each with an id.
@@ -277,39 +323,119 @@ fn place(offset: u64) -> Option<u32> {
     u32::try_from(offset).ok().filter(|offset| *offset < u32::MAX / 2)
 }
 
+/// Entries that were read together, each judged. Their positions are counted from 1 here.
+#[derive(Default)]
+struct Page<'a> {
+    /// The place of the first, counted from 0, where Spotify gives it.
+    offset: Option<u64>,
+    tracks: Vec<TrackEntry<'a>>,
+    skips: Vec<(u32, SkipReason)>,
+}
+
+/// What an entry is.
+type Verdict<'a> = Result<TrackEntry<'a>, SkipReason>;
+
+impl<'a> Page<'a> {
+    fn push(&mut self, verdict: Verdict<'a>) {
+        let position = (self.tracks.len() + self.skips.len()) as u32 + 1;
+        match verdict {
+            Ok(track) => self.tracks.push(TrackEntry { position, ..track }),
+            Err(reason) => self.skips.push((position, reason)),
+        }
+    }
+}
+
+/// The entries of a page of whatever shape.
+fn parts(json: &str) -> Result<Vec<Page<'_>>, NoEntries> {
+    let parts = containers::read(json)?.pages.into_iter().map(|part| {
+        let mut page = Page { offset: part.offset, ..Page::default() };
+        part.entries.into_iter().for_each(|entry| page.push(judge(entry.get())));
+        page
+    });
+    Ok(parts.collect())
+}
+
+/// A page of entries, a playlist object with one in it, or the entries alone; none if something is odd.
+fn sound_page<'a>(json: &mut Cursor<'a>) -> Option<Page<'a>> {
+    match json.peek() {
+        b'[' => sound_entries(json),
+        _ => sound_object(json, true),
+    }
+}
+
+fn sound_object<'a>(json: &mut Cursor<'a>, may_be_playlist: bool) -> Option<Page<'a>> {
+    let (mut offset, mut entries, mut inner) = (None::<Option<i64>>, None, None);
+    json.object(|json, name| {
+        let is_odd = match name {
+            b"items" if json.peek() == b'[' => entries.replace(sound_entries(json)?).is_some(),
+            b"items" | b"tracks" if may_be_playlist => {
+                inner.replace(sound_object(json, false)?).is_some()
+            }
+            b"items" | b"tracks" | b"pages" => true,
+            b"offset" if offset.is_some() => true,
+            b"offset" => offset.insert(None).fill(json).is_none(),
+            _ => json.skip().is_none(),
+        };
+        (!is_odd).then_some(())
+    })?;
+    match (entries, inner) {
+        (Some(page), None) => {
+            Some(Page { offset: offset.flatten().map(i64::unsigned_abs), ..page })
+        }
+        (None, inner) => inner,
+        (Some(_), Some(_)) => None,
+    }
+}
+
+fn sound_entries<'a>(json: &mut Cursor<'a>) -> Option<Page<'a>> {
+    let (mut page, mut is_first) = (Page::default(), true);
+    json.array(|json| {
+        let is_object = json.peek() == b'{';
+        let begun = json.place();
+        let mut sound = SoundEntry::default();
+        let verdict = match sound.fill(json) {
+            Some(()) => judge_sound(sound, json.since(begun)?),
+            None => {
+                json.back_to(begun);
+                judge_odd(json.skip()?)
+            }
+        };
+        // A list of playlists, or of pages, has a first object without a track.
+        let is_other = is_object && is_first && matches!(verdict, Err(SkipReason::NoPayload));
+        is_first &= !is_object;
+        page.push(verdict);
+        (!is_other).then_some(())
+    })?;
+    Some(page)
+}
+
 /// An entry in which everything has the type that it should have: nearly all of them.
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct SoundEntry<'a> {
-    #[serde(borrow)]
-    item: Option<SoundPayload<'a>>,
-    #[serde(borrow)]
-    track: Option<SoundPayload<'a>>,
-    #[serde(borrow)]
+    item: Payload<'a>,
+    track: Payload<'a>,
     added_at: Option<Text<'a>>,
     is_local: Option<bool>,
 }
 
-/// The payload if it is an object.
-struct SoundPayload<'a>(Option<Box<Track<'a>>>);
+quick!(SoundEntry {
+    b"item" => item,
+    b"track" => track,
+    b"added_at" => added_at,
+    b"is_local" => is_local,
+});
 
-impl<'de: 'a, 'a> Deserialize<'de> for SoundPayload<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PayloadVisitor;
-        impl<'de> Visitor<'de> for PayloadVisitor {
-            type Value = SoundPayload<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a track")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                let track = Track::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(SoundPayload(Some(Box::new(track))))
-            }
-            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-                Ok(SoundPayload(None))
-            }
+/// What an entry holds, if that is an object.
+#[derive(Default)]
+struct Payload<'a>(Option<Track<'a>>);
+
+impl<'a> Quick<'a> for Payload<'a> {
+    fn fill(&mut self, json: &mut Cursor<'a>) -> Option<()> {
+        match json.peek() {
+            b'{' => self.0.insert(Track::default()).fill(json),
+            b'n' | b't' | b'f' => json.skip().map(drop),
+            _ => None,
         }
-        deserializer.deserialize_any(PayloadVisitor)
     }
 }
 
@@ -330,7 +456,7 @@ struct Entry<'a> {
 /// What an entry's reason is decided by, where it can't be read as a track.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Payload<'a> {
+struct Marks<'a> {
     #[serde(borrow, rename = "type")]
     kind: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -341,32 +467,36 @@ struct Payload<'a> {
     id: Option<&'a RawValue>,
 }
 
-fn judge<'a>(position: u32, entry: &'a RawValue) -> Result<TrackEntry<'a>, SkipReason> {
-    if !is_object(entry) {
-        return Err(SkipReason::NoPayload);
+fn judge(json: &str) -> Verdict<'_> {
+    let mut sound = SoundEntry::default();
+    match quick::whole(json, |json| sound.fill(json)) {
+        Some(()) => judge_sound(sound, json),
+        None => judge_odd(json),
     }
-    let Some(sound) = parse::<SoundEntry<'a>>(entry) else {
-        return judge_odd(position, entry);
-    };
-    let payload = sound.item.and_then(|item| item.0).or(sound.track.and_then(|track| track.0));
-    let track = *payload.ok_or(SkipReason::NoPayload)?;
+}
+
+fn judge_sound<'a>(sound: SoundEntry<'a>, json: &'a str) -> Verdict<'a> {
+    let track = sound.item.0.or(sound.track.0).ok_or(SkipReason::NoPayload)?;
     judge_track(&track, sound.is_local == Some(true))?;
-    Ok(TrackEntry { position, added_at: sound.added_at, track, entry })
+    Ok(TrackEntry { position: 0, added_at: sound.added_at, track, json })
 }
 
 /// An entry of which something has another type than it should: not necessarily what counts.
-fn judge_odd<'a>(position: u32, entry: &'a RawValue) -> Result<TrackEntry<'a>, SkipReason> {
-    let members: Entry<'a> = parse(entry).ok_or(SkipReason::Unreadable)?;
-    let json = payload(&members).ok_or(SkipReason::NoPayload)?;
+fn judge_odd(json: &str) -> Verdict<'_> {
+    if !json.starts_with('{') {
+        return Err(SkipReason::NoPayload);
+    }
+    let members: Entry<'_> = serde_json::from_str(json).map_err(|_| SkipReason::Unreadable)?;
+    let held = payload(&members).ok_or(SkipReason::NoPayload)?;
     let in_playlist = members.is_local.is_some_and(|flag| flag.get() == "true");
-    let Some(track) = parse::<Track<'a>>(json) else {
-        return Err(judge_unparsed(json, in_playlist));
+    let Some(track) = parse::<Track<'_>>(held) else {
+        return Err(judge_unparsed(held, in_playlist));
     };
     judge_track(&track, in_playlist)?;
     let flag = members.is_local.map_or(Some(None), parse::<Option<bool>>);
     flag.ok_or(SkipReason::Unreadable)?;
     let added_at = members.added_at.map_or(Some(None), parse).ok_or(SkipReason::Unreadable)?;
-    Ok(TrackEntry { position, added_at, track, entry })
+    Ok(TrackEntry { position: 0, added_at, track, json })
 }
 
 fn payload<'a>(entry: &Entry<'a>) -> Option<&'a RawValue> {
@@ -382,7 +512,7 @@ fn judge_track(track: &Track<'_>, in_playlist: bool) -> Result<(), SkipReason> {
 
 /// The reason of an entry of which some field can't be read: another one may come before that.
 fn judge_unparsed(json: &RawValue, in_playlist: bool) -> SkipReason {
-    let Some(payload) = parse::<Payload<'_>>(json) else { return SkipReason::Unreadable };
+    let Some(payload) = parse::<Marks<'_>>(json) else { return SkipReason::Unreadable };
     let kind: Option<Text<'_>> = payload.kind.and_then(parse);
     // A type that is not text is not `track` either.
     let kind = payload.kind.map(|_| kind.as_deref().map_or(&b""[..], str::as_bytes));
@@ -425,7 +555,7 @@ pub fn id<'t>(text: &'t Option<Text<'_>>) -> Option<&'t str> {
 }
 
 /// Text that is borrowed from the page where it has no escapes.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Text<'a>(Cow<'a, str>);
 
 impl Deref for Text<'_> {
@@ -438,6 +568,13 @@ impl Deref for Text<'_> {
 impl fmt::Debug for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl<'a> Quick<'a> for Text<'a> {
+    fn fill(&mut self, json: &mut Cursor<'a>) -> Option<()> {
+        self.0 = json.string()?;
+        Some(())
     }
 }
 
@@ -529,4 +666,109 @@ fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D:
         }
     }
     deserializer.deserialize_option(IntegerVisitor)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What pages are, read in the quick way and in the slow one.
+    fn assert_same(json: &str) {
+        let page = |part: containers::Page<'_>| {
+            let mut page = Page { offset: part.offset, ..Page::default() };
+            part.entries.iter().for_each(|entry| page.push(judge_odd(entry.get())));
+            (page.offset.and_then(place), format!("{:?} {:?}", page.tracks, page.skips))
+        };
+        let slowly = containers::read(json).map(|contents| contents.pages);
+        let Some(quickly) = quick::whole(json, sound_page) else { return };
+        let slowly = match slowly {
+            Ok(slowly) => slowly,
+            // Beside the entries: no host hands such a page over.
+            Err(error) if error.to_string().contains("duplicate field") => return,
+            Err(error) => panic!("{error}, and not in the quick way: {json}"),
+        };
+        let slowly: Vec<_> = slowly.into_iter().map(page).collect();
+        let (offset, entries) = (quickly.offset, format!("{:?} {:?}", quickly.tracks, quickly.skips));
+        assert_eq!([(offset.and_then(place), entries)].as_slice(), slowly, "{json}");
+    }
+
+    fn page() -> Value {
+        let artists = json!([{"id": "r1", "name": "R", "external_urls": {"spotify": "u"}}, null]);
+        let album = json!({
+            "id": "a1", "name": "A", "album_type": "single", "release_date": "1981-12",
+            "release_date_precision": "month", "total_tracks": 9, "artists": artists,
+            "external_urls": {"spotify": "u"}, "images": [{"url": "x", "height": 1}],
+        });
+        let track = json!({
+            "id": "t1", "type": "track", "name": "T\n\u{e9}", "duration_ms": 210_000, "popularity": 0,
+            "explicit": false, "disc_number": 1, "track_number": 2, "is_local": false, "album": album,
+            "artists": artists, "external_urls": {}, "external_ids": {"isrc": "I"},
+        });
+        let entry = json!({"added_at": "2023-09-22T15:45:51Z", "is_local": false, "item": track});
+        json!({"href": "h", "items": [null, entry, {"track": track}, {"item": null}], "offset": 3})
+    }
+
+    /// All places in a value, as pointers.
+    fn places(value: &Value, at: String, found: &mut Vec<String>) {
+        match value {
+            Value::Object(members) => members
+                .iter()
+                .for_each(|(name, value)| places(value, format!("{at}/{name}"), found)),
+            Value::Array(elements) => elements
+                .iter()
+                .enumerate()
+                .for_each(|(index, value)| places(value, format!("{at}/{index}"), found)),
+            _ => {}
+        }
+        found.push(at);
+    }
+
+    #[test]
+    fn whatever_stands_anywhere_the_quick_way_gives_what_the_slow_one_does() {
+        let odd = [
+            "null", "true", "0", "-1", "1.0", "1.5", "1e3", "12345678901234567890", "\"\"", "\"x\"",
+            "\"episode\"", "\"Track\"", "\"\\u00e9\\n\"", "[]", "{}", "[{}]", "[null]", "{\"id\":\"x\"}",
+            "[{\"item\":{}}]", "{\"items\":[]}", "{\"items\":[{\"track\":{\"type\":\"track\"}}]}",
+        ];
+        for (name, page) in [
+            ("page", page()),
+            ("playlist", json!({"tracks": page(), "id": "p", "owner": {}, "snapshot_id": "s"})),
+            ("playlist of 2026", json!({"items": page(), "id": "p"})),
+            ("entries", page()["items"].clone()),
+            ("pages", json!({"pages": [page(), page()]})),
+        ] {
+            let mut found = Vec::new();
+            places(&page, String::new(), &mut found);
+            assert!(name == "pages" || quick::whole(&page.to_string(), sound_page).is_some(), "{name}");
+            for at in &found {
+                let mut marked = page.clone();
+                let Some(place) = marked.pointer_mut(at) else { continue };
+                *place = json!("HERE");
+                let marked = marked.to_string();
+                for odd in odd {
+                    assert_same(&marked.replace("\"HERE\"", odd));
+                }
+                // There twice, and not there at all.
+                if let Some((_, name)) = at.rsplit_once('/').filter(|_| marked.contains(":\"HERE\"")) {
+                    let member = format!("\"{name}\":\"HERE\"");
+                    assert_same(&marked.replace(&member, &format!("{member},{member}")));
+                    assert_same(&marked.replace(&member, "\"x\":[1,\"]\"]"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_json_is_not_read_in_the_quick_way() {
+        let page = page().to_string();
+        for end in (0..page.len()).filter(|end| page.is_char_boundary(*end)) {
+            assert_same(&page[..end]);
+        }
+        for odd in ["", " ", "{", "[1,]", "[{},]", "{\"items\":[]}x", "{\"items\":[],}", "{\"items\" []}"] {
+            assert!(quick::whole(odd, sound_page).is_none(), "{odd}");
+        }
+        assert_same(" { \"offset\" : 2 ,\t\"items\" :\r\n[ { \"track\" : { \"id\" : \"x\" } } ] } ");
+    }
 }

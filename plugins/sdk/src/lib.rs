@@ -10,6 +10,7 @@
 //!
 //! - [`containers`]: where the entries are in Spotify's JSON. The host uses it too.
 //! - [`entries`]: what an entry is, and why it may give no row.
+//! - `quick`: the quick way through JSON in which nothing is odd.
 //! - [`table`]: columns, and the rows that fill them.
 //! - [`dates`]: Spotify's dates and times.
 //! - [`plugin`]: the trait, and the way over the component boundary.
@@ -22,6 +23,8 @@ pub mod dates;
 pub mod entries;
 #[cfg(feature = "guest")]
 pub mod plugin;
+#[cfg(feature = "guest")]
+mod quick;
 #[cfg(feature = "guest")]
 pub mod table;
 #[cfg(feature = "testing")]

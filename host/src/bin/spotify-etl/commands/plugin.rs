@@ -629,7 +629,7 @@ impl Session {
         let place: StoreAddress = place.parse().map_err(anyhow::Error::msg)?;
         let object = place.open().await?.get(name).await?.with_context(unread)?;
         require_size(object.bytes.len() as u64)?;
-        Ok(object.bytes)
+        Ok(object.bytes.into())
     }
 
     /// Fails if plugins are taken from somewhere else, where nothing is published to.

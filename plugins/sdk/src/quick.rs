@@ -1,0 +1,295 @@
+//! The quick way through JSON in which nothing is odd: nearly all of it.
+//!
+//! Whatever takes a closer look (a value of another type, a member that is there twice, a number that is
+//! not plain) is None here. Then the same text is read with `serde_json`, which decides what it is: to say
+//! None is never wrong, and nothing has to be told of what was wrong.
+
+use std::borrow::Cow;
+
+/// A place in a JSON text.
+pub(crate) struct Cursor<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+/// What is read from JSON in the quick way, in its place: values that are handed on are copied on the way.
+pub(crate) trait Quick<'a>: Default {
+    /// Takes the value at the cursor, which is after it then; none if something is odd.
+    fn fill(&mut self, json: &mut Cursor<'a>) -> Option<()>;
+}
+
+/// Reads a whole text.
+pub(crate) fn whole<'a, T>(
+    text: &'a str,
+    read: impl FnOnce(&mut Cursor<'a>) -> Option<T>,
+) -> Option<T> {
+    let mut json = Cursor { text, at: 0 };
+    let value = read(&mut json)?;
+    json.peek();
+    (json.at == text.len()).then_some(value)
+}
+
+/// What there is after the end of a text. In JSON it is not.
+const END: u8 = 0;
+
+impl<'a> Cursor<'a> {
+    #[inline(always)]
+    fn byte(&self) -> u8 {
+        self.text.as_bytes().get(self.at).copied().unwrap_or(END)
+    }
+
+    /// What the next value begins with.
+    #[inline(always)]
+    pub(crate) fn peek(&mut self) -> u8 {
+        let byte = self.byte();
+        if byte > b' ' { byte } else { self.peek_after_blank() }
+    }
+
+    fn peek_after_blank(&mut self) -> u8 {
+        while matches!(self.byte(), b' ' | b'\n' | b'\r' | b'\t') {
+            self.at += 1;
+        }
+        self.byte()
+    }
+
+    /// Where the next value begins, if something looked at it.
+    pub(crate) fn place(&self) -> usize {
+        self.at
+    }
+
+    /// The text from a place on.
+    pub(crate) fn since(&self, place: usize) -> Option<&'a str> {
+        self.text.get(place..self.at)
+    }
+
+    /// Goes back to where it was.
+    pub(crate) fn back_to(&mut self, place: usize) {
+        self.at = place;
+    }
+
+    #[inline(always)]
+    fn take(&mut self, byte: u8) -> Option<()> {
+        (self.peek() == byte).then(|| self.at += 1)
+    }
+
+    /// The same without white space before it.
+    #[inline(always)]
+    fn pass(&mut self, byte: u8) -> Option<()> {
+        (self.byte() == byte).then(|| self.at += 1)
+    }
+
+    fn word(&mut self, word: &str) -> Option<()> {
+        self.text.as_bytes()[self.at..].starts_with(word.as_bytes()).then(|| self.at += word.len())
+    }
+
+    /// The members of an object, each at its value.
+    #[inline(always)]
+    pub(crate) fn object(
+        &mut self,
+        mut member: impl FnMut(&mut Self, &'a [u8]) -> Option<()>,
+    ) -> Option<()> {
+        self.take(b'{')?;
+        if self.take(b'}').is_some() {
+            return Some(());
+        }
+        loop {
+            self.take(b'"')?;
+            let begun = self.at;
+            self.at = special(self.text.as_bytes(), begun);
+            let name = self.text.as_bytes().get(begun..self.at)?;
+            self.pass(b'"')?;
+            self.take(b':')?;
+            member(self, name)?;
+            match self.peek() {
+                b',' => self.at += 1,
+                _ => return self.take(b'}'),
+            }
+        }
+    }
+
+    /// The elements of an array.
+    #[inline(always)]
+    pub(crate) fn array(
+        &mut self,
+        mut element: impl FnMut(&mut Self) -> Option<()>,
+    ) -> Option<()> {
+        self.take(b'[')?;
+        if self.take(b']').is_some() {
+            return Some(());
+        }
+        loop {
+            element(self)?;
+            match self.peek() {
+                b',' => self.at += 1,
+                _ => return self.take(b']'),
+            }
+        }
+    }
+
+    /// A text.
+    #[inline(always)]
+    pub(crate) fn string(&mut self) -> Option<Cow<'a, str>> {
+        self.take(b'"')?;
+        let begun = self.at;
+        self.at = special(self.text.as_bytes(), begun);
+        if self.byte() != b'"' {
+            return self.escaped(begun - 1);
+        }
+        let text = self.text.get(begun..self.at).map(Cow::Borrowed);
+        self.at += 1;
+        text
+    }
+
+    /// A text that began at a place, and has something in it that is escaped.
+    #[cold]
+    fn escaped(&mut self, begun: usize) -> Option<Cow<'a, str>> {
+        self.at = begun;
+        self.pass_string()?;
+        serde_json::from_str(self.text.get(begun..self.at)?).ok().map(Cow::Owned)
+    }
+
+    fn pass_string(&mut self) -> Option<()> {
+        self.take(b'"')?;
+        loop {
+            self.at = special(self.text.as_bytes(), self.at);
+            match self.byte() {
+                b'"' => {
+                    self.at += 1;
+                    return Some(());
+                }
+                // What is escaped is no end.
+                b'\\' => self.at += 2,
+                _ => return None,
+            }
+        }
+    }
+
+    /// Passes over a value, of which no more is looked at than where it ends.
+    pub(crate) fn skip(&mut self) -> Option<&'a str> {
+        self.peek();
+        let begun = self.at;
+        let mut depth = 0_usize;
+        loop {
+            match self.peek() {
+                b'"' => self.pass_string()?,
+                b'{' | b'[' => {
+                    depth += 1;
+                    self.at += 1;
+                }
+                b'}' | b']' => {
+                    depth = depth.checked_sub(1)?;
+                    self.at += 1;
+                }
+                b',' | b':' if depth > 0 => self.at += 1,
+                b',' | b':' => return None,
+                _ => self.pass_word()?,
+            }
+            if depth == 0 {
+                return self.text.get(begun..self.at);
+            }
+        }
+    }
+
+    /// Passes over a number, or a word; none if there is nothing of that kind.
+    fn pass_word(&mut self) -> Option<()> {
+        let begun = self.at;
+        while matches!(self.byte(), b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'.') {
+            self.at += 1;
+        }
+        (self.at > begun).then_some(())
+    }
+}
+
+impl<'a> Quick<'a> for i64 {
+    fn fill(&mut self, json: &mut Cursor<'a>) -> Option<()> {
+        const DIGITS_MAX: usize = 15;
+        json.peek();
+        let begun = json.at;
+        let mut number = 0_i64;
+        while json.byte().is_ascii_digit() && json.at - begun <= DIGITS_MAX {
+            number = number * 10 + i64::from(json.byte() - b'0');
+            json.at += 1;
+        }
+        let digits = json.at - begun;
+        let is_plain = !matches!(json.byte(), b'.' | b'e' | b'E')
+            && (1..=DIGITS_MAX).contains(&digits)
+            && (digits == 1 || json.text.as_bytes()[begun] != b'0');
+        *self = number;
+        is_plain.then_some(())
+    }
+}
+
+impl<'a> Quick<'a> for bool {
+    fn fill(&mut self, json: &mut Cursor<'a>) -> Option<()> {
+        *self = json.peek() == b't';
+        json.word(if *self { "true" } else { "false" })
+    }
+}
+
+impl<'a, T: Quick<'a>> Quick<'a> for Option<T> {
+    #[inline(always)]
+    fn fill(&mut self, json: &mut Cursor<'a>) -> Option<()> {
+        match json.peek() {
+            b'n' => {
+                *self = None;
+                json.word("null")
+            }
+            _ => self.insert(T::default()).fill(json),
+        }
+    }
+}
+
+impl<'a, T: Quick<'a>> Quick<'a> for Vec<T> {
+    fn fill(&mut self, json: &mut Cursor<'a>) -> Option<()> {
+        json.array(|json| self.push_mut(T::default()).fill(json))
+    }
+}
+
+/// Reads an object into a struct whose fields can all be missing. Other members are passed over.
+macro_rules! quick {
+    ($object:ident { $($name:literal => $field:ident),+ $(,)? }) => {
+        impl<'a> $crate::quick::Quick<'a> for $object<'a> {
+            fn fill(&mut self, json: &mut $crate::quick::Cursor<'a>) -> Option<()> {
+                #[expect(non_camel_case_types, reason = "named for fields")]
+                enum Place { $($field),+ }
+                let mut met = 0_u32;
+                json.object(|json, name| {
+                    let place = match name {
+                        $($name => {
+                            self.$field.fill(json)?;
+                            Place::$field
+                        })+
+                        _ => return json.skip().map(drop),
+                    };
+                    // A member that is there twice is odd.
+                    let place = 1 << place as u32;
+                    let is_new = met & place == 0;
+                    met |= place;
+                    is_new.then_some(())
+                })
+            }
+        }
+    };
+}
+pub(crate) use quick;
+
+/// Where the next quote or backslash is, from a place on, or the end. Looks at eight bytes at a time.
+#[inline(always)]
+fn special(bytes: &[u8], from: usize) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+    // The highest bit of the first byte that is zero is set; of bytes after that one it may lie.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    let (eights, rest) = bytes.get(from..).unwrap_or_default().as_chunks::<8>();
+    let mut at = from;
+    for eight in eights {
+        let word = u64::from_le_bytes(*eight);
+        let found = zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')));
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+    found.map_or(bytes.len(), |found| at + found)
+}
