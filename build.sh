@@ -19,7 +19,7 @@ help() {
 ./build.sh lambda       target/lambda/bootstrap.zip, to be deployed with host/src/bin/bootstrap/template.yaml
 ./build.sh lambda arm64 the same for Lambda's other processor (Python brings the cross compiler)
 ./build.sh dist         target/dist: archives, zips and plugins, for whoever has no Rust
-./build.sh bench        how fast it is, as tables (bench --documents 10000: as much of history, 2 GB)
+./build.sh bench        how fast it is, as tables (bench --short: every day; bench --documents 10000: 2 GB of history)
 ./build.sh install      the command to where cargo puts programs, the plugins beside it
 HELP
 }
@@ -235,7 +235,10 @@ bench() {
     say "the function"
     "$venv/bin/python" tests/with_s3.py "$venv/bin/python" tests/bench/function.py \
         target/$profile/bootstrap target/$profile/spotify-etl "$built" "$demo"
-    say "history at volume, and the same in other tools"
+    say "one document, step by step"
+    [ -d target/bench/steps ] || python3 tests/bench/documents.py target/bench/steps 40
+    cargo bench --locked --profile "$profile" -p tests --bench document -- "$PWD/$built" "$PWD"/target/bench/steps/*.json
+    say "documents to tables, and the same in other tools"
     python3 -m venv target/venv-bench
     target/venv-bench/bin/pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt
     target/venv-bench/bin/python tests/bench/volume.py target/$profile/spotify-etl "$built" "$@"

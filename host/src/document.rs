@@ -290,8 +290,10 @@ impl Document {
         };
         let id = DocumentId { playlist_id, extracted_at, hash8: sha256[..8].to_owned() };
         let document = Document { id, header, pages, entries: entries.into() };
-        let pages_bytes: usize = document.pages.iter().map(|page| page.len() + PAGES_BETWEEN.len()).sum();
-        if (document.header_text().len() + pages_bytes + PAGES_BEGIN.len() + PAGES_END.len()) as u64 > limits.document_bytes
+        let pages_bytes: usize =
+            document.pages.iter().map(|page| page.len() + PAGES_BETWEEN.len()).sum();
+        if (document.header_text().len() + pages_bytes + PAGES_BEGIN.len() + PAGES_END.len()) as u64
+            > limits.document_bytes
         {
             return Err(Refused::TooLarge { max: limits.document_bytes });
         }
@@ -459,8 +461,10 @@ impl Document {
     /// The bytes that are kept: the header, then the pages byte for byte.
     pub fn to_bytes(&self) -> Vec<u8> {
         let header = self.header_text();
-        let pages_bytes: usize = self.pages.iter().map(|page| page.len() + PAGES_BETWEEN.len()).sum();
-        let mut text = String::with_capacity(header.len() + pages_bytes + PAGES_BEGIN.len() + PAGES_END.len());
+        let pages_bytes: usize =
+            self.pages.iter().map(|page| page.len() + PAGES_BETWEEN.len()).sum();
+        let mut text =
+            String::with_capacity(header.len() + pages_bytes + PAGES_BEGIN.len() + PAGES_END.len());
         text.push_str(header.trim_end_matches('}'));
         text.push_str(PAGES_BEGIN);
         for (number, page) in self.pages.iter().enumerate() {
@@ -605,7 +609,7 @@ fn landed(text: &str) -> Result<Option<(Header, Vec<&RawValue>)>, Refused> {
         pages: Option<&'a RawValue>,
     }
     // Spotify has no such word, and a search is quicker than a look at every member.
-    if !text.starts_with('{') || !text.contains("\"sha256\"") {
+    if !text.starts_with('{') || memmem::find(text.as_bytes(), b"\"sha256\"").is_none() {
         return Ok(None);
     }
     let Ok(marks) = serde_json::from_str::<Marks<'_>>(text) else { return Ok(None) };
@@ -840,6 +844,40 @@ mod tests {
         let again = read(&written, "another name").unwrap();
         assert_eq!((again.id(), again.pages()), (document.id(), &[page.to_owned()][..]));
         assert_eq!((again.entries(), again.to_bytes()), (2, document.to_bytes()));
+    }
+
+    #[test]
+    fn pages_are_told_apart_however_they_are_laid_out() {
+        let about = || Extracted {
+            playlist_id: PlaylistId::from_text("p").unwrap(),
+            name: Some("a \",\"pages\":[\n".to_owned()),
+            owner: None,
+            snapshot_id: None,
+            extracted_at: "20230927T095334Z".parse().unwrap(),
+            market: None,
+            fields: None,
+        };
+        for (pages, is_quick) in [
+            (vec!["{\"items\":[]}"], true),
+            (vec!["{\"items\":[{}]}", "{\"items\":[null,1]}", "{\"items\":[]}"], true),
+            (vec!["{\n  \"items\": [\n    {\n    },\n    {\n    }\n  ]\n}"; 2], true),
+            // An array of entries, and one entry after another at the beginning of a line.
+            (vec!["[{}]", "[{},\n{}]"], false),
+            (vec!["{\"items\":[{},\n{}]}"], false),
+        ] {
+            let pages: Vec<_> = pages.into_iter().map(str::to_owned).collect();
+            let limits = Limits::default();
+            let document = Document::extracted(about(), pages.clone(), &limits).unwrap();
+            let written = String::from_utf8(document.to_bytes()).unwrap();
+            assert_eq!(Document::as_landed(written.as_bytes(), &limits).is_some(), is_quick);
+            let again = read(&written, "another name").unwrap();
+            assert_eq!((again.id(), again.pages()), (document.id(), pages.as_slice()));
+            assert_eq!(again.entries(), document.entries());
+            // What somebody changed is looked at closely, and refused for what it is.
+            let error = read(&written.replacen("items", "stems", 1), "another name");
+            let is_changed = matches!(error, Err(Refused::Changed { .. }));
+            assert_eq!(is_changed, written.contains("items"), "{error:?}");
+        }
     }
 
     #[test]

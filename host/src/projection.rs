@@ -74,21 +74,34 @@ impl Projection {
         Projection { plugins: places, readers, names }
     }
 
-    /// What each plugin gets of some pages, in their order.
-    pub fn pages(&self, pages: &[String]) -> Vec<Vec<String>> {
-        let mut handed: Vec<Vec<String>> = self.plugins.iter().map(|_| Vec::new()).collect();
-        for page in pages {
+    /// Cuts pages for all plugins.
+    pub fn cut<'p>(&'p self, pages: &'p [String]) -> Cut<'p> {
+        let cut = |page: &'p String| {
             let mut walk = Walk::new(self, page.as_bytes());
             walk.run();
             // Cut between whole characters, or it is not what was meant.
             let kept = walk.kept.into_iter().map(|kept| String::from_utf8(kept).ok());
-            let kept: Vec<Option<String>> = kept.collect();
-            for (pages, reader) in handed.iter_mut().zip(&self.plugins) {
-                let cut = reader.and_then(|reader| kept[reader].clone());
-                pages.push(cut.unwrap_or_else(|| page.clone()));
-            }
-        }
-        handed
+            (page.as_str(), kept.collect())
+        };
+        Cut { projection: self, pages: pages.iter().map(cut).collect() }
+    }
+}
+
+/// Pages as plugins get them.
+pub struct Cut<'p> {
+    projection: &'p Projection,
+    /// Each as it is, and what is left of it for each reader.
+    pages: Vec<(&'p str, Vec<Option<String>>)>,
+}
+
+impl Cut<'_> {
+    /// What a plugin gets, by its place among those that the projection was made of.
+    pub fn pages_for(&self, plugin: usize) -> Vec<&str> {
+        let reader = self.projection.plugins.get(plugin).copied().flatten();
+        self.pages
+            .iter()
+            .map(|(whole, kept)| reader.and_then(|reader| kept[reader].as_deref()).unwrap_or(whole))
+            .collect()
     }
 }
 
@@ -440,7 +453,8 @@ pub(crate) fn string_end(json: &[u8], from: usize) -> (usize, bool) {
     let (mut at, mut is_escaped) = (from, false);
     while let Some(eight) = json.get(at..at + 8).and_then(|eight| eight.try_into().ok()) {
         let word = u64::from_le_bytes(eight);
-        let found = zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')));
+        let found =
+            zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')));
         if found == 0 {
             at += 8;
             continue;
@@ -496,7 +510,9 @@ mod tests {
         ] {
             let patterns: Vec<_> = patterns.split(' ').map(str::to_owned).collect();
             let projection = Projection::of([Some(patterns.as_slice()), None]);
-            let found = projection.pages(&[page.to_owned()]);
+            let pages = [page.to_owned()];
+            let found = projection.cut(&pages);
+            let found = [found.pages_for(0), found.pages_for(1)];
             assert_eq!(found, [[expected], [page]], "{patterns:?}");
         }
     }
@@ -507,8 +523,8 @@ mod tests {
         let projection = Projection::of([Some(&patterns[..])]);
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
         for page in [deep.as_str(), "{", "[}", "{\"a\":", "[1,,\"", "\"\\", "{]", "{\"a\"}}"] {
-            assert_eq!(projection.pages(&[page.to_owned()]).len(), 1);
+            assert_eq!(projection.cut(&[page.to_owned()]).pages_for(0).len(), 1);
         }
-        assert_eq!(projection.pages(std::slice::from_ref(&deep))[0][0].len(), deep.len());
+        assert_eq!(projection.cut(std::slice::from_ref(&deep)).pages_for(0)[0].len(), deep.len());
     }
 }

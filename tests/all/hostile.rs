@@ -342,6 +342,27 @@ fn compiled_plugins_are_found_again() {
 }
 
 #[test]
+fn kept_code_that_is_not_whole_is_made_again() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let bytes = fs::read(plugin_file("song")).unwrap();
+    let load = || {
+        let engine = Engine::new(&Limits::default(), Some(folder.path())).unwrap();
+        engine.load("song", &bytes).unwrap();
+        let mut files = crate::support::files_below(folder.path());
+        assert_eq!(files.len(), 1);
+        files.pop_first().unwrap()
+    };
+    let (name, whole) = load();
+    let middle = whole.len() / 2;
+    let mut flipped = whole.clone();
+    flipped[middle] ^= 1;
+    for damaged in [&flipped[..], &whole[..middle], &whole[..20], b""] {
+        fs::write(folder.path().join(&name), damaged).unwrap();
+        assert!(load() == (name.clone(), whole.clone()));
+    }
+}
+
+#[test]
 fn function_tables_count_as_memory() {
     let core = format!("(module {EXPORTS} (table 20000000 funcref))");
     let found = refusal(&component("world guest { export transform; }", &core));

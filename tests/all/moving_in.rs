@@ -42,7 +42,10 @@ fn ask(desk: &Desk, arguments: &[&str]) -> Said {
 async fn contents(store: &dyn Store) -> BTreeMap<String, Vec<u8>> {
     let mut contents = BTreeMap::new();
     for listed in list_all(store, "").await.unwrap() {
-        contents.insert(listed.key.clone(), store.get(&listed.key).await.unwrap().unwrap().bytes.into());
+        contents.insert(
+            listed.key.clone(),
+            store.get(&listed.key).await.unwrap().unwrap().bytes.into(),
+        );
     }
     contents
 }

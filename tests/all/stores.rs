@@ -1,6 +1,7 @@
 //! What any store must do, and what keys must be.
 
 use async_trait::async_trait;
+use futures_util::future::{join_all, join3};
 use proptest::prelude::*;
 use spotify_etl::{
     document::{DocumentId, ExtractedAt, PlaylistId},
@@ -58,6 +59,55 @@ fn of_several_who_create_or_change_an_object_one_does() {
         let store = wait(address.open()).unwrap();
         assert_eq!(wait(store.get("count")).unwrap().unwrap().bytes, b"40"[..]);
     }
+}
+
+/// In a folder, what is written at the same time is put in its place together: each still gets its own
+/// answer.
+#[test]
+fn of_many_who_write_at_once_each_is_told_what_became_of_theirs() {
+    for site in [Some(Site::folder()), Site::bucket()].into_iter().flatten() {
+        wait(async {
+            let store = site.place().open().await.unwrap();
+            let store = store.as_ref();
+            let of_its_own = (0..40).map(|number| async move {
+                let key = format!("own/{}/{number}", number % 3);
+                store.put(&key, key.as_bytes()).await.unwrap();
+            });
+            let the_same = (0..40).map(|number| async move {
+                store.put_new("same", format!("{number}").as_bytes()).await.unwrap()
+            });
+            let no_key = async { store.put("a//b", b"x").await.is_err() };
+            let (_, created, is_refused) =
+                join3(join_all(of_its_own), join_all(the_same), no_key).await;
+            let new = created.iter().position(|created| *created == Created::New).unwrap();
+            assert_eq!(created.iter().filter(|created| **created == Created::New).count(), 1);
+            assert!(is_refused);
+            let same = store.get("same").await.unwrap().unwrap();
+            assert_eq!(same.bytes, new.to_string().into_bytes());
+            for listed in list_all(store, "own/").await.unwrap() {
+                let object = store.get(&listed.key).await.unwrap().unwrap();
+                assert_eq!(object.bytes, listed.key.into_bytes());
+            }
+            assert_eq!(list_all(store, "").await.unwrap().len(), 41);
+        });
+    }
+}
+
+/// Where one of many can't be written, the others are.
+#[test]
+fn a_file_in_the_way_of_one_is_in_the_way_of_no_other() {
+    let folder = tempfile::TempDir::new().unwrap();
+    std::fs::write(folder.path().join("way"), b"a file where a folder would be").unwrap();
+    let store = Folder::new(folder.path());
+    wait(async {
+        let written = (0..30).map(|number| {
+            let (store, key) = (&store, format!("{}/{number}", if number % 10 == 0 { "way" } else { "free" }));
+            async move { store.put(&key, b"x").await.is_ok() }
+        });
+        let written = join_all(written).await;
+        assert!(written.iter().enumerate().all(|(number, is_there)| *is_there == (number % 10 != 0)));
+        assert_eq!(list_all(&store, "free/").await.unwrap().len(), 27);
+    });
 }
 
 /// Creates ten objects that others create as well, and counts to ten more than there was.

@@ -59,15 +59,16 @@ fn main() -> Result<()> {
     for _ in 0..ROUNDS {
         for bytes in &landed {
             let document = table.add("read and check the document", || read(bytes, &limits))?;
-            let cut = table.add("cut its pages", || Ok(projection.pages(document.pages())))?;
-            table.native::<album::AlbumPlugin>("album", &document, &cut[0])?;
-            table.native::<artist::ArtistPlugin>("artist", &document, &cut[1])?;
-            table.native::<snapshot::Snapshot>("snapshot", &document, &cut[2])?;
-            table.native::<song::Song>("song", &document, &cut[3])?;
+            let cut = table.add("cut its pages", || Ok(projection.cut(document.pages())))?;
+            table.native::<album::AlbumPlugin>("album", &document, &cut.pages_for(0))?;
+            table.native::<artist::ArtistPlugin>("artist", &document, &cut.pages_for(1))?;
+            table.native::<snapshot::Snapshot>("snapshot", &document, &cut.pages_for(2))?;
+            table.native::<song::Song>("song", &document, &cut.pages_for(3))?;
             let mut all = Vec::new();
-            for (plugin, pages) in loaded.iter().zip(cut) {
+            for (place, plugin) in loaded.iter().enumerate() {
                 let step = format!("{}, as a component", plugin.name());
-                let extraction = table.add(&step, || Ok(plugin.extract_from(&document, pages).0?))?;
+                let extraction = table
+                    .add(&step, || Ok(plugin.extract_from(&document, &cut.pages_for(place)).0?))?;
                 all.push((plugin, extraction));
             }
             let tables = table.add("check the rows", || check(all, &limits))?;
@@ -108,11 +109,7 @@ fn check<'p>(
     tables.collect()
 }
 
-fn encode(
-    tables: &[(&Plugin, Vec<Table>)],
-    document: &Document,
-    format: Format,
-) -> Result<usize> {
+fn encode(tables: &[(&Plugin, Vec<Table>)], document: &Document, format: Format) -> Result<usize> {
     let mut bytes = 0;
     for (plugin, tables) in tables {
         let made_by = MadeBy { name: plugin.name(), sha256: plugin.sha256() };
@@ -146,7 +143,7 @@ impl Times {
         &mut self,
         name: &str,
         document: &Document,
-        pages: &[String],
+        pages: &[&str],
     ) -> Result<()> {
         let handed = NativeDocument {
             playlist_id: document.id().playlist_id.to_string(),
@@ -155,7 +152,7 @@ impl Times {
             snapshot_id: document.snapshot_id().map(str::to_owned),
             extracted_at: document.id().extracted_at.moment().unix_timestamp(),
             complete: document.complete(),
-            pages: pages.to_vec(),
+            pages: pages.iter().map(ToString::to_string).collect(),
         };
         let extract = || P::extract(&handed).map_err(|why| anyhow::anyhow!("{why:?}"));
         self.add(&format!("{name}, native"), extract)?;
@@ -179,6 +176,9 @@ impl Times {
             steps.map(|step| self.median(step)).sum()
         };
         let (native, component) = (sum(", native"), sum(", as a component"));
-        println!("\nall plugins: {native:.0} µs native, {component:.0} as components: {:.2} times", component / native);
+        println!(
+            "\nall plugins: {native:.0} µs native, {component:.0} as components: {:.2} times",
+            component / native
+        );
     }
 }

@@ -19,7 +19,8 @@ use super::{
     records::{Records, TableRecord, switch, table_records},
     report::{Action, DocumentReport, DocumentStatus, Problem, ReplayReport},
     transform::{
-        Crew, Jobs, There, change_lineage, describe, files_of, made, not_begun, store_tables, work,
+        Crew, Jobs, There, change_lineage, describe, files_of, keep_lineage, made, not_begun,
+        store_tables, work,
     },
 };
 use crate::{
@@ -576,8 +577,10 @@ impl Desk<'_> {
                 self.store.delete_if(key, &object.tag()).await?;
             }
         }
-        if !files.is_empty() || !gone.is_empty() {
-            change_lineage(self.store, id, &files, &gone).await?;
+        match (&lineage, gone.is_empty()) {
+            (None, true) if !files.is_empty() => drop(keep_lineage(self.store, id, &files).await?),
+            (_, true) if files.is_empty() => {}
+            _ => drop(change_lineage(self.store, id, &files, &gone).await?),
         }
         Ok(())
     }

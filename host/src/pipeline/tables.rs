@@ -93,7 +93,8 @@ async fn rows(
     // Another run may have replaced the table since it was listed.
     let Some(object) = store.get(key).await? else { return Ok(Vec::new()) };
     let (format, schema) = (table.format, table.schema.clone());
-    let read = tokio::task::spawn_blocking(move || read(object.bytes.into(), format, &schema)).await;
+    let read =
+        tokio::task::spawn_blocking(move || read(object.bytes.into(), format, &schema)).await;
     let read = read.unwrap_or_else(|panic| Err(panic.to_string()));
     let mut rows = read.map_err(|problem| TablesError::File {
         location: store.location(key),

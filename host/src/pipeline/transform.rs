@@ -121,10 +121,11 @@ async fn steps(
         return Ok(());
     };
     let Ok(key) = listed.key.parse::<Key>() else { return Ok(()) };
-    let (document, time, results) = match work(workshop.crew.clone(), &workshop.jobs, limits, &key, &object).await {
-        Ok(worked) => worked,
-        Err(refused) => return put_aside(store, &key, &object, refused, report).await,
-    };
+    let (document, time, results) =
+        match work(workshop.crew.clone(), &workshop.jobs, limits, &key, &object).await {
+            Ok(worked) => worked,
+            Err(refused) => return put_aside(store, &key, &object, refused, report).await,
+        };
     describe(report, &document);
     if time == TimeSource::Assumed
         && matches!(key, Key::Foreign { .. })
@@ -205,12 +206,15 @@ pub async fn work(
         let _span = span.entered();
         let origin = Origin { name: &name, modified, playlist: None, extracted_at: None };
         let (document, time) = Document::read(&bytes, &origin, &limits)?;
-        let pages = crew.projection.pages(document.pages());
+        let cut = crew.projection.cut(document.pages());
         let results = crew
             .plugins
             .iter()
-            .zip(pages)
-            .map(|(active, pages)| (active.clone(), run_plugin(active, &document, pages, &limits)))
+            .enumerate()
+            .map(|(place, active)| {
+                let pages = cut.pages_for(place);
+                (active.clone(), run_plugin(active, &document, &pages, &limits))
+            })
             .collect();
         Ok((document, time, results))
     });
@@ -220,7 +224,7 @@ pub async fn work(
 fn run_plugin(
     active: &ActivePlugin,
     document: &Document,
-    pages: Vec<String>,
+    pages: &[&str],
     limits: &Limits,
 ) -> Result<Made, Problem> {
     let plugin = &active.plugin;

@@ -91,12 +91,12 @@ impl Trial {
 
     /// Hands a document to the plugin. Blocks while it works.
     pub fn run(&self, document: &Document) -> Attempt {
-        let reads = [self.plugin.reads()];
-        let cut = || Projection::of(reads).pages(document.pages()).pop().unwrap_or_default();
+        let projection = Projection::of([self.plugin.reads(), None]);
+        let cut = projection.cut(document.pages());
         let (extracted, Usage { time, memory_bytes, .. }) =
-            self.plugin.extract_from(document, cut());
-        let (again, counted) = self.counting.extract_from(document, cut());
-        let (whole, _) = self.plugin.extract_from(document, document.pages().to_vec());
+            self.plugin.extract_from(document, &cut.pages_for(0));
+        let (again, counted) = self.counting.extract_from(document, &cut.pages_for(0));
+        let (whole, _) = self.plugin.extract_from(document, &cut.pages_for(1));
         let is_other = |other: &Result<RawExtraction, CallError>| matches!((&extracted, other), (Ok(one), Ok(other)) if one != other);
         let fault = if is_other(&again) {
             Some("gave other rows when it ran again (the same document must give the same rows)")

@@ -49,15 +49,15 @@ impl Plugin {
     ///
     /// What the plugin says of the document, or how the call ended.
     pub fn extract(&self, document: &Document) -> Result<RawExtraction, CallError> {
-        let pages = self.projection.pages(document.pages());
-        self.extract_from(document, pages.into_iter().next().unwrap_or_default()).0
+        let cut = self.projection.cut(document.pages());
+        self.extract_from(document, &cut.pages_for(0)).0
     }
 
     /// The same of pages that were cut already, or not at all; and what it took.
     pub fn extract_from(
         &self,
         document: &Document,
-        pages: Vec<String>,
+        pages: &[&str],
     ) -> (Result<RawExtraction, CallError>, Usage) {
         let id = document.id();
         let seconds = id.extracted_at.moment().unix_timestamp();
@@ -65,17 +65,17 @@ impl Plugin {
         let surroundings =
             Surroundings { unix_seconds: u64::try_from(seconds).unwrap_or(0), seed: &seed };
         let handed = wit::Document {
-            playlist_id: id.playlist_id.to_string(),
-            playlist_name: document.playlist_name().map(str::to_owned),
-            playlist_owner: document.playlist_owner().map(str::to_owned),
-            snapshot_id: document.snapshot_id().map(str::to_owned),
+            playlist_id: id.playlist_id.as_str(),
+            playlist_name: document.playlist_name(),
+            playlist_owner: document.playlist_owner(),
+            snapshot_id: document.snapshot_id(),
             extracted_at: seconds,
             complete: document.complete(),
             media_type: wit::MediaType::Json,
             pages,
         };
         let (extraction, usage) =
-            self.call(surroundings, |transform, store| transform.call_extract(store, &handed));
+            self.call(surroundings, |transform, store| transform.call_extract(store, handed));
         let extraction = extraction.and_then(|extraction| match extraction {
             Ok(extraction) => Ok(extraction.into()),
             Err(wit::Failure::Malformed(reason)) => Err(CallError::Malformed { reason }),

@@ -20,8 +20,16 @@ const INSTANCE_BYTES: u64 = 1024;
 /// How far goes what is handed in from outside: it may be anything.
 const UNKNOWN: u64 = u64::MAX;
 
+/// What a component may take beside memory.
+#[derive(Clone, Copy, Default)]
+pub struct Extent {
+    /// How many elements the largest of its function tables may come to have.
+    pub table_elements: u64,
+}
+
 /// Refuses a component that is too deep, or too much with each part as often as it is asked for.
-pub fn check(bytes: &[u8], max: u64) -> Result<(), Refusal> {
+pub fn check(bytes: &[u8], max: u64) -> Result<Extent, Refusal> {
+    let mut extent = Extent::default();
     let mut open: Vec<Part> = Vec::new();
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(invalid)? {
@@ -39,6 +47,12 @@ pub fn check(bytes: &[u8], max: u64) -> Result<(), Refusal> {
                 }
             }
             payload => {
+                if let Payload::TableSection(tables) = &payload {
+                    for table in tables.clone() {
+                        let elements = table.map_err(invalid)?.ty.maximum.unwrap_or(u64::MAX);
+                        extent.table_elements = extent.table_elements.max(elements);
+                    }
+                }
                 if let Some((part, around)) = open.split_last_mut() {
                     part.note(&payload, around).map_err(invalid)?;
                 }
@@ -48,7 +62,7 @@ pub fn check(bytes: &[u8], max: u64) -> Result<(), Refusal> {
             }
         }
     }
-    Ok(())
+    Ok(extent)
 }
 
 const TOO_DEEP: Refusal = Refusal::TooDeep { max: LEVELS_MAX };

@@ -6,10 +6,12 @@
 mod call;
 mod conformance;
 mod extent;
+mod kept;
 mod runner;
 mod sandbox;
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     sync::mpsc::{self, RecvTimeoutError},
@@ -17,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wasmtime::{Cache, CacheConfig, Config, component::Component};
+use wasmtime::{Config, component::Component};
 
 use crate::{
     config::{Bytes, Limits},
@@ -27,6 +29,8 @@ use crate::{
 };
 
 pub use call::{CallError, Usage};
+use extent::Extent;
+use kept::Kept;
 use runner::{Runner, Runners, settings};
 use sandbox::Guest;
 
@@ -37,6 +41,7 @@ mod bindings {
         path: "../wit",
         world: "plugin",
         include_component_type: true,
+        ownership: Borrowing { duplicate_if_necessary: true },
     });
 }
 
@@ -56,6 +61,7 @@ pub struct Engine {
     runners: Runners,
     counts: bool,
     limits: Limits,
+    kept: Option<Kept>,
     shipped: Option<PathBuf>,
 }
 
@@ -104,21 +110,14 @@ impl Engine {
         Ok(Engine { counts: true, ..Self::with(config, limits, cache)? })
     }
 
-    fn with(
-        mut config: Config,
-        limits: &Limits,
-        cache: Option<&Path>,
-    ) -> Result<Self, EngineError> {
-        if let Some(folder) = cache {
-            let mut settings = CacheConfig::new();
-            settings.with_directory(folder);
-            config.cache(Some(Cache::new(settings).map_err(|source| EngineError::Cache {
-                folder: folder.display().to_string(),
-                source,
-            })?));
-        }
+    fn with(config: Config, limits: &Limits, cache: Option<&Path>) -> Result<Self, EngineError> {
+        let kept = cache.map(|folder| {
+            let in_words = || folder.display().to_string();
+            Kept::new(folder).map_err(|source| EngineError::Cache { folder: in_words(), source })
+        });
+        let kept = kept.transpose()?;
         let runners = Runners::new(config).map_err(EngineError::Setup)?;
-        Ok(Engine { runners, counts: false, limits: limits.clone(), shipped: None })
+        Ok(Engine { runners, counts: false, limits: limits.clone(), kept, shipped: None })
     }
 
     /// The same, with a folder of compiled plugins that came with this program (see [`precompile`]).
@@ -139,10 +138,9 @@ impl Engine {
     pub fn load(&self, name: &str, bytes: &[u8]) -> Result<Plugin, Refusal> {
         let started = Instant::now();
         check_bytes(bytes, &self.limits)?;
-        extent::check(bytes, self.limits.plugin_bytes)?;
-        conformance::check(bytes)?;
+        let extent = extent::check(bytes, self.limits.plugin_bytes)?;
         let sha256 = sha256(bytes);
-        let (runner, component) = self.component(bytes, &sha256)?;
+        let (runner, component) = self.component(bytes, &sha256, extent)?;
         let pages = component.resources_required().and_then(|needs| needs.max_initial_memory_size);
         let wanted = pages.unwrap_or(0).saturating_mul(WASM_PAGE_BYTES);
         if wanted > self.limits.guest_memory_bytes {
@@ -183,26 +181,43 @@ impl Engine {
         if bytes > max { Err(Refusal::TooLarge { max }) } else { Ok(()) }
     }
 
-    /// A plugin's code: as it came with the program, or compiled, now or before; and where it runs.
-    fn component(&self, bytes: &[u8], sha256: &str) -> Result<(&Runner, Component), Refusal> {
+    /// A plugin's code, and where it runs: as it came with the program, or as it was compiled before, for
+    /// which it was checked against the interface then; or compiled now.
+    fn component(
+        &self,
+        bytes: &[u8],
+        sha256: &str,
+        extent: Extent,
+    ) -> Result<(&Runner, Component), Refusal> {
         if let Some(file) = self.shipped.as_ref().map(|folder| folder.join(code_file(sha256)))
             && file.is_file()
         {
             // SAFETY: the file came with this program, which is no more to be trusted, and lies where
             // nobody else writes.
             let read = |engine: &_| unsafe { Component::deserialize_file(engine, &file) };
-            let read = |engine: &_| read(engine).map_err(Refusal::Invalid);
-            match self.runners.make(read) {
+            match self.runners.make(extent, |engine| read(engine).map_err(Refusal::Invalid)) {
                 Ok(made) => return Ok(made),
                 Err(refusal) => tracing::warn!("`{}` is of no use: {refusal}", file.display()),
+            }
+        }
+        let maker = self.runners.any().map_err(Refusal::Invalid)?;
+        if let Some(code) = self.kept.as_ref().and_then(|kept| kept.find(maker, sha256)) {
+            let read = |engine: &_| code.component(engine).map_err(Refusal::Invalid);
+            if let Ok(made) = self.runners.make(extent, read) {
+                return Ok(made);
             }
         }
         let (size, max) = (bytes.len() as u64, self.limits.compile_bytes);
         if size > max {
             return Err(Refusal::TooLargeToCompile { bytes: size, max });
         }
-        let bytes: Arc<[u8]> = bytes.into();
-        self.runners.make(|engine| self.compiled(engine, &bytes))
+        conformance::check(bytes)?;
+        let whole: Arc<[u8]> = bytes.into();
+        let made = self.runners.make(extent, |engine| self.compiled(engine, &whole))?;
+        if let Some(kept) = &self.kept {
+            kept.keep(maker, sha256, &made.1);
+        }
+        Ok(made)
     }
 
     /// Compiles a plugin. That can't be interrupted: what takes too long goes on in its own thread, to
@@ -376,7 +391,7 @@ pub enum EngineError {
         /// The folder.
         folder: String,
         /// Why.
-        source: wasmtime::Error,
+        source: io::Error,
     },
     /// The machine.
     #[error("WebAssembly can't be run on this machine")]

@@ -9,6 +9,7 @@ use wasmtime::{
 
 use super::{
     Refusal,
+    extent::Extent,
     sandbox::{self, Guest},
 };
 
@@ -23,6 +24,9 @@ const CALLS_MAX: u32 = 512;
 const KEPT_BYTES: usize = 2 << 20;
 /// How many memories stay for the next calls.
 const KEPT_MAX: u32 = 16;
+
+/// How many elements a function table may have that there is room for.
+const ELEMENTS_MAX: u64 = 20_000;
 
 /// An engine, with what plugins may import.
 pub(super) struct Runner {
@@ -49,12 +53,21 @@ impl Runners {
         Ok(runners)
     }
 
+    /// One of the engines: they make the same code.
+    pub fn any(&self) -> Result<&Engine> {
+        match &self.ready {
+            Some(ready) => Ok(&ready.engine),
+            None => Ok(&self.built()?.engine),
+        }
+    }
+
     /// Makes a component, and says where it runs.
     pub fn make(
         &self,
+        extent: Extent,
         make: impl Fn(&Engine) -> Result<Component, Refusal>,
     ) -> Result<(&Runner, Component), Refusal> {
-        if let Some(ready) = &self.ready {
+        if let Some(ready) = self.ready.as_ref().filter(|_| extent.table_elements <= ELEMENTS_MAX) {
             match make(&ready.engine) {
                 Ok(component) => return Ok((ready, component)),
                 // It has more parts than there is room for, or is none at all.
@@ -108,6 +121,7 @@ fn rooms() -> PoolingAllocationConfig {
         .max_memories_per_component(MEMORIES)
         .max_tables_per_component(TABLES)
         .max_core_instances_per_component(MODULES)
+        .table_elements(ELEMENTS_MAX as usize)
         .total_component_instances(CALLS_MAX)
         .total_memories(CALLS_MAX * MEMORIES)
         .total_tables(CALLS_MAX * TABLES)

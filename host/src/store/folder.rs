@@ -300,7 +300,8 @@ const SYNCED_ALONE_MAX: usize = 8;
 fn place_all(root: &Path, all: Vec<Waiting>) {
     let paths = all.iter().map(|waiting| waiting.unfinished.as_path());
     let synced = sync_all(root, paths, all.len());
-    let placed: Vec<io::Result<()>> = all.iter().map(|waiting| waiting.put(root, &synced)).collect();
+    let placed: Vec<io::Result<()>> =
+        all.iter().map(|waiting| waiting.put(root, &synced)).collect();
     let there = all.iter().zip(&placed).filter(|(_, placed)| placed.is_ok());
     let folders: BTreeSet<&Path> = there.map(|(waiting, _)| waiting.folder(root)).collect();
     let stay = sync_all(root, folders.iter().copied(), all.len());

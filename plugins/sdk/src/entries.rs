@@ -690,7 +690,8 @@ mod tests {
             Err(error) => panic!("{error}, and not in the quick way: {json}"),
         };
         let slowly: Vec<_> = slowly.into_iter().map(page).collect();
-        let (offset, entries) = (quickly.offset, format!("{:?} {:?}", quickly.tracks, quickly.skips));
+        let (offset, entries) =
+            (quickly.offset, format!("{:?} {:?}", quickly.tracks, quickly.skips));
         assert_eq!([(offset.and_then(place), entries)].as_slice(), slowly, "{json}");
     }
 
@@ -728,9 +729,27 @@ mod tests {
     #[test]
     fn whatever_stands_anywhere_the_quick_way_gives_what_the_slow_one_does() {
         let odd = [
-            "null", "true", "0", "-1", "1.0", "1.5", "1e3", "12345678901234567890", "\"\"", "\"x\"",
-            "\"episode\"", "\"Track\"", "\"\\u00e9\\n\"", "[]", "{}", "[{}]", "[null]", "{\"id\":\"x\"}",
-            "[{\"item\":{}}]", "{\"items\":[]}", "{\"items\":[{\"track\":{\"type\":\"track\"}}]}",
+            "null",
+            "true",
+            "0",
+            "-1",
+            "1.0",
+            "1.5",
+            "1e3",
+            "12345678901234567890",
+            "\"\"",
+            "\"x\"",
+            "\"episode\"",
+            "\"Track\"",
+            "\"\\u00e9\\n\"",
+            "[]",
+            "{}",
+            "[{}]",
+            "[null]",
+            "{\"id\":\"x\"}",
+            "[{\"item\":{}}]",
+            "{\"items\":[]}",
+            "{\"items\":[{\"track\":{\"type\":\"track\"}}]}",
         ];
         for (name, page) in [
             ("page", page()),
@@ -741,7 +760,10 @@ mod tests {
         ] {
             let mut found = Vec::new();
             places(&page, String::new(), &mut found);
-            assert!(name == "pages" || quick::whole(&page.to_string(), sound_page).is_some(), "{name}");
+            assert!(
+                name == "pages" || quick::whole(&page.to_string(), sound_page).is_some(),
+                "{name}"
+            );
             for at in &found {
                 let mut marked = page.clone();
                 let Some(place) = marked.pointer_mut(at) else { continue };
@@ -751,7 +773,9 @@ mod tests {
                     assert_same(&marked.replace("\"HERE\"", odd));
                 }
                 // There twice, and not there at all.
-                if let Some((_, name)) = at.rsplit_once('/').filter(|_| marked.contains(":\"HERE\"")) {
+                if let Some((_, name)) =
+                    at.rsplit_once('/').filter(|_| marked.contains(":\"HERE\""))
+                {
                     let member = format!("\"{name}\":\"HERE\"");
                     assert_same(&marked.replace(&member, &format!("{member},{member}")));
                     assert_same(&marked.replace(&member, "\"x\":[1,\"]\"]"));
@@ -766,9 +790,13 @@ mod tests {
         for end in (0..page.len()).filter(|end| page.is_char_boundary(*end)) {
             assert_same(&page[..end]);
         }
-        for odd in ["", " ", "{", "[1,]", "[{},]", "{\"items\":[]}x", "{\"items\":[],}", "{\"items\" []}"] {
+        for odd in
+            ["", " ", "{", "[1,]", "[{},]", "{\"items\":[]}x", "{\"items\":[],}", "{\"items\" []}"]
+        {
             assert!(quick::whole(odd, sound_page).is_none(), "{odd}");
         }
-        assert_same(" { \"offset\" : 2 ,\t\"items\" :\r\n[ { \"track\" : { \"id\" : \"x\" } } ] } ");
+        assert_same(
+            " { \"offset\" : 2 ,\t\"items\" :\r\n[ { \"track\" : { \"id\" : \"x\" } } ] } ",
+        );
     }
 }

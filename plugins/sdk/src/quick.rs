@@ -109,10 +109,7 @@ impl<'a> Cursor<'a> {
 
     /// The elements of an array.
     #[inline(always)]
-    pub(crate) fn array(
-        &mut self,
-        mut element: impl FnMut(&mut Self) -> Option<()>,
-    ) -> Option<()> {
+    pub(crate) fn array(&mut self, mut element: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
         self.take(b'[')?;
         if self.take(b']').is_some() {
             return Some(());
@@ -284,7 +281,8 @@ fn special(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
     for eight in eights {
         let word = u64::from_le_bytes(*eight);
-        let found = zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')));
+        let found =
+            zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')));
         if found != 0 {
             return at + found.trailing_zeros() as usize / 8;
         }

@@ -326,13 +326,13 @@ impl Pair {
     }
 
     fn run(&self, document: &Document, limits: &Limits) -> Both {
-        let mut pages = self.projection.pages(document.pages()).into_iter();
+        let cut = self.projection.cut(document.pages());
         let candidate = self.candidate.as_ref();
-        let (after, _) = candidate.extract_from(document, pages.next().unwrap_or_default());
+        let (after, _) = candidate.extract_from(document, &cut.pages_for(0));
         let Some(active) = &self.active else {
             return Both::Each { before: None, after: judge(candidate, after, limits) };
         };
-        let (before, _) = active.extract_from(document, pages.next().unwrap_or_default());
+        let (before, _) = active.extract_from(document, &cut.pages_for(1));
         both((active, before), (candidate, after), limits)
     }
 }

@@ -1,0 +1,91 @@
+//! Compiled code that is kept between runs, in a folder that is this user's alone.
+//!
+//! A file begins with the hash of the code in it: a disk that lost some bits must not have them run.
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    fs,
+    hash::{Hash, Hasher},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use sha2::{Digest, Sha256};
+use wasmtime::{Engine, Result, component::Component};
+
+/// How much is kept, in bytes; what was written first goes first.
+const BYTES_MAX: u64 = 512 << 20;
+const HASH_BYTES: usize = 32;
+
+/// Code that was found.
+pub(super) struct Code(Vec<u8>);
+
+impl Code {
+    /// Gets it ready.
+    pub fn component(&self, engine: &Engine) -> Result<Component> {
+        // SAFETY: it is what this program wrote, whole, into a folder of its user's own: whoever can write
+        // there can as well replace the program.
+        unsafe { Component::deserialize(engine, &self.0[HASH_BYTES..]) }
+    }
+}
+
+/// The folder.
+pub(super) struct Kept(PathBuf);
+
+impl Kept {
+    /// Makes sure that there is a folder.
+    pub fn new(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        Ok(Kept(folder.to_owned()))
+    }
+
+    /// The code of a plugin as an engine made it, if it is there and whole.
+    pub fn find(&self, engine: &Engine, sha256: &str) -> Option<Code> {
+        let file = fs::read(self.file(engine, sha256)).ok()?;
+        let (hash, code) = file.split_at_checked(HASH_BYTES)?;
+        (Sha256::digest(code)[..] == *hash).then(|| Code(file))
+    }
+
+    /// Keeps code. A folder that can't take it only costs time.
+    pub fn keep(&self, engine: &Engine, sha256: &str, component: &Component) {
+        let kept = component.serialize().map_err(io::Error::other).and_then(|code| {
+            let mut file = tempfile::NamedTempFile::new_in(&self.0)?;
+            file.write_all(&Sha256::digest(&code))?;
+            file.write_all(&code)?;
+            file.persist(self.file(engine, sha256))?;
+            self.make_room()
+        });
+        if let Err(error) = kept {
+            tracing::warn!("compiled code is not kept in `{}`: {error}", self.0.display());
+        }
+    }
+
+    fn file(&self, engine: &Engine, sha256: &str) -> PathBuf {
+        let mut mark = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut mark);
+        self.0.join(format!("{sha256}-{:016x}", mark.finish()))
+    }
+
+    fn make_room(&self) -> io::Result<()> {
+        let mut files = Vec::new();
+        for file in fs::read_dir(&self.0)? {
+            let file = file?;
+            let about = file.metadata()?;
+            if about.is_file() {
+                let written = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                files.push((written, about.len(), file.path()));
+            }
+        }
+        files.sort();
+        let mut bytes: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
+        for (_, size, path) in files {
+            if bytes <= BYTES_MAX {
+                break;
+            }
+            fs::remove_file(path)?;
+            bytes -= size;
+        }
+        Ok(())
+    }
+}
