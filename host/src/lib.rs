@@ -67,7 +67,7 @@
 //! 5. A plugin can't hang, crash, fill the memory of, or read anything from, the host: each call
 //!    has a fresh instance, a deadline, limits for memory and output, and a WASI with nothing
 //!    behind it. What compiling takes is bounded by the size of its file alone, in a function by what
-//!    its memory and time allow. Machine code is run only if it came with the program.
+//!    its memory and time allow. Machine code is run only if this program made it or came with it.
 //! 6. Success means good data: a table's rows and nulls are compared with the playlist's last
 //!    snapshot, and a document of which no entry gave a row is a failure.
 //! 7. Everything has a limit. Those that somebody may want to raise stand in [`config::Limits`], and

@@ -101,11 +101,14 @@ fn a_file_in_the_way_of_one_is_in_the_way_of_no_other() {
     let store = Folder::new(folder.path());
     wait(async {
         let written = (0..30).map(|number| {
-            let (store, key) = (&store, format!("{}/{number}", if number % 10 == 0 { "way" } else { "free" }));
+            let (store, key) =
+                (&store, format!("{}/{number}", if number % 10 == 0 { "way" } else { "free" }));
             async move { store.put(&key, b"x").await.is_ok() }
         });
         let written = join_all(written).await;
-        assert!(written.iter().enumerate().all(|(number, is_there)| *is_there == (number % 10 != 0)));
+        assert!(
+            written.iter().enumerate().all(|(number, is_there)| *is_there == (number % 10 != 0))
+        );
         assert_eq!(list_all(&store, "free/").await.unwrap().len(), 27);
     });
 }

@@ -533,6 +533,7 @@ impl Desk<'_> {
             done.report.problems.push(Problem::new(Action::Document, error));
             return Ok(());
         }
+        let _room = self.jobs.room(listed.size).await;
         let Some(object) = self.store.get(&listed.key).await? else {
             done.report.status = DocumentStatus::Gone;
             return Ok(());

@@ -2,11 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    panic::resume_unwind,
     sync::Arc,
+    thread::{self, ScopedJoinHandle},
 };
 
 use futures_util::future::join_all;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{Instrument, Span};
 
 use super::{
@@ -46,13 +48,25 @@ pub struct Workshop<'s> {
 pub struct Jobs {
     count: usize,
     free: Semaphore,
+    /// In KiB.
+    room: Semaphore,
 }
+
+/// How much all documents that are on the way may have together, in KiB; a larger one is on the way alone.
+const ROOM_KIB: u32 = 64 * 1024;
 
 impl Jobs {
     /// So many at a time.
     pub fn new(count: usize) -> Self {
         let count = count.max(1);
-        Jobs { count, free: Semaphore::new(count) }
+        Jobs { count, free: Semaphore::new(count), room: Semaphore::new(ROOM_KIB as usize) }
+    }
+
+    /// Waits until there is room for a document of so many bytes, and keeps it for that.
+    pub async fn room(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
+        let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).clamp(1, ROOM_KIB);
+        // It is never closed.
+        self.room.acquire_many(kib).await.ok()
     }
 
     /// How many are on the way. One at a time is that.
@@ -116,6 +130,7 @@ async fn steps(
         report.problems.push(Problem::new(Action::Document, error));
         return Ok(());
     }
+    let _room = workshop.jobs.room(listed.size).await;
     let Some(object) = store.get(&listed.key).await? else {
         report.status = DocumentStatus::Gone;
         return Ok(());
@@ -189,6 +204,10 @@ pub struct Rows {
     files: Vec<(TableFile, Vec<u8>)>,
 }
 
+/// From this size on plugins look at a document side by side, as there are hardly as many others to look at
+/// meanwhile.
+const LARGE_BYTES: usize = 4 << 20;
+
 /// All that takes time and touches nothing: reading, the plugins, checking, encoding.
 pub async fn work(
     crew: Arc<Crew>,
@@ -202,20 +221,28 @@ pub async fn work(
     let limits = limits.clone();
     let (name, modified, bytes) = (key.file_name(), object.modified, object.bytes.clone());
     let span = Span::current();
+    let side_by_side = jobs.count > 1 && bytes.len() >= LARGE_BYTES;
     let worked = tokio::task::spawn_blocking(move || {
-        let _span = span.entered();
+        let _span = span.enter();
         let origin = Origin { name: &name, modified, playlist: None, extracted_at: None };
         let (document, time) = Document::read(&bytes, &origin, &limits)?;
         let cut = crew.projection.cut(document.pages());
-        let results = crew
-            .plugins
-            .iter()
-            .enumerate()
-            .map(|(place, active)| {
-                let pages = cut.pages_for(place);
-                (active.clone(), run_plugin(active, &document, &pages, &limits))
+        let run = |(place, active): (usize, &ActivePlugin)| {
+            let pages = cut.pages_for(place);
+            (active.clone(), span.in_scope(|| run_plugin(active, &document, &pages, &limits)))
+        };
+        let plugins = crew.plugins.iter().enumerate();
+        let results = if side_by_side {
+            thread::scope(|scope| {
+                // Asked for later, by the report.
+                scope.spawn(|| document.entries());
+                let running: Vec<_> = plugins.map(|one| scope.spawn(move || run(one))).collect();
+                let ended = running.into_iter().map(ScopedJoinHandle::join);
+                ended.map(|ended| ended.unwrap_or_else(|panic| resume_unwind(panic))).collect()
             })
-            .collect();
+        } else {
+            plugins.map(run).collect()
+        };
         Ok((document, time, results))
     });
     worked.await.unwrap_or_else(|panic| Err(Refused::Panic { what: panic.to_string() }))

@@ -44,7 +44,7 @@ impl Kept {
     pub fn find(&self, engine: &Engine, sha256: &str) -> Option<Code> {
         let file = fs::read(self.file(engine, sha256)).ok()?;
         let (hash, code) = file.split_at_checked(HASH_BYTES)?;
-        (Sha256::digest(code)[..] == *hash).then(|| Code(file))
+        (Sha256::digest(code)[..] == *hash).then_some(Code(file))
     }
 
     /// Keeps code. A folder that can't take it only costs time.

@@ -200,16 +200,16 @@ impl Engine {
                 Err(refusal) => tracing::warn!("`{}` is of no use: {refusal}", file.display()),
             }
         }
+        let (size, max) = (bytes.len() as u64, self.limits.compile_bytes);
+        if size > max {
+            return Err(Refusal::TooLargeToCompile { bytes: size, max });
+        }
         let maker = self.runners.any().map_err(Refusal::Invalid)?;
         if let Some(code) = self.kept.as_ref().and_then(|kept| kept.find(maker, sha256)) {
             let read = |engine: &_| code.component(engine).map_err(Refusal::Invalid);
             if let Ok(made) = self.runners.make(extent, read) {
                 return Ok(made);
             }
-        }
-        let (size, max) = (bytes.len() as u64, self.limits.compile_bytes);
-        if size > max {
-            return Err(Refusal::TooLargeToCompile { bytes: size, max });
         }
         conformance::check(bytes)?;
         let whole: Arc<[u8]> = bytes.into();

@@ -333,14 +333,14 @@ impl Waiting {
 /// Syncs files or folders of a store.
 fn sync_all<'p>(
     root: &Path,
-    paths: impl Iterator<Item = &'p Path>,
+    mut paths: impl Iterator<Item = &'p Path>,
     files: usize,
 ) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     if files > SYNCED_ALONE_MAX {
         return Ok(rustix::fs::syncfs(File::open(root)?)?);
     }
-    paths.map(|path| File::open(path)?.sync_all()).collect()
+    paths.try_for_each(|path| File::open(path)?.sync_all())
 }
 
 /// What became of something that several wait for.
