@@ -310,9 +310,6 @@ impl Document {
         origin: &Origin<'_>,
         limits: &Limits,
     ) -> Result<(Self, TimeSource), Refused> {
-        if let Some(document) = Self::as_landed(bytes, limits) {
-            return document.settled(origin);
-        }
         let text = json_text(bytes, limits)?;
         match landed(text)? {
             Some((header, pages)) => Self::of_landed(header, &pages)?.settled(origin),
@@ -320,9 +317,25 @@ impl Document {
         }
     }
 
-    /// Reads a document just as a host wrote it. Its pages were read when it was landed, and have the same
-    /// hash since: nobody needs to look at them again. None if anything is otherwise, which takes a closer
-    /// look.
+    /// The same of a document in a store. One that is just as a host wrote it was read when it was landed;
+    /// while its pages have the hash that they had then, they are not looked at again.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Document::read`].
+    pub fn read_again(
+        bytes: &[u8],
+        origin: &Origin<'_>,
+        limits: &Limits,
+    ) -> Result<(Self, TimeSource), Refused> {
+        match Self::as_landed(bytes, limits) {
+            Some(document) => document.settled(origin),
+            None => Self::read(bytes, origin, limits),
+        }
+    }
+
+    /// A document as a host writes it, if its hash holds. None if anything is otherwise, which takes a
+    /// closer look.
     fn as_landed(bytes: &[u8], limits: &Limits) -> Option<Self> {
         if bytes.len() as u64 > limits.document_bytes {
             return None;
@@ -350,8 +363,11 @@ impl Document {
     }
 
     fn of_landed(header: Header, pages: &[&RawValue]) -> Result<Self, Refused> {
+        if header.format != FORMAT {
+            return Err(Refused::Format { found: header.format });
+        }
         let sha256 = hash(pages.iter().map(|page| page.get()));
-        if header.format == FORMAT && sha256 != header.sha256 {
+        if sha256 != header.sha256 {
             return Err(Refused::Changed { expected: header.sha256, found: sha256 });
         }
         let entries = pages.iter().try_fold(0, |entries, page| {
@@ -870,11 +886,14 @@ mod tests {
             let document = Document::extracted(about(), pages.clone(), &limits).unwrap();
             let written = String::from_utf8(document.to_bytes()).unwrap();
             assert_eq!(Document::as_landed(written.as_bytes(), &limits).is_some(), is_quick);
-            let again = read(&written, "another name").unwrap();
+            let modified = OffsetDateTime::UNIX_EPOCH;
+            let origin = Origin { name: "x", modified, playlist: None, extracted_at: None };
+            let (again, _) = Document::read_again(written.as_bytes(), &origin, &limits).unwrap();
             assert_eq!((again.id(), again.pages()), (document.id(), pages.as_slice()));
             assert_eq!(again.entries(), document.entries());
             // What somebody changed is looked at closely, and refused for what it is.
-            let error = read(&written.replacen("items", "stems", 1), "another name");
+            let changed = written.replacen("items", "stems", 1);
+            let error = Document::read_again(changed.as_bytes(), &origin, &limits);
             let is_changed = matches!(error, Err(Refused::Changed { .. }));
             assert_eq!(is_changed, written.contains("items"), "{error:?}");
         }

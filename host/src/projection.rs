@@ -371,14 +371,14 @@ impl<'w> Walk<'w> {
             if before & (1 << place) != 0 {
                 kept.push(b',');
             }
-            kept.extend_from_slice(&self.page[name.clone()]);
+            kept.extend_from_slice(self.page.get(name.clone()).unwrap_or_default());
             kept.push(b':');
         }
     }
 
     /// The number of a member's name, which stands there with its quotes.
     fn number(&self, name: &Range<usize>, is_escaped: bool) -> u16 {
-        let quoted = &self.page[name.clone()];
+        let quoted = self.page.get(name.clone()).unwrap_or_default();
         let inner = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
         if !is_escaped {
             return self.projection.names.find(inner);
@@ -389,7 +389,7 @@ impl<'w> Walk<'w> {
 
     fn write(&mut self, readers: u32, range: Range<usize>) {
         for place in places(readers) {
-            self.kept[place].extend_from_slice(&self.page[range.clone()]);
+            self.kept[place].extend_from_slice(self.page.get(range.clone()).unwrap_or_default());
         }
     }
 
@@ -522,7 +522,18 @@ mod tests {
         let patterns = ["a.b".to_owned()];
         let projection = Projection::of([Some(&patterns[..])]);
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
-        for page in [deep.as_str(), "{", "[}", "{\"a\":", "[1,,\"", "\"\\", "{]", "{\"a\"}}"] {
+        for page in [
+            deep.as_str(),
+            "{",
+            "[}",
+            "{\"a\"",
+            "{\"a",
+            "{\"a\":",
+            "[1,,\"",
+            "\"\\",
+            "{]",
+            "{\"a\"}}",
+        ] {
             assert_eq!(projection.cut(&[page.to_owned()]).pages_for(0).len(), 1);
         }
         assert_eq!(projection.cut(std::slice::from_ref(&deep)).pages_for(0)[0].len(), deep.len());

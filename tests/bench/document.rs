@@ -94,7 +94,7 @@ fn landed(file: &Path, limits: &Limits) -> Result<Vec<u8>> {
 fn read(bytes: &[u8], limits: &Limits) -> Result<Document> {
     let modified = datetime!(2026-07-06 06:00 UTC);
     let origin = Origin { name: "landed", modified, playlist: None, extracted_at: None };
-    Ok(Document::read(bytes, &origin, limits)?.0)
+    Ok(Document::read_again(bytes, &origin, limits)?.0)
 }
 
 fn check<'p>(

@@ -158,6 +158,7 @@ impl Transform<'_> {
             refused,
             limits: self.limits.clone(),
             jobs: Jobs::new(self.jobs),
+            is_over: self.is_over,
         };
         self.progress.begin("transform", documents.len());
         // Of equal files whose time is only assumed the first is kept, so they go one by one.

@@ -19,8 +19,8 @@ use super::{
     records::{Records, TableRecord, switch, table_records},
     report::{Action, DocumentReport, DocumentStatus, Problem, ReplayReport},
     transform::{
-        Crew, Jobs, There, change_lineage, describe, files_of, keep_lineage, made, not_begun,
-        store_tables, work,
+        Crew, Jobs, There, change_lineage, describe, files_of, keep_lineage, made, no_time_left,
+        not_begun, store_tables, work,
     },
 };
 use crate::{
@@ -394,6 +394,7 @@ impl Replay<'_> {
             crew: Arc::new(Crew::of(plugins)),
             limits: &self.transform.limits,
             jobs: Jobs::new(self.transform.jobs),
+            is_over: self.transform.is_over,
             mode: self.mode,
         };
         report.documents = documents.len();
@@ -478,6 +479,7 @@ struct Desk<'s> {
     files: BTreeMap<String, u64>,
     limits: &'s Limits,
     jobs: Jobs,
+    is_over: &'s (dyn Fn() -> bool + Sync),
     mode: Mode,
 }
 
@@ -539,6 +541,12 @@ impl Desk<'_> {
             return Ok(());
         };
         let Ok(key) = listed.key.parse::<Key>() else { return Ok(()) };
+        let turn = self.jobs.turn().await;
+        // It may have waited for long.
+        if (self.is_over)() {
+            done.report.problems.push(no_time_left());
+            return Ok(());
+        }
         let (document, _, results) =
             match work(self.crew_of(&stale), &self.jobs, self.limits, &key, &object).await {
                 Ok(worked) => worked,
@@ -547,6 +555,7 @@ impl Desk<'_> {
                     return Ok(());
                 }
             };
+        drop(turn);
         let store = (self.mode == Mode::Write).then_some(self.store);
         if let (Some(store), Some(lineage)) = (store, &lineage) {
             // Before a file is another one, nothing says any more what it was made of.

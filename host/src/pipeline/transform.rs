@@ -41,6 +41,8 @@ pub struct Workshop<'s> {
     pub limits: Limits,
     /// So many documents are worked on at a time.
     pub jobs: Jobs,
+    /// Whether it is too late to begin another document.
+    pub is_over: &'s (dyn Fn() -> bool + Sync),
 }
 
 /// How many documents are worked on at a time. More are on the way: what is read and stored meanwhile takes
@@ -60,6 +62,12 @@ impl Jobs {
     pub fn new(count: usize) -> Self {
         let count = count.max(1);
         Jobs { count, free: Semaphore::new(count), room: Semaphore::new(ROOM_KIB as usize) }
+    }
+
+    /// Waits for a turn of the processor.
+    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.free.acquire().await.ok()
     }
 
     /// Waits until there is room for a document of so many bytes, and keeps it for that.
@@ -113,9 +121,14 @@ pub async fn transform(workshop: &Workshop<'_>, listed: &Listed) -> Outcome {
 /// Leaves a document for the next run, as there is no time for it in this one.
 pub fn not_begun(listed: &Listed) -> Outcome {
     let mut report = DocumentReport::new(listed.key.clone());
-    let message = "waits for the next run: there was no time left for it in this one";
-    report.problems.push(Problem::new(Action::Retry, message));
+    report.problems.push(no_time_left());
     Outcome { report, lineage: None }
+}
+
+/// Why a document is left for the next run.
+pub fn no_time_left() -> Problem {
+    let message = "waits for the next run: there was no time left for it in this one";
+    Problem::new(Action::Retry, message)
 }
 
 async fn steps(
@@ -136,11 +149,18 @@ async fn steps(
         return Ok(());
     };
     let Ok(key) = listed.key.parse::<Key>() else { return Ok(()) };
+    let turn = workshop.jobs.turn().await;
+    // It may have waited for long.
+    if (workshop.is_over)() {
+        report.problems.push(no_time_left());
+        return Ok(());
+    }
     let (document, time, results) =
         match work(workshop.crew.clone(), &workshop.jobs, limits, &key, &object).await {
             Ok(worked) => worked,
             Err(refused) => return put_aside(store, &key, &object, refused, report).await,
         };
+    drop(turn);
     describe(report, &document);
     if time == TimeSource::Assumed
         && matches!(key, Key::Foreign { .. })
@@ -216,36 +236,38 @@ pub async fn work(
     key: &Key,
     object: &Object,
 ) -> Result<(Document, TimeSource, Vec<ByPlugin>), Refused> {
-    // It is never closed.
-    let _turn = jobs.free.acquire().await.ok();
     let limits = limits.clone();
     let (name, modified, bytes) = (key.file_name(), object.modified, object.bytes.clone());
     let span = Span::current();
-    let side_by_side = jobs.count > 1 && bytes.len() >= LARGE_BYTES;
+    let at_once = if bytes.len() >= LARGE_BYTES { jobs.count } else { 1 };
     let worked = tokio::task::spawn_blocking(move || {
         let _span = span.enter();
         let origin = Origin { name: &name, modified, playlist: None, extracted_at: None };
-        let (document, time) = Document::read(&bytes, &origin, &limits)?;
+        let (document, time) = Document::read_again(&bytes, &origin, &limits)?;
         let cut = crew.projection.cut(document.pages());
         let run = |(place, active): (usize, &ActivePlugin)| {
             let pages = cut.pages_for(place);
             (active.clone(), span.in_scope(|| run_plugin(active, &document, &pages, &limits)))
         };
-        let plugins = crew.plugins.iter().enumerate();
-        let results = if side_by_side {
-            thread::scope(|scope| {
-                // Asked for later, by the report.
-                scope.spawn(|| document.entries());
-                let running: Vec<_> = plugins.map(|one| scope.spawn(move || run(one))).collect();
-                let ended = running.into_iter().map(ScopedJoinHandle::join);
-                ended.map(|ended| ended.unwrap_or_else(|panic| resume_unwind(panic))).collect()
-            })
-        } else {
-            plugins.map(run).collect()
-        };
+        let plugins: Vec<_> = crew.plugins.iter().enumerate().collect();
+        let groups = plugins.chunks(at_once);
+        let results = groups.flat_map(|group| side_by_side(group, run)).collect();
         Ok((document, time, results))
     });
     worked.await.unwrap_or_else(|panic| Err(Refused::Panic { what: panic.to_string() }))
+}
+
+/// Does something with each of a few things at the same time, or by itself with the only one.
+fn side_by_side<T: Copy + Send, R: Send>(all: &[T], run: impl Fn(T) -> R + Copy + Send) -> Vec<R> {
+    if let [only] = all {
+        return vec![run(*only)];
+    }
+    thread::scope(|scope| {
+        let running = all.iter().copied().map(|one| scope.spawn(move || run(one)));
+        let running: Vec<_> = running.collect();
+        let ended = running.into_iter().map(ScopedJoinHandle::join);
+        ended.map(|ended| ended.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
 }
 
 fn run_plugin(

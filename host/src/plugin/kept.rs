@@ -14,6 +14,9 @@ use std::{
 use sha2::{Digest, Sha256};
 use wasmtime::{Engine, Result, component::Component};
 
+use super::INTERFACE;
+use crate::config::HOST_VERSION;
+
 /// How much is kept, in bytes; what was written first goes first.
 const BYTES_MAX: u64 = 512 << 20;
 const HASH_BYTES: usize = 32;
@@ -34,10 +37,23 @@ impl Code {
 pub(super) struct Kept(PathBuf);
 
 impl Kept {
-    /// Makes sure that there is a folder.
+    /// Makes sure that there is a folder of its own in another one, and that nobody else can write to it.
     pub fn new(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
-        Ok(Kept(folder.to_owned()))
+        let folder = folder.join("code");
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&folder)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let about = fs::metadata(&folder)?;
+            if about.uid() != rustix::process::geteuid().as_raw() || about.mode() & 0o022 != 0 {
+                return Err(io::Error::other("others can write to the folder `code` in it"));
+            }
+        }
+        Ok(Kept(folder))
     }
 
     /// The code of a plugin as an engine made it, if it is there and whole.
@@ -64,6 +80,8 @@ impl Kept {
     fn file(&self, engine: &Engine, sha256: &str) -> PathBuf {
         let mut mark = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut mark);
+        // What was checked against another interface, or otherwise, is checked again.
+        (INTERFACE, HOST_VERSION).hash(&mut mark);
         self.0.join(format!("{sha256}-{:016x}", mark.finish()))
     }
 
@@ -71,7 +89,8 @@ impl Kept {
         let mut files = Vec::new();
         for file in fs::read_dir(&self.0)? {
             let file = file?;
-            let about = file.metadata()?;
+            // Somebody else may clear up as well.
+            let Ok(about) = file.metadata() else { continue };
             if about.is_file() {
                 let written = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                 files.push((written, about.len(), file.path()));
@@ -83,7 +102,7 @@ impl Kept {
             if bytes <= BYTES_MAX {
                 break;
             }
-            fs::remove_file(path)?;
+            let _ = fs::remove_file(path);
             bytes -= size;
         }
         Ok(())

@@ -46,6 +46,7 @@ pub struct Folder {
 #[derive(Debug)]
 struct Waiting {
     unfinished: PathBuf,
+    file: File,
     place: PathBuf,
     /// Whether it fails if there is something.
     is_new: bool,
@@ -101,7 +102,7 @@ impl Folder {
     }
 
     /// Writes bytes to a file that is not yet under its key.
-    fn write_unfinished(&self, bytes: &[u8]) -> io::Result<PathBuf> {
+    fn write_unfinished(&self, bytes: &[u8]) -> io::Result<(PathBuf, File)> {
         self.prepare()?;
         let (path, mut file) = loop {
             let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
@@ -118,14 +119,14 @@ impl Folder {
             let _ = fs::remove_file(&path);
             return Err(error);
         }
-        Ok(path)
+        Ok((path, file))
     }
 
     /// Writes a file and puts it in its place, together with whatever else is written meanwhile.
     async fn place(&self, bytes: &[u8], place: &Path, is_new: bool) -> io::Result<()> {
-        let unfinished = self.write_unfinished(bytes)?;
+        let (unfinished, file) = self.write_unfinished(bytes)?;
         let (done, mut is_done) = oneshot::channel();
-        let waiting = Waiting { unfinished, place: place.to_owned(), is_new, done };
+        let waiting = Waiting { unfinished, file, place: place.to_owned(), is_new, done };
         self.waiting().push(waiting);
         let turn = self.placing.lock().await;
         // Whoever had the turn before may have seen to it.
@@ -142,9 +143,9 @@ impl Folder {
 
     /// Puts a file in its place by itself.
     fn place_now(&self, bytes: &[u8], place: &Path) -> io::Result<()> {
-        let unfinished = self.write_unfinished(bytes)?;
+        let (unfinished, file) = self.write_unfinished(bytes)?;
         let (done, mut is_done) = oneshot::channel();
-        let waiting = Waiting { unfinished, place: place.to_owned(), is_new: false, done };
+        let waiting = Waiting { unfinished, file, place: place.to_owned(), is_new: false, done };
         place_all(&self.root, vec![waiting]);
         is_done.try_recv().map_err(io::Error::other)?
     }
@@ -297,16 +298,25 @@ impl Store for Folder {
 const SYNCED_ALONE_MAX: usize = 8;
 
 /// Puts files in their places, and makes sure that they stay there: first what is in them, then their names.
-fn place_all(root: &Path, all: Vec<Waiting>) {
-    let paths = all.iter().map(|waiting| waiting.unfinished.as_path());
-    let synced = sync_all(root, paths, all.len());
-    let placed: Vec<io::Result<()>> =
-        all.iter().map(|waiting| waiting.put(root, &synced)).collect();
+fn place_all(root: &Path, mut all: Vec<Waiting>) {
+    // Whoever asked may have gone: then it is not wanted any more.
+    all.retain(|waiting| {
+        let is_wanted = !waiting.done.is_closed();
+        if !is_wanted {
+            let _ = fs::remove_file(&waiting.unfinished);
+        }
+        is_wanted
+    });
+    let at_once = all.len() > SYNCED_ALONE_MAX;
+    let files: Vec<&File> = all.iter().map(|waiting| &waiting.file).collect();
+    let synced = sync_all(root, &files, at_once);
+    let placed = all.iter().zip(synced).map(|(waiting, synced)| waiting.put(root, synced));
+    let placed: Vec<io::Result<()>> = placed.collect();
     let there = all.iter().zip(&placed).filter(|(_, placed)| placed.is_ok());
     let folders: BTreeSet<&Path> = there.map(|(waiting, _)| waiting.folder(root)).collect();
-    let stay = sync_all(root, folders.iter().copied(), all.len());
+    let by_folder = || folders.into_iter().try_for_each(sync_folder);
+    let stay = if at_once { sync_disk(root).unwrap_or_else(by_folder) } else { by_folder() };
     for (waiting, placed) in all.into_iter().zip(placed) {
-        // Whoever asked may have gone.
         let _ = waiting.done.send(placed.and_then(|()| again(&stay)));
     }
 }
@@ -316,8 +326,8 @@ impl Waiting {
         self.place.parent().unwrap_or(root)
     }
 
-    fn put(&self, root: &Path, synced: &io::Result<()>) -> io::Result<()> {
-        let placed = again(synced).and_then(|()| create_folder(self.folder(root)));
+    fn put(&self, root: &Path, synced: io::Result<()>) -> io::Result<()> {
+        let placed = synced.and_then(|()| create_folder(self.folder(root)));
         let placed = placed.and_then(|()| match self.is_new {
             // Unlike a rename, a link fails if there is something.
             true => fs::hard_link(&self.unfinished, &self.place),
@@ -330,17 +340,40 @@ impl Waiting {
     }
 }
 
-/// Syncs files or folders of a store.
-fn sync_all<'p>(
-    root: &Path,
-    mut paths: impl Iterator<Item = &'p Path>,
-    files: usize,
-) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    if files > SYNCED_ALONE_MAX {
-        return Ok(rustix::fs::syncfs(File::open(root)?)?);
+/// Syncs files of a store, one by one or all that is on its disk, and says of each what became of it.
+fn sync_all(root: &Path, files: &[&File], at_once: bool) -> Vec<io::Result<()>> {
+    if at_once && let Some(synced) = sync_disk(root) {
+        return files.iter().map(|_| again(&synced)).collect();
     }
-    paths.try_for_each(|path| File::open(path)?.sync_all())
+    files.iter().map(|file| file.sync_all()).collect()
+}
+
+/// Syncs the disk that a store is on, where that is known to tell of every failure.
+#[cfg(target_os = "linux")]
+fn sync_disk(root: &Path) -> Option<io::Result<()>> {
+    const TELLING: [u64; 4] = [EXT4, XFS, BTRFS, TMPFS];
+    const EXT4: u64 = 0xef53;
+    const XFS: u64 = 0x5846_5342;
+    const BTRFS: u64 = 0x9123_683e;
+    const TMPFS: u64 = 0x0102_1994;
+    let root = File::open(root).ok()?;
+    let kind = rustix::fs::fstatfs(&root).ok()?.f_type;
+    // Older kernels don't tell.
+    let is_told = TELLING.contains(&u64::try_from(kind).ok()?) && kernel()? >= (5, 8);
+    is_told.then(|| Ok(rustix::fs::syncfs(&root)?))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sync_disk(_root: &Path) -> Option<io::Result<()>> {
+    None
+}
+
+/// The kernel's version.
+#[cfg(target_os = "linux")]
+fn kernel() -> Option<(u32, u32)> {
+    let about = rustix::system::uname();
+    let mut parts = about.release().to_str().ok()?.split(['.', '-']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
 /// What became of something that several wait for.

@@ -298,7 +298,7 @@ impl Diff<'_> {
             let name = key.rsplit('/').next().unwrap_or_default();
             let origin =
                 Origin { name, modified: object.modified, playlist: None, extracted_at: None };
-            let (document, _) = Document::read(&object.bytes, &origin, &limits)?;
+            let (document, _) = Document::read_again(&object.bytes, &origin, &limits)?;
             Ok(pair.run(&document, &limits))
         });
         let result =
