@@ -19,8 +19,8 @@ use super::{
     records::{Records, TableRecord, switch, table_records},
     report::{Action, DocumentReport, DocumentStatus, Problem, ReplayReport},
     transform::{
-        Crew, Jobs, There, change_lineage, describe, files_of, keep_lineage, made, no_time_left,
-        not_begun, store_tables, work,
+        ByPlugin, Crew, Jobs, There, change_lineage, describe, files_of, keep_lineage, made,
+        no_time_left, not_begun, store_tables, work,
     },
 };
 use crate::{
@@ -558,14 +558,7 @@ impl Desk<'_> {
         drop(turn);
         let store = (self.mode == Mode::Write).then_some(self.store);
         if let (Some(store), Some(lineage)) = (store, &lineage) {
-            // Before a file is another one, nothing says any more what it was made of.
-            let is_other = |file: &&TableFile| there.get(&file.key) != Some(&file.sha256);
-            let others = made(&results).filter(is_other).map(|file| file.key.clone());
-            let is_said = |key: &String| lineage.files.iter().any(|file| file.key == *key);
-            let others: Vec<String> = others.filter(is_said).collect();
-            if !others.is_empty() {
-                change_lineage(store, id, &[], &others).await?;
-            }
+            unsay(store, id, lineage, &there, &results).await?;
         }
         let files = store_tables(store, results, &there, self.limits, &mut done.report).await;
         if !done.report.problems.is_empty() {
@@ -630,6 +623,24 @@ impl Desk<'_> {
         };
         files.filter(|key| self.files.contains_key(key) || is_said(key)).collect()
     }
+}
+
+/// Before a file is another one, nothing says any more what it was made of.
+async fn unsay(
+    store: &dyn Store,
+    id: &DocumentId,
+    lineage: &Lineage,
+    there: &There,
+    results: &[ByPlugin],
+) -> Result<(), StoreError> {
+    let is_other = |file: &&TableFile| there.get(&file.key) != Some(&file.sha256);
+    let others = made(results).filter(is_other).map(|file| file.key.clone());
+    let is_said = |key: &String| lineage.files.iter().any(|file| file.key == *key);
+    let others: Vec<String> = others.filter(is_said).collect();
+    if !others.is_empty() {
+        change_lineage(store, id, &[], &others).await?;
+    }
+    Ok(())
 }
 
 /// The documents that have a file in each folder of a table.

@@ -56,8 +56,8 @@ fn encode(
     ];
     let said = said.map(|(key, value)| KeyValue::new(format!("spotify_etl.{key}"), value));
     let properties = WriterProperties::builder()
-        // What Athena, Spark and pandas take by default. Others pack some percent more into files of
-        // some kilobytes, and take ten times as long to get ready for each column.
+        // What Athena, Spark and pandas take by default. Zstandard gets ready anew for each column,
+        // which took most of the time for files of some kilobytes.
         .set_compression(Compression::SNAPPY)
         // Files of a page or two: nothing is found faster for these, and they take time.
         .set_dictionary_enabled(false)
