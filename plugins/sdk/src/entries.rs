@@ -5,7 +5,7 @@
 //! all do. Pages and entries in which nothing is odd are read in one go; everything else is read again,
 //! with a closer look.
 
-use std::{borrow::Cow, fmt, marker::PhantomData, ops::Deref};
+use std::{borrow::Cow, fmt, marker::PhantomData, mem, ops::Deref};
 
 use serde::{
     Deserialize, Deserializer,
@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use crate::{
     containers::{self, NoEntries},
     plugin::{Document, Extraction, Failure, Skip},
-    quick::{self, Cursor, Quick, quick},
+    quick::{self, Cursor, Quick, named, quick},
     table::Batch,
 };
 
@@ -199,7 +199,7 @@ quick!(ExternalUrls { b"spotify" => spotify });
 quick!(ExternalIds { b"isrc" => isrc });
 
 /// An entry that holds a track.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct TrackEntry<'a> {
     /// Its place in the playlist, from 1.
     pub position: u32,
@@ -283,6 +283,10 @@ impl<'a> Playlist<'a> {
 
     /// The extraction: one batch for each table, and the entries passed over.
     pub fn extraction<const N: usize>(self, batches: [Batch; N]) -> Extraction {
+        if cfg!(target_family = "wasm") {
+            // The instance ends with the call, and all that it has with it.
+            mem::forget(self.tracks);
+        }
         Extraction { batches: batches.into(), skips: self.skips }
     }
 }
@@ -335,21 +339,14 @@ struct Page<'a> {
 /// What an entry is.
 type Verdict<'a> = Result<TrackEntry<'a>, SkipReason>;
 
-impl<'a> Page<'a> {
-    fn push(&mut self, verdict: Verdict<'a>) {
-        let position = (self.tracks.len() + self.skips.len()) as u32 + 1;
-        match verdict {
-            Ok(track) => self.tracks.push(TrackEntry { position, ..track }),
-            Err(reason) => self.skips.push((position, reason)),
-        }
-    }
-}
-
 /// The entries of a page of whatever shape.
 fn parts(json: &str) -> Result<Vec<Page<'_>>, NoEntries> {
     let parts = containers::read(json)?.pages.into_iter().map(|part| {
         let mut page = Page { offset: part.offset, ..Page::default() };
-        part.entries.into_iter().for_each(|entry| page.push(judge(entry.get())));
+        for entry in part.entries {
+            // There is nothing in it that is no JSON: that was looked at.
+            let _ = quick::whole(entry.get(), |json| page.sound_entry(json));
+        }
         page
     });
     Ok(parts.collect())
@@ -365,8 +362,8 @@ fn sound_page<'a>(json: &mut Cursor<'a>) -> Option<Page<'a>> {
 
 fn sound_object<'a>(json: &mut Cursor<'a>, may_be_playlist: bool) -> Option<Page<'a>> {
     let (mut offset, mut entries, mut inner) = (None::<Option<i64>>, None, None);
-    json.object(|json, name| {
-        let is_odd = match name {
+    json.object(|json| {
+        let is_odd = match json.name()? {
             b"items" if json.peek() == b'[' => entries.replace(sound_entries(json)?).is_some(),
             b"items" | b"tracks" if may_be_playlist => {
                 inner.replace(sound_object(json, false)?).is_some()
@@ -391,52 +388,109 @@ fn sound_entries<'a>(json: &mut Cursor<'a>) -> Option<Page<'a>> {
     let (mut page, mut is_first) = (Page::default(), true);
     json.array(|json| {
         let is_object = json.peek() == b'{';
-        let begun = json.place();
-        let mut sound = SoundEntry::default();
-        let verdict = match sound.fill(json) {
-            Some(()) => judge_sound(sound, json.since(begun)?),
-            None => {
-                json.back_to(begun);
-                judge_odd(json.skip()?)
-            }
-        };
+        let reason = page.sound_entry(json)?;
         // A list of playlists, or of pages, has a first object without a track.
-        let is_other = is_object && is_first && matches!(verdict, Err(SkipReason::NoPayload));
+        let is_other = is_object && is_first && reason == Some(SkipReason::NoPayload);
         is_first &= !is_object;
-        page.push(verdict);
         (!is_other).then_some(())
     })?;
     Some(page)
 }
 
-/// An entry in which everything has the type that it should have: nearly all of them.
+/// What of an entry says which of its members count.
 #[derive(Default)]
-struct SoundEntry<'a> {
-    item: Payload<'a>,
-    track: Payload<'a>,
-    added_at: Option<Text<'a>>,
-    is_local: Option<bool>,
+struct Seen {
+    item: Option<Holds>,
+    track: Option<Holds>,
+    added_at: bool,
+    is_local: Option<Option<bool>>,
 }
 
-quick!(SoundEntry {
-    b"item" => item,
-    b"track" => track,
-    b"added_at" => added_at,
-    b"is_local" => is_local,
-});
+/// What a member of an entry holds in which a track may be.
+#[derive(PartialEq)]
+enum Holds {
+    Nothing,
+    Object,
+}
 
-/// What an entry holds, if that is an object.
-#[derive(Default)]
-struct Payload<'a>(Option<Track<'a>>);
+impl<'a> Page<'a> {
+    /// Adds the entry at the cursor, and says why it holds no track if so; none if it is no JSON.
+    fn sound_entry(&mut self, json: &mut Cursor<'a>) -> Option<Option<SkipReason>> {
+        let position = (self.tracks.len() + self.skips.len()) as u32 + 1;
+        let begun = json.place();
+        // Nearly all hold one, and it is large: it is read in its place.
+        let entry = self.tracks.push_mut(TrackEntry { position, ..TrackEntry::default() });
+        let mut seen = Seen::default();
+        let verdict = match entry.fill(&mut seen, json) {
+            Some(()) => {
+                entry.json = json.since(begun)?;
+                judge_sound(entry, &seen)
+            }
+            None => {
+                json.back_to(begun);
+                judge_odd(json.skip()?).map(|odd| *entry = TrackEntry { position, ..odd })
+            }
+        };
+        let Err(reason) = verdict else { return Some(None) };
+        self.tracks.pop();
+        self.skips.push((position, reason));
+        Some(Some(reason))
+    }
+}
 
-impl<'a> Quick<'a> for Payload<'a> {
-    fn fill(&mut self, json: &mut Cursor<'a>) -> Option<()> {
+impl<'a> TrackEntry<'a> {
+    /// Reads an entry in which everything has the type that it should have: nearly all of them.
+    fn fill(&mut self, seen: &mut Seen, json: &mut Cursor<'a>) -> Option<()> {
+        json.object(|json| {
+            enum Place {
+                AddedAt,
+                IsLocal,
+                Item,
+                Track,
+            }
+            let place = named!(json, {
+                b"added_at" => Place::AddedAt,
+                b"is_local" => Place::IsLocal,
+                b"item" => Place::Item,
+                b"track" => Place::Track,
+                _ => return json.skip().map(drop),
+            });
+            let is_new = match place {
+                Place::AddedAt => {
+                    self.added_at.fill(json)?;
+                    !mem::replace(&mut seen.added_at, true)
+                }
+                Place::IsLocal => seen.is_local.replace(flag(json)?).is_none(),
+                Place::Item => seen.item.replace(self.payload(json)?).is_none(),
+                // Only if there is no item.
+                Place::Track if seen.item == Some(Holds::Object) => {
+                    json.skip()?;
+                    seen.track.replace(Holds::Nothing).is_none()
+                }
+                Place::Track => seen.track.replace(self.payload(json)?).is_none(),
+            };
+            is_new.then_some(())
+        })
+    }
+
+    /// Reads what a member holds, if that is an object.
+    fn payload(&mut self, json: &mut Cursor<'a>) -> Option<Holds> {
         match json.peek() {
-            b'{' => self.0.insert(Track::default()).fill(json),
-            b'n' | b't' | b'f' => json.skip().map(drop),
+            b'{' => {
+                self.track = Track::default();
+                self.track.fill(json)?;
+                Some(Holds::Object)
+            }
+            b'n' | b't' | b'f' => json.skip().map(|_| Holds::Nothing),
             _ => None,
         }
     }
+}
+
+fn flag(json: &mut Cursor<'_>) -> Option<Option<bool>> {
+    let mut flag = None;
+    Quick::fill(&mut flag, json)?;
+    Some(flag)
 }
 
 /// An entry, its members unparsed, since each of them may be of any type.
@@ -467,18 +521,11 @@ struct Marks<'a> {
     id: Option<&'a RawValue>,
 }
 
-fn judge(json: &str) -> Verdict<'_> {
-    let mut sound = SoundEntry::default();
-    match quick::whole(json, |json| sound.fill(json)) {
-        Some(()) => judge_sound(sound, json),
-        None => judge_odd(json),
+fn judge_sound(entry: &TrackEntry<'_>, seen: &Seen) -> Result<(), SkipReason> {
+    if ![&seen.item, &seen.track].contains(&&Some(Holds::Object)) {
+        return Err(SkipReason::NoPayload);
     }
-}
-
-fn judge_sound<'a>(sound: SoundEntry<'a>, json: &'a str) -> Verdict<'a> {
-    let track = sound.item.0.or(sound.track.0).ok_or(SkipReason::NoPayload)?;
-    judge_track(&track, sound.is_local == Some(true))?;
-    Ok(TrackEntry { position: 0, added_at: sound.added_at, track, json })
+    judge_track(&entry.track, seen.is_local == Some(Some(true)))
 }
 
 /// An entry of which something has another type than it should: not necessarily what counts.
@@ -678,7 +725,12 @@ mod tests {
     fn assert_same(json: &str) {
         let page = |part: containers::Page<'_>| {
             let mut page = Page { offset: part.offset, ..Page::default() };
-            part.entries.iter().for_each(|entry| page.push(judge_odd(entry.get())));
+            for (entry, position) in part.entries.iter().zip(1..) {
+                match judge_odd(entry.get()) {
+                    Ok(track) => page.tracks.push(TrackEntry { position, ..track }),
+                    Err(reason) => page.skips.push((position, reason)),
+                }
+            }
             (page.offset.and_then(place), format!("{:?} {:?}", page.tracks, page.skips))
         };
         let slowly = containers::read(json).map(|contents| contents.pages);

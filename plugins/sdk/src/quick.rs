@@ -78,33 +78,65 @@ impl<'a> Cursor<'a> {
         (self.byte() == byte).then(|| self.at += 1)
     }
 
-    fn word(&mut self, word: &str) -> Option<()> {
-        self.text.as_bytes()[self.at..].starts_with(word.as_bytes()).then(|| self.at += word.len())
+    fn word<const N: usize>(&mut self, word: &[u8; N]) -> Option<()> {
+        let is_there = self.text.as_bytes().get(self.at..)?.first_chunk() == Some(word);
+        is_there.then(|| self.at += N)
     }
 
-    /// The members of an object, each at its value.
+    /// The members of an object, each at its name.
     #[inline(always)]
     pub(crate) fn object(
         &mut self,
-        mut member: impl FnMut(&mut Self, &'a [u8]) -> Option<()>,
+        mut member: impl FnMut(&mut Self) -> Option<()>,
     ) -> Option<()> {
         self.take(b'{')?;
         if self.take(b'}').is_some() {
             return Some(());
         }
         loop {
-            self.take(b'"')?;
-            let begun = self.at;
-            self.at = special(self.text.as_bytes(), begun);
-            let name = self.text.as_bytes().get(begun..self.at)?;
-            self.pass(b'"')?;
-            self.take(b':')?;
-            member(self, name)?;
+            member(self)?;
             match self.peek() {
                 b',' => self.at += 1,
                 _ => return self.take(b'}'),
             }
         }
+    }
+
+    /// What a name begins with, to be compared with those that are known; nothing like them at the end.
+    #[inline(always)]
+    pub(crate) fn first(&self) -> u64 {
+        self.eight(0).unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn eight(&self, after: usize) -> Option<u64> {
+        let eight = self.text.as_bytes().get(self.at + after..)?.first_chunk()?;
+        Some(u64::from_le_bytes(*eight))
+    }
+
+    /// Passes over a name, if it is this one and written as it usually is.
+    #[inline(always)]
+    pub(crate) fn is(&mut self, first: u64, name: &Name) -> bool {
+        let is_it = first & name.masks[0] == name.words[0]
+            && (1..NAME_WORDS).all(|word| {
+                name.masks[word] == 0
+                    || self.eight(word * 8).is_some_and(|eight| eight & name.masks[word] == name.words[word])
+            });
+        if is_it {
+            self.at += name.len;
+        }
+        is_it
+    }
+
+    /// Passes over a name however it is written.
+    pub(crate) fn name(&mut self) -> Option<&'a [u8]> {
+        self.take(b'"')?;
+        let begun = self.at;
+        self.at = special(self.text.as_bytes(), begun);
+        let name = self.text.as_bytes().get(begun..self.at)?;
+        self.pass(b'"')?;
+        self.take(b':')?;
+        Some(name)
     }
 
     /// The elements of an array.
@@ -219,7 +251,10 @@ impl<'a> Quick<'a> for i64 {
 impl<'a> Quick<'a> for bool {
     fn fill(&mut self, json: &mut Cursor<'a>) -> Option<()> {
         *self = json.peek() == b't';
-        json.word(if *self { "true" } else { "false" })
+        match *self {
+            true => json.word(b"true"),
+            false => json.pass(b'f').and_then(|()| json.word(b"alse")),
+        }
     }
 }
 
@@ -229,7 +264,7 @@ impl<'a, T: Quick<'a>> Quick<'a> for Option<T> {
         match json.peek() {
             b'n' => {
                 *self = None;
-                json.word("null")
+                json.word(b"null")
             }
             _ => self.insert(T::default()).fill(json),
         }
@@ -242,27 +277,83 @@ impl<'a, T: Quick<'a>> Quick<'a> for Vec<T> {
     }
 }
 
+/// A name as it usually stands in a text: in quotes, a colon after it, no blank between.
+pub(crate) struct Name {
+    words: [u64; NAME_WORDS],
+    /// Which bits of them count.
+    masks: [u64; NAME_WORDS],
+    len: usize,
+}
+
+/// So many times eight bytes a name may have here, quotes and colon included.
+const NAME_WORDS: usize = 4;
+
+impl Name {
+    /// Of a name in which nothing is escaped.
+    pub(crate) const fn new(name: &[u8]) -> Self {
+        let mut bytes = [[0_u8; 8]; NAME_WORDS];
+        let mut masks = bytes;
+        let len = name.len() + 3;
+        let mut at = 0;
+        while at < len {
+            let end = name.len() + 1;
+            let byte = if at == 0 || at == end { b'"' } else if at < end { name[at - 1] } else { b':' };
+            bytes[at / 8][at % 8] = byte;
+            masks[at / 8][at % 8] = u8::MAX;
+            at += 1;
+        }
+        Name { words: words(bytes), masks: words(masks), len }
+    }
+}
+
+const fn words(bytes: [[u8; 8]; NAME_WORDS]) -> [u64; NAME_WORDS] {
+    let mut words = [0; NAME_WORDS];
+    let mut at = 0;
+    while at < NAME_WORDS {
+        words[at] = u64::from_le_bytes(bytes[at]);
+        at += 1;
+    }
+    words
+}
+
+/// Which of these names a member has, the cursor at its value then; what it has instead if it is none of
+/// them; none if something is odd.
+macro_rules! named {
+    ($json:ident, { $($name:literal => $known:expr,)+ _ => $other:expr $(,)? }) => {{
+        let first = $json.first();
+        $(if $json.is(first, const { &$crate::quick::Name::new($name) }) { $known } else)+ {
+            match $json.name()? {
+                $($name => $known,)+
+                _ => $other,
+            }
+        }
+    }};
+}
+pub(crate) use named;
+
 /// Reads an object into a struct whose fields can all be missing. Other members are passed over.
 macro_rules! quick {
     ($object:ident { $($name:literal => $field:ident),+ $(,)? }) => {
         impl<'a> $crate::quick::Quick<'a> for $object<'a> {
             fn fill(&mut self, json: &mut $crate::quick::Cursor<'a>) -> Option<()> {
+                #[derive(Clone, Copy)]
                 #[expect(non_camel_case_types, reason = "named for fields")]
                 enum Place { $($field),+ }
                 let mut met = 0_u32;
-                json.object(|json, name| {
-                    let place = match name {
-                        $($name => {
-                            self.$field.fill(json)?;
-                            Place::$field
-                        })+
+                json.object(|json| {
+                    let place = $crate::quick::named!(json, {
+                        $($name => Place::$field,)+
                         _ => return json.skip().map(drop),
-                    };
+                    });
                     // A member that is there twice is odd.
-                    let place = 1 << place as u32;
-                    let is_new = met & place == 0;
-                    met |= place;
-                    is_new.then_some(())
+                    let bit = 1 << place as u32;
+                    if met & bit != 0 {
+                        return None;
+                    }
+                    met |= bit;
+                    match place {
+                        $(Place::$field => self.$field.fill(json),)+
+                    }
                 })
             }
         }
@@ -273,21 +364,34 @@ pub(crate) use quick;
 /// Where the next quote or backslash is, from a place on, or the end. Looks at eight bytes at a time.
 #[inline(always)]
 fn special(bytes: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while let Some(sixteen) = bytes.get(at..at + 16) {
+        for (eight, after) in sixteen.as_chunks::<8>().0.iter().zip([0, 8]) {
+            let found = specials(*eight);
+            if found != 0 {
+                return at + after + found.trailing_zeros() as usize / 8;
+            }
+        }
+        at += 16;
+    }
+    special_one_by_one(bytes, at)
+}
+
+/// The highest bit of the first byte that is a quote or a backslash is set; of bytes after that one it may
+/// lie.
+#[inline(always)]
+fn specials(eight: [u8; 8]) -> u64 {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
-    // The highest bit of the first byte that is zero is set; of bytes after that one it may lie.
     let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    let (eights, rest) = bytes.get(from..).unwrap_or_default().as_chunks::<8>();
-    let mut at = from;
-    for eight in eights {
-        let word = u64::from_le_bytes(*eight);
-        let found =
-            zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')));
-        if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
+    let word = u64::from_le_bytes(eight);
+    zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')))
+}
+
+/// The same near the end.
+#[cold]
+fn special_one_by_one(bytes: &[u8], from: usize) -> usize {
+    let rest = bytes.get(from..).unwrap_or_default();
     let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
-    found.map_or(bytes.len(), |found| at + found)
+    found.map_or(bytes.len(), |found| from + found)
 }

@@ -1,5 +1,7 @@
 //! Tables: columns, and the rows that fill them.
 
+use rustc_hash::FxHashMap;
+
 use crate::bindings::spotify_etl::plugin::types as wit;
 
 /// A table while it is filled. `R` is what a row is made from.
@@ -126,14 +128,7 @@ impl<R> Table<R> {
     /// Adds a row.
     pub fn push(&mut self, row: &R) {
         for column in &mut self.columns {
-            match column {
-                Column::Text(value, builder) => builder.push(value(row)),
-                Column::Int64(value, builder) => builder.push(value(row)),
-                Column::Float64(value, builder) => builder.push(value(row)),
-                Column::Boolean(value, builder) => builder.push(value(row)),
-                Column::Date(value, builder) => builder.push(value(row)),
-                Column::Timestamp(value, builder) => builder.push(value(row)),
-            }
+            column.add(&[row]);
         }
     }
 
@@ -147,7 +142,10 @@ impl<R> Table<R> {
     where
         R: 'r,
     {
-        rows.into_iter().for_each(|row| self.push(row));
+        let rows: Vec<&R> = rows.into_iter().collect();
+        for column in &mut self.columns {
+            column.add(&rows);
+        }
         self.finish()
     }
 
@@ -161,6 +159,17 @@ impl<R> Table<R> {
 pub struct Batch(pub(crate) wit::Batch);
 
 impl<R> Column<R> {
+    fn add(&mut self, rows: &[&R]) {
+        match self {
+            Column::Text(value, builder) => builder.add(rows, *value),
+            Column::Int64(value, builder) => builder.add(rows, *value),
+            Column::Float64(value, builder) => builder.add(rows, *value),
+            Column::Boolean(value, builder) => builder.add(rows, *value),
+            Column::Date(value, builder) => builder.add(rows, *value),
+            Column::Timestamp(value, builder) => builder.add(rows, *value),
+        }
+    }
+
     fn pack(self) -> wit::PackedColumn {
         let (values, nulls) = match self {
             Column::Text(_, TextBuilder { values, nulls }) => (wit::Values::Text(values), nulls),
@@ -183,11 +192,15 @@ struct Builder<T> {
 }
 
 impl<T: Default> Builder<T> {
-    fn push(&mut self, value: Option<T>) {
-        if value.is_none() {
-            self.nulls.push(self.values.len() as u32);
+    fn add<R>(&mut self, rows: &[&R], value: fn(&R) -> Option<T>) {
+        self.values.reserve(rows.len());
+        for row in rows {
+            let value = value(row);
+            if value.is_none() {
+                self.nulls.push(self.values.len() as u32);
+            }
+            self.values.push(value.unwrap_or_default());
         }
-        self.values.push(value.unwrap_or_default());
     }
 }
 
@@ -204,12 +217,15 @@ impl Default for TextBuilder {
 }
 
 impl TextBuilder {
-    fn push(&mut self, value: Option<&str>) {
-        match value {
-            Some(text) => self.values.text.push_str(text),
-            None => self.nulls.push(self.values.ends.len() as u32),
+    fn add<R>(&mut self, rows: &[&R], value: TextOf<R>) {
+        self.values.ends.reserve(rows.len());
+        for row in rows {
+            match value(row) {
+                Some(text) => self.values.text.push_str(text),
+                None => self.nulls.push(self.values.ends.len() as u32),
+            }
+            self.values.ends.push(self.values.text.len() as u32);
         }
-        self.values.ends.push(self.values.text.len() as u32);
     }
 }
 
@@ -222,7 +238,7 @@ pub fn first_named<'r, R>(
     name: fn(&R) -> Option<&str>,
 ) -> Vec<&'r R> {
     let mut kept: Vec<&'r R> = Vec::new();
-    let mut places = std::collections::HashMap::new();
+    let mut places = FxHashMap::default();
     for row in rows {
         let Some(key) = id(row) else { continue };
         let place = *places.entry(key).or_insert(kept.len());

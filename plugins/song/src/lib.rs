@@ -1,7 +1,6 @@
 //! What was in a playlist, at which place, and who performs it.
 
-use std::collections::HashSet;
-
+use rustc_hash::FxHashSet;
 use spotify_etl_plugin::{
     Document, Extraction, Failure, Info, Playlist, Plugin, Table, TrackEntry, dates, entries,
 };
@@ -18,7 +17,7 @@ impl Plugin for Song {
 
     fn extract(document: &Document) -> Result<Extraction, Failure> {
         let playlist = Playlist::read(document)?;
-        let mut seen = HashSet::new();
+        let mut seen = FxHashSet::default();
         let mut performers: Vec<_> = playlist.tracks().iter().flat_map(performers).collect();
         performers.retain(|row| seen.insert((row.song_id, row.position)));
         let batches = [song().of(playlist.tracks()), song_artist().of(&performers)];
