@@ -41,9 +41,17 @@ struct Reader {
 #[derive(Debug, Default)]
 struct Names {
     numbers: HashMap<Vec<u8>, u16>,
-    /// By a mark of a name: whether any name has it.
-    known: Vec<u16>,
     by_number: Vec<Vec<u8>>,
+    /// By a number that most names have to themselves.
+    slots: Vec<Slot>,
+}
+
+/// The name that is found at a place, if it is the one that was looked for.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    mark: u64,
+    length: usize,
+    number: u16,
 }
 
 impl Projection {
@@ -154,32 +162,53 @@ impl Names {
         number
     }
 
-    /// Gets ready for being asked. A mark that two names share is looked up.
+    /// Gets ready for being asked.
     fn close(&mut self) {
-        self.known = vec![UNNAMED; 1024];
+        self.slots = vec![Slot { mark: 0, length: 0, number: UNNAMED }; 1 << SLOT_BITS];
         for (number, name) in (0..).zip(&self.by_number) {
-            let slot = &mut self.known[mark(name)];
-            *slot = if *slot == UNNAMED { number } else { UNNAMED - 1 };
+            let (mark, length) = (mark(name), name.len());
+            let slot = &mut self.slots[slot(mark, length)];
+            let number = if slot.number == UNNAMED { number } else { SHARED };
+            *slot = Slot { mark, length, number };
         }
     }
 
     fn find(&self, name: &[u8]) -> u16 {
-        match self.known[mark(name)] {
-            UNNAMED => UNNAMED,
-            number => match self.by_number.get(usize::from(number)) {
-                Some(known) if known == name => number,
-                Some(_) => UNNAMED,
-                None => self.numbers.get(name).copied().unwrap_or(UNNAMED),
-            },
+        let mark = mark(name);
+        let slot = self.slots[slot(mark, name.len())];
+        if slot.number == SHARED {
+            return self.numbers.get(name).copied().unwrap_or(UNNAMED);
         }
+        let is_it = slot.mark == mark
+            && slot.length == name.len()
+            // All of a short name is in its mark.
+            && (name.len() <= MARKED || self.by_number.get(usize::from(slot.number)).is_some_and(|known| known == name));
+        if is_it { slot.number } else { UNNAMED }
     }
 }
 
-/// A number below 1024 that most names have to themselves: from the length, the first byte, and two more.
-fn mark(name: &[u8]) -> usize {
-    let at = |index: usize| usize::from(name.get(index).copied().unwrap_or_default());
-    let (length, last) = (name.len(), name.len().saturating_sub(1));
-    (length * 131 + at(0) * 31 + at(last) * 17 + at(length / 2) * 7) & 1023
+/// How many bytes of a name its mark tells of.
+const MARKED: usize = 8;
+/// There are two to this power of slots: enough for most names to have one to themselves.
+const SLOT_BITS: u32 = 10;
+/// Several names have this slot.
+const SHARED: u16 = UNNAMED - 1;
+
+/// What a name begins with; with its length, all that a short one is.
+fn mark(name: &[u8]) -> u64 {
+    let half = |at: usize| u64::from(name[at..].first_chunk().copied().map_or(0, u32::from_le_bytes));
+    let byte = |at: usize| u64::from(name.get(at).copied().unwrap_or_default());
+    match name.len() {
+        MARKED.. => name.first_chunk().copied().map_or(0, u64::from_le_bytes),
+        length @ 4.. => half(0) | half(length - 4) << 32,
+        _ => byte(0) | byte(1) << 8 | byte(2) << 16,
+    }
+}
+
+fn slot(mark: u64, length: usize) -> usize {
+    // A multiplier that mixes well, of the golden ratio.
+    let mixed = (mark ^ (length as u64).rotate_right(8)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> (u64::BITS - SLOT_BITS)) as usize
 }
 
 /// Where each plugin is, on the way down to a value.
@@ -204,7 +233,9 @@ struct Walk<'w> {
 
 impl<'w> Walk<'w> {
     fn new(projection: &'w Projection, page: &'w [u8]) -> Self {
-        let kept = projection.readers.iter().map(|_| Vec::new()).collect();
+        // Half of a page is more than is read of most.
+        let room = || Vec::with_capacity(page.len() / 2);
+        let kept = projection.readers.iter().map(|_| room()).collect();
         Walk { projection, page, at: 0, level: 0, kept }
     }
 
@@ -216,11 +247,19 @@ impl<'w> Walk<'w> {
         }
     }
 
+    #[inline(always)]
     fn byte(&self) -> u8 {
         self.page.get(self.at).copied().unwrap_or_default()
     }
 
+    #[inline(always)]
     fn blank(&mut self) {
+        if self.byte() <= b' ' {
+            self.pass_blank();
+        }
+    }
+
+    fn pass_blank(&mut self) {
         while matches!(self.byte(), b' ' | b'\n' | b'\r' | b'\t') {
             self.at += 1;
         }

@@ -1,7 +1,7 @@
 //! What tables look like: the schema that a plugin declares, whether it is a good one, and how it
 //! fits the one that a table has.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -136,7 +136,7 @@ fn list(names: &[String]) -> String {
 }
 
 /// What is wrong with the tables that a plugin declares, all of it; empty if nothing is.
-pub fn faults(tables: &[TableSchema]) -> Vec<String> {
+pub fn faults(tables: &[Arc<TableSchema>]) -> Vec<String> {
     let mut faults = Vec::new();
     if tables.is_empty() {
         faults.push("no table is declared; a plugin fills at least one".to_owned());
@@ -299,7 +299,7 @@ pub fn fit(current: &TableSchema, declared: &TableSchema) -> Fit {
 }
 
 /// What another version of a plugin changes in what its tables are, in words; empty if nothing.
-pub fn changes(before: &[TableSchema], after: &[TableSchema]) -> Vec<String> {
+pub fn changes(before: &[Arc<TableSchema>], after: &[Arc<TableSchema>]) -> Vec<String> {
     let mut changes = Vec::new();
     for table in after {
         let name = &table.name;

@@ -1,7 +1,7 @@
 //! The records of tables: what columns a table has, which plugin fills it, and which of its folders is
 //! the one that counts. They change by compare-and-swap.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
@@ -88,8 +88,8 @@ impl<'s> Records<'s> {
                 let extended = parse_record(self.store, &key, bytes, plugin)
                     .and_then(|record| Ok((compare(&record, table, plugin)?, record)));
                 match extended {
-                    Ok((Fit::Appends | Fit::Equal, record)) if record.schema != *table => {
-                        Ok(Some(pretty(&TableRecord { schema: table.clone(), ..record })))
+                    Ok((Fit::Appends | Fit::Equal, record)) if record.schema != **table => {
+                        Ok(Some(pretty(&TableRecord { schema: TableSchema::clone(table), ..record })))
                     }
                     Ok(_) => Ok(None),
                     Err(found) => {
@@ -183,8 +183,8 @@ pub async fn table_records(
 }
 
 /// The tables whose stored columns don't fit the declared ones.
-pub fn misfits(declared: &[TableSchema], records: &[TableRecord]) -> Vec<String> {
-    let is_misfit = |table: &&TableSchema| {
+pub fn misfits(declared: &[Arc<TableSchema>], records: &[TableRecord]) -> Vec<String> {
+    let is_misfit = |table: &&Arc<TableSchema>| {
         let mut records = records.iter().filter(|record| record.schema.name == table.name);
         records.any(|record| matches!(fit(&record.schema, table), Fit::Differs(_)))
     };

@@ -27,7 +27,7 @@ use crate::{
     config::{HOST_VERSION, Limits},
     document::{DocumentId, PlaylistId, Refused},
     layout::{self, Format, Key, Stage, table_folder},
-    schema::{Fit, fit},
+    schema::{Fit, TableSchema, fit},
     store::{Listed, Store, StoreError, list_all},
 };
 
@@ -355,7 +355,7 @@ impl Replay<'_> {
             }
             let next = TableRecord {
                 owner: plugin.name().to_owned(),
-                schema: schema.clone(),
+                schema: TableSchema::clone(schema),
                 generation: record.generation + 1,
                 formats: formats.clone(),
                 ..record.clone()

@@ -86,7 +86,7 @@ pub struct Plugin {
 struct Info {
     version: String,
     reads: Option<Vec<String>>,
-    tables: Vec<TableSchema>,
+    tables: Vec<Arc<TableSchema>>,
 }
 
 impl Engine {
@@ -319,7 +319,7 @@ impl Plugin {
     }
 
     /// The tables that it fills.
-    pub fn tables(&self) -> &[TableSchema] {
+    pub fn tables(&self) -> &[Arc<TableSchema>] {
         &self.info.tables
     }
 
@@ -347,7 +347,7 @@ impl Info {
 
 impl From<wit::Info> for Info {
     fn from(info: wit::Info) -> Self {
-        let tables = info.tables.into_iter().map(TableSchema::from).collect();
+        let tables = info.tables.into_iter().map(|table| Arc::new(table.into())).collect();
         Info { version: info.version, reads: info.reads, tables }
     }
 }

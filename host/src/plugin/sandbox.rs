@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use sha2::{Digest, Sha256};
 use wasmtime::{
     ResourceLimiter, Store,
     component::{HasData, Linker, Resource, ResourceTable},
@@ -17,7 +18,7 @@ use wasmtime_wasi::{
 };
 
 use super::bindings::spotify_etl::plugin::log;
-use crate::{config::Limits, document::sha256};
+use crate::config::Limits;
 
 /// How many ticks a call may take: more than a machine stays up.
 const TICKS_MAX: u64 = u32::MAX as u64 * 100;
@@ -241,6 +242,6 @@ impl monotonic_clock::Host for Guest {
 
 /// Numbers that look random and follow from a text.
 fn seeded(text: &str) -> StdRng {
-    let digest = sha256(text.as_bytes());
-    StdRng::seed_from_u64(u64::from_str_radix(&digest[..16], 16).unwrap_or_default())
+    let digest = Sha256::digest(text.as_bytes());
+    StdRng::seed_from_u64(digest.first_chunk().copied().map_or(0, u64::from_be_bytes))
 }

@@ -26,17 +26,18 @@ pub(super) fn write(
         date(moment.date()),
     ];
     let lineage = lineage.join(",");
+    let columns: Vec<_> = table.columns.iter().map(|column| (column, has_odd_text(column))).collect();
+    text.reserve(room(table, lineage.len()).min(usize::try_from(bytes_max).unwrap_or(usize::MAX)));
     for row in 0..table.rows {
         text.push_str(&lineage);
-        for column in &table.columns {
+        for (column, is_odd) in &columns {
             text.push(',');
-            match column {
-                Values::Text { .. } => {
-                    let cell = column.cell(row).unwrap_or_default();
-                    line_breaks_replaced += u64::from(write_text(&cell, &mut text));
-                }
-                // What all others are spelled with is never quoted.
-                _ => drop(column.spell(row, &mut text)),
+            // What is no text is never quoted.
+            if *is_odd {
+                let cell = column.cell(row).unwrap_or_default();
+                line_breaks_replaced += u64::from(write_text(&cell, &mut text));
+            } else {
+                let _ = column.spell(row, &mut text);
             }
         }
         text.extend(iter::repeat_n(',', table.missing));
@@ -46,6 +47,25 @@ pub(super) fn write(
         }
     }
     Ok(Written { bytes: text.into_bytes(), line_breaks_replaced })
+}
+
+/// About how many bytes the rows take.
+fn room(table: &Table, lineage: usize) -> usize {
+    let width = |column: &Values| match column {
+        Values::Text { text, .. } => text.len(),
+        Values::Timestamp(_) => table.rows * 20,
+        _ => table.rows * 8,
+    };
+    let columns: usize = table.columns.iter().map(width).sum();
+    let separators = table.rows * (table.columns.len() + table.missing + 1);
+    table.rows * lineage + columns + separators
+}
+
+/// Whether a column may have values that can't be written as they are.
+fn has_odd_text(column: &Values) -> bool {
+    let Values::Text { text, .. } = column else { return false };
+    let text = text.as_bytes();
+    memchr::memchr3(b'"', b',', b'\n', text).is_some() || memchr::memchr2(b'\r', 0x7f, text).is_some()
 }
 
 /// Writes a field, and says whether line breaks in it were replaced. Nearly all fields are written as they
@@ -80,27 +100,59 @@ impl Values {
         // Writing to memory doesn't fail.
         let _ = match self {
             Values::Text { text: all, ranges } => text.write_str(all.get(ranges[row].clone()?)?),
-            Values::Int64(values) => write!(text, "{}", values[row]?),
+            Values::Int64(values) => text.write_str(itoa::Buffer::new().format(values[row]?)),
             // Rust's shortest spelling that reads back as the same number; and Debug, since Display
             // spells out hundreds of zeros.
             Values::Float64(values) => write!(text, "{:?}", values[row]?),
-            Values::Boolean(values) => write!(text, "{}", values[row]?),
-            Values::Date(values) => text.write_str(&date(values[row]?)),
-            Values::Timestamp(values) => text.write_str(&timestamp(values[row]?)),
+            Values::Boolean(values) => text.write_str(if values[row]? { "true" } else { "false" }),
+            Values::Date(values) => return Some(spell_date(values[row]?, text)),
+            Values::Timestamp(values) => return Some(spell_timestamp(values[row]?, text)),
         };
         Some(())
     }
 }
 
 pub(super) fn date(date: Date) -> String {
-    format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
+    let mut text = String::new();
+    spell_date(date, &mut text);
+    text
+}
+
+fn spell_date(date: Date, text: &mut String) {
+    // Years have four digits here.
+    let year = date.year().unsigned_abs();
+    two_digits(year / 100, text);
+    two_digits(year % 100, text);
+    for part in [u8::from(date.month()), date.day()] {
+        text.push('-');
+        two_digits(part.into(), text);
+    }
+}
+
+fn two_digits(number: u32, text: &mut String) {
+    for digit in [number / 10 % 10, number % 10] {
+        text.extend(char::from_digit(digit, 10));
+    }
 }
 
 /// `YYYY-MM-DD HH:MM:SS`, and milliseconds where there are some.
 pub(super) fn timestamp(moment: OffsetDateTime) -> String {
+    let mut text = String::new();
+    spell_timestamp(moment, &mut text);
+    text
+}
+
+fn spell_timestamp(moment: OffsetDateTime, text: &mut String) {
     let (hour, minute, second, millisecond) = moment.time().as_hms_milli();
-    let whole = format!("{} {hour:02}:{minute:02}:{second:02}", date(moment.date()));
-    if millisecond == 0 { whole } else { format!("{whole}.{millisecond:03}") }
+    spell_date(moment.date(), text);
+    for (before, part) in [(' ', hour), (':', minute), (':', second)] {
+        text.push(before);
+        two_digits(part.into(), text);
+    }
+    if millisecond > 0 {
+        // Writing to memory doesn't fail.
+        let _ = write!(text, ".{millisecond:03}");
+    }
 }
 
 /// Athena's CSV readers end a row at every line break, quoted or not, and take DEL for the escape

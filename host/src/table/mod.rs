@@ -8,7 +8,7 @@ mod parquet;
 mod read;
 mod validate;
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use crate::{
     config::Bytes,
@@ -23,7 +23,7 @@ pub use validate::{Invalid, validate};
 /// The rows of one table from one document, each as its schema says.
 #[derive(Debug)]
 pub struct Table {
-    schema: TableSchema,
+    schema: Arc<TableSchema>,
     rows: usize,
     columns: Vec<Values>,
     /// How many columns at the end of the schema the plugin doesn't know.
@@ -147,8 +147,10 @@ impl Table {
 
     /// Adds columns that the stored table has and the plugin doesn't know: null in every row.
     pub fn with_missing(mut self, columns: &[Column]) -> Self {
-        self.schema.columns.extend_from_slice(columns);
-        self.missing += columns.len();
+        if !columns.is_empty() {
+            Arc::make_mut(&mut self.schema).columns.extend_from_slice(columns);
+            self.missing += columns.len();
+        }
         self
     }
 }

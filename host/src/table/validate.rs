@@ -1,7 +1,13 @@
 //! Whether rows are what the plugin declared. Every violation is found; as many as the limit
 //! allows are told, the others counted.
 
-use std::{collections::HashMap, fmt, ops::Range};
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{Hash, Hasher},
+    ops::Range,
+    sync::Arc,
+};
 
 use time::{Date, OffsetDateTime};
 
@@ -24,7 +30,7 @@ const EPOCH_JULIAN_DAY: i32 = 2_440_588;
 ///
 /// All violations of what it declared.
 pub fn validate(
-    schemas: &[TableSchema],
+    schemas: &[Arc<TableSchema>],
     extraction: RawExtraction,
     limits: &Limits,
 ) -> Result<Vec<Table>, Invalid> {
@@ -73,7 +79,7 @@ impl Violations {
 }
 
 fn table(
-    schema: &TableSchema,
+    schema: &Arc<TableSchema>,
     batch: RawBatch,
     limits: &Limits,
     violations: &mut Violations,
@@ -106,7 +112,7 @@ fn table(
         check_key(schema, &key.unwrap_or_default(), rows, violations);
     }
     (violations.found == before).then(|| Table {
-        schema: schema.clone(),
+        schema: Arc::clone(schema),
         rows,
         columns,
         missing: 0,
@@ -272,8 +278,7 @@ fn check_key(schema: &TableSchema, key: &[&Values], rows: usize, violations: &mu
     }
     let mut first_rows = HashMap::with_capacity(rows);
     for row in 0..rows {
-        let values: Vec<_> = key.iter().map(|column| column.key_part(row)).collect();
-        if let Some(first) = first_rows.insert(values, row) {
+        if let Some(first) = first_rows.insert(KeyOf { columns: key, row }, row) {
             let columns = schema.key.join(", ");
             violations.add(|| {
                 let parts = key.iter().map(|column| column.key_part(row).to_string());
@@ -285,6 +290,32 @@ fn check_key(schema: &TableSchema, key: &[&Values], rows: usize, violations: &mu
                 )
             });
         }
+    }
+}
+
+/// The key of a row.
+struct KeyOf<'k> {
+    columns: &'k [&'k Values],
+    row: usize,
+}
+
+impl<'k> KeyOf<'k> {
+    fn parts(&self) -> impl Iterator<Item = KeyPart<'k>> {
+        self.columns.iter().map(|column| column.key_part(self.row))
+    }
+}
+
+impl PartialEq for KeyOf<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts().eq(other.parts())
+    }
+}
+
+impl Eq for KeyOf<'_> {}
+
+impl Hash for KeyOf<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().for_each(|part| part.hash(state));
     }
 }
 

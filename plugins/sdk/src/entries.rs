@@ -620,7 +620,10 @@ impl fmt::Debug for Text<'_> {
 
 impl<'a> Quick<'a> for Text<'a> {
     fn fill(&mut self, json: &mut Cursor<'a>) -> Option<()> {
-        self.0 = json.string()?;
+        self.0 = match json.plain() {
+            Some(text) => Cow::Borrowed(text),
+            None => Cow::Owned(json.string()?),
+        };
         Some(())
     }
 }

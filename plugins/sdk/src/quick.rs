@@ -4,8 +4,6 @@
 //! not plain) is None here. Then the same text is read with `serde_json`, which decides what it is: to say
 //! None is never wrong, and nothing has to be told of what was wrong.
 
-use std::borrow::Cow;
-
 /// A place in a JSON text.
 pub(crate) struct Cursor<'a> {
     text: &'a str,
@@ -117,11 +115,11 @@ impl<'a> Cursor<'a> {
     /// Passes over a name, if it is this one and written as it usually is.
     #[inline(always)]
     pub(crate) fn is(&mut self, first: u64, name: &Name) -> bool {
-        let is_it = first & name.masks[0] == name.words[0]
-            && (1..NAME_WORDS).all(|word| {
-                name.masks[word] == 0
-                    || self.eight(word * 8).is_some_and(|eight| eight & name.masks[word] == name.words[word])
-            });
+        let rest = |word: usize| {
+            name.masks[word] == 0
+                || self.eight(word * 8).is_some_and(|eight| name.has(word, eight))
+        };
+        let is_it = name.has(0, first) && rest(1) && rest(2) && rest(3);
         if is_it {
             self.at += name.len;
         }
@@ -155,26 +153,29 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A text.
+    /// A text in which nothing is escaped.
     #[inline(always)]
-    pub(crate) fn string(&mut self) -> Option<Cow<'a, str>> {
-        self.take(b'"')?;
-        let begun = self.at;
-        self.at = special(self.text.as_bytes(), begun);
+    pub(crate) fn plain(&mut self) -> Option<&'a str> {
+        let begun = self.at + 1;
         if self.byte() != b'"' {
-            return self.escaped(begun - 1);
+            return None;
         }
-        let text = self.text.get(begun..self.at).map(Cow::Borrowed);
-        self.at += 1;
-        text
+        let end = special(self.text.as_bytes(), begun);
+        if self.text.as_bytes().get(end) != Some(&b'"') {
+            return None;
+        }
+        let text = self.text.get(begun..end)?;
+        self.at = end + 1;
+        Some(text)
     }
 
-    /// A text that began at a place, and has something in it that is escaped.
+    /// Any text.
     #[cold]
-    fn escaped(&mut self, begun: usize) -> Option<Cow<'a, str>> {
-        self.at = begun;
+    pub(crate) fn string(&mut self) -> Option<String> {
+        self.peek();
+        let begun = self.at;
         self.pass_string()?;
-        serde_json::from_str(self.text.get(begun..self.at)?).ok().map(Cow::Owned)
+        serde_json::from_str(self.text.get(begun..self.at)?).ok()
     }
 
     fn pass_string(&mut self) -> Option<()> {
@@ -303,6 +304,11 @@ impl Name {
             at += 1;
         }
         Name { words: words(bytes), masks: words(masks), len }
+    }
+
+    #[inline(always)]
+    fn has(&self, word: usize, eight: u64) -> bool {
+        eight & self.masks[word] == self.words[word]
     }
 }
 

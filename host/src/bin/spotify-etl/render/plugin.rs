@@ -69,7 +69,7 @@ impl Inspection {
             load_milliseconds: plugin.compiled_in().as_secs_f64() * 1000.0,
             imports: plugin.imports().to_vec(),
             reads: plugin.reads().map(<[String]>::to_vec),
-            tables: plugin.tables().to_vec(),
+            tables: plugin.tables().iter().map(|table| TableSchema::clone(table)).collect(),
         }
     }
 }
