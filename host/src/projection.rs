@@ -196,7 +196,8 @@ const SHARED: u16 = UNNAMED - 1;
 
 /// What a name begins with; with its length, all that a short one is.
 fn mark(name: &[u8]) -> u64 {
-    let half = |at: usize| u64::from(name[at..].first_chunk().copied().map_or(0, u32::from_le_bytes));
+    let half =
+        |at: usize| u64::from(name[at..].first_chunk().copied().map_or(0, u32::from_le_bytes));
     let byte = |at: usize| u64::from(name.get(at).copied().unwrap_or_default());
     match name.len() {
         MARKED.. => name.first_chunk().copied().map_or(0, u64::from_le_bytes),

@@ -89,7 +89,10 @@ impl<'s> Records<'s> {
                     .and_then(|record| Ok((compare(&record, table, plugin)?, record)));
                 match extended {
                     Ok((Fit::Appends | Fit::Equal, record)) if record.schema != **table => {
-                        Ok(Some(pretty(&TableRecord { schema: TableSchema::clone(table), ..record })))
+                        Ok(Some(pretty(&TableRecord {
+                            schema: TableSchema::clone(table),
+                            ..record
+                        })))
                     }
                     Ok(_) => Ok(None),
                     Err(found) => {

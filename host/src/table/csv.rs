@@ -26,7 +26,8 @@ pub(super) fn write(
         date(moment.date()),
     ];
     let lineage = lineage.join(",");
-    let columns: Vec<_> = table.columns.iter().map(|column| (column, has_odd_text(column))).collect();
+    let columns: Vec<_> =
+        table.columns.iter().map(|column| (column, has_odd_text(column))).collect();
     text.reserve(room(table, lineage.len()).min(usize::try_from(bytes_max).unwrap_or(usize::MAX)));
     for row in 0..table.rows {
         text.push_str(&lineage);
@@ -65,7 +66,8 @@ fn room(table: &Table, lineage: usize) -> usize {
 fn has_odd_text(column: &Values) -> bool {
     let Values::Text { text, .. } = column else { return false };
     let text = text.as_bytes();
-    memchr::memchr3(b'"', b',', b'\n', text).is_some() || memchr::memchr2(b'\r', 0x7f, text).is_some()
+    memchr::memchr3(b'"', b',', b'\n', text).is_some()
+        || memchr::memchr2(b'\r', 0x7f, text).is_some()
 }
 
 /// Writes a field, and says whether line breaks in it were replaced. Nearly all fields are written as they

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use crate::{
     containers::{self, NoEntries},
     plugin::{Document, Extraction, Failure, Skip},
-    quick::{self, Cursor, Quick, named, quick},
+    quick::{self, After, Json, Quick, named, quick},
     table::Batch,
 };
 
@@ -240,7 +240,7 @@ impl<'a> Playlist<'a> {
         let mut playlist = Playlist::default();
         let mut position = 0;
         for (index, json) in document.pages.iter().enumerate() {
-            let parts = match quick::whole(json, sound_page) {
+            let parts = match sound_page(json) {
                 Some(page) => vec![page],
                 None => parts(json)
                     .map_err(|error| Failure::Malformed(format!("page {}: {error}", index + 1)))?,
@@ -345,7 +345,9 @@ fn parts(json: &str) -> Result<Vec<Page<'_>>, NoEntries> {
         let mut page = Page { offset: part.offset, ..Page::default() };
         for entry in part.entries {
             // There is nothing in it that is no JSON: that was looked at.
-            let _ = quick::whole(entry.get(), |json| page.sound_entry(json));
+            let _ = quick::whole(entry.get(), |json, at| {
+                page.sound_entry(json, at).map(|(_, after)| after)
+            });
         }
         page
     });
@@ -353,46 +355,11 @@ fn parts(json: &str) -> Result<Vec<Page<'_>>, NoEntries> {
 }
 
 /// A page of entries, a playlist object with one in it, or the entries alone; none if something is odd.
-fn sound_page<'a>(json: &mut Cursor<'a>) -> Option<Page<'a>> {
-    match json.peek() {
-        b'[' => sound_entries(json),
-        _ => sound_object(json, true),
-    }
-}
-
-fn sound_object<'a>(json: &mut Cursor<'a>, may_be_playlist: bool) -> Option<Page<'a>> {
-    let (mut offset, mut entries, mut inner) = (None::<Option<i64>>, None, None);
-    json.object(|json| {
-        let is_odd = match json.name()? {
-            b"items" if json.peek() == b'[' => entries.replace(sound_entries(json)?).is_some(),
-            b"items" | b"tracks" if may_be_playlist => {
-                inner.replace(sound_object(json, false)?).is_some()
-            }
-            b"items" | b"tracks" | b"pages" => true,
-            b"offset" if offset.is_some() => true,
-            b"offset" => offset.insert(None).fill(json).is_none(),
-            _ => json.skip().is_none(),
-        };
-        (!is_odd).then_some(())
-    })?;
-    match (entries, inner) {
-        (Some(page), None) => {
-            Some(Page { offset: offset.flatten().map(i64::unsigned_abs), ..page })
-        }
-        (None, inner) => inner,
-        (Some(_), Some(_)) => None,
-    }
-}
-
-fn sound_entries<'a>(json: &mut Cursor<'a>) -> Option<Page<'a>> {
-    let (mut page, mut is_first) = (Page::default(), true);
-    json.array(|json| {
-        let is_object = json.peek() == b'{';
-        let reason = page.sound_entry(json)?;
-        // A list of playlists, or of pages, has a first object without a track.
-        let is_other = is_object && is_first && reason == Some(SkipReason::NoPayload);
-        is_first &= !is_object;
-        (!is_other).then_some(())
+fn sound_page(text: &str) -> Option<Page<'_>> {
+    let mut page = Page::default();
+    quick::whole(text, |json, at| match json.byte(at) {
+        b'[' => page.sound_entries(json, at),
+        _ => page.sound_object(json, at, true),
     })?;
     Some(page)
 }
@@ -414,83 +381,121 @@ enum Holds {
 }
 
 impl<'a> Page<'a> {
-    /// Adds the entry at the cursor, and says why it holds no track if so; none if it is no JSON.
-    fn sound_entry(&mut self, json: &mut Cursor<'a>) -> Option<Option<SkipReason>> {
+    /// Reads an object with entries, or one with such an object in it.
+    fn sound_object(&mut self, json: Json<'a>, at: usize, may_be_playlist: bool) -> Option<After> {
+        let (mut offset, mut has_entries) = (None::<Option<i64>>, false);
+        let mut of_inner = None;
+        let after = json.object(at, |at| {
+            let (name, at) = json.name(at)?;
+            let at = json.begin(at);
+            match name {
+                b"items" | b"tracks" | b"pages" if has_entries => None,
+                b"items" if json.byte(at) == b'[' => {
+                    has_entries = true;
+                    self.sound_entries(json, at)
+                }
+                b"items" | b"tracks" if may_be_playlist => {
+                    has_entries = true;
+                    let after = self.sound_object(json, at, false)?;
+                    of_inner = Some(self.offset);
+                    Some(after)
+                }
+                b"items" | b"tracks" | b"pages" => None,
+                b"offset" if offset.is_some() => None,
+                b"offset" => offset.insert(None).fill(json, at),
+                _ => json.skip(at),
+            }
+        })?;
+        let own = || offset.flatten().map(i64::unsigned_abs);
+        self.offset = of_inner.unwrap_or_else(own);
+        has_entries.then_some(after)
+    }
+
+    fn sound_entries(&mut self, json: Json<'a>, at: usize) -> Option<After> {
+        let mut is_first = true;
+        json.array(at, |at| {
+            let is_object = json.byte(at) == b'{';
+            let (reason, after) = self.sound_entry(json, at)?;
+            // A list of playlists, or of pages, has a first object without a track.
+            let is_other = is_object && is_first && reason == Some(SkipReason::NoPayload);
+            is_first &= !is_object;
+            (!is_other).then_some(after)
+        })
+    }
+
+    /// Adds an entry, and says why it holds no track if so, and where it ends; none if it is no JSON.
+    fn sound_entry(&mut self, json: Json<'a>, at: usize) -> Option<(Option<SkipReason>, After)> {
         let position = (self.tracks.len() + self.skips.len()) as u32 + 1;
-        let begun = json.place();
-        // Nearly all hold one, and it is large: it is read in its place.
+        // Nearly all hold a track, and it is large: it is read in its place.
         let entry = self.tracks.push_mut(TrackEntry { position, ..TrackEntry::default() });
         let mut seen = Seen::default();
-        let verdict = match entry.fill(&mut seen, json) {
-            Some(()) => {
-                entry.json = json.since(begun)?;
-                judge_sound(entry, &seen)
+        let (verdict, after) = match entry.fill(&mut seen, json, at) {
+            Some(after) => {
+                entry.json = json.between(at, after)?;
+                (judge_sound(entry, &seen), after)
             }
             None => {
-                json.back_to(begun);
-                judge_odd(json.skip()?).map(|odd| *entry = TrackEntry { position, ..odd })
+                let after = json.skip(at)?;
+                let odd = judge_odd(json.between(at, after)?);
+                (odd.map(|odd| *entry = TrackEntry { position, ..odd }), after)
             }
         };
-        let Err(reason) = verdict else { return Some(None) };
+        let Err(reason) = verdict else { return Some((None, after)) };
         self.tracks.pop();
         self.skips.push((position, reason));
-        Some(Some(reason))
+        Some((Some(reason), after))
     }
 }
 
 impl<'a> TrackEntry<'a> {
     /// Reads an entry in which everything has the type that it should have: nearly all of them.
-    fn fill(&mut self, seen: &mut Seen, json: &mut Cursor<'a>) -> Option<()> {
-        json.object(|json| {
+    fn fill(&mut self, seen: &mut Seen, json: Json<'a>, at: usize) -> Option<After> {
+        json.object(at, |at| {
             enum Place {
                 AddedAt,
                 IsLocal,
                 Item,
                 Track,
             }
-            let place = named!(json, {
+            let (place, at) = named!(json, at, {
                 b"added_at" => Place::AddedAt,
                 b"is_local" => Place::IsLocal,
                 b"item" => Place::Item,
                 b"track" => Place::Track,
-                _ => return json.skip().map(drop),
+                _ => return json.skip(at),
             });
-            let is_new = match place {
-                Place::AddedAt => {
-                    self.added_at.fill(json)?;
-                    !mem::replace(&mut seen.added_at, true)
+            match place {
+                Place::AddedAt if mem::replace(&mut seen.added_at, true) => None,
+                Place::AddedAt => self.added_at.fill(json, at),
+                Place::IsLocal if seen.is_local.is_some() => None,
+                Place::IsLocal => seen.is_local.insert(None).fill(json, at),
+                Place::Item if seen.item.is_some() => None,
+                Place::Item => self.payload(seen.item.insert(Holds::Nothing), json, at),
+                Place::Track if seen.track.is_some() => None,
+                Place::Track => {
+                    let holds = seen.track.insert(Holds::Nothing);
+                    match seen.item {
+                        // It would count only if there were no item.
+                        Some(Holds::Object) => json.skip(at),
+                        _ => self.payload(holds, json, at),
+                    }
                 }
-                Place::IsLocal => seen.is_local.replace(flag(json)?).is_none(),
-                Place::Item => seen.item.replace(self.payload(json)?).is_none(),
-                // Only if there is no item.
-                Place::Track if seen.item == Some(Holds::Object) => {
-                    json.skip()?;
-                    seen.track.replace(Holds::Nothing).is_none()
-                }
-                Place::Track => seen.track.replace(self.payload(json)?).is_none(),
-            };
-            is_new.then_some(())
+            }
         })
     }
 
     /// Reads what a member holds, if that is an object.
-    fn payload(&mut self, json: &mut Cursor<'a>) -> Option<Holds> {
-        match json.peek() {
+    fn payload(&mut self, holds: &mut Holds, json: Json<'a>, at: usize) -> Option<After> {
+        match json.byte(at) {
             b'{' => {
+                *holds = Holds::Object;
                 self.track = Track::default();
-                self.track.fill(json)?;
-                Some(Holds::Object)
+                self.track.fill(json, at)
             }
-            b'n' | b't' | b'f' => json.skip().map(|_| Holds::Nothing),
+            b'n' | b't' | b'f' => json.skip(at),
             _ => None,
         }
     }
-}
-
-fn flag(json: &mut Cursor<'_>) -> Option<Option<bool>> {
-    let mut flag = None;
-    Quick::fill(&mut flag, json)?;
-    Some(flag)
 }
 
 /// An entry, its members unparsed, since each of them may be of any type.
@@ -619,12 +624,14 @@ impl fmt::Debug for Text<'_> {
 }
 
 impl<'a> Quick<'a> for Text<'a> {
-    fn fill(&mut self, json: &mut Cursor<'a>) -> Option<()> {
-        self.0 = match json.plain() {
-            Some(text) => Cow::Borrowed(text),
-            None => Cow::Owned(json.string()?),
-        };
-        Some(())
+    fn fill(&mut self, json: Json<'a>, at: usize) -> Option<After> {
+        if let Some((text, after)) = json.plain(at) {
+            self.0 = Cow::Borrowed(text);
+            return Some(after);
+        }
+        let (text, after) = json.text(at)?;
+        self.0 = Cow::Owned(text);
+        Some(after)
     }
 }
 
@@ -737,7 +744,7 @@ mod tests {
             (page.offset.and_then(place), format!("{:?} {:?}", page.tracks, page.skips))
         };
         let slowly = containers::read(json).map(|contents| contents.pages);
-        let Some(quickly) = quick::whole(json, sound_page) else { return };
+        let Some(quickly) = sound_page(json) else { return };
         let slowly = match slowly {
             Ok(slowly) => slowly,
             // Beside the entries: no host hands such a page over.
@@ -815,10 +822,7 @@ mod tests {
         ] {
             let mut found = Vec::new();
             places(&page, String::new(), &mut found);
-            assert!(
-                name == "pages" || quick::whole(&page.to_string(), sound_page).is_some(),
-                "{name}"
-            );
+            assert!(name == "pages" || sound_page(&page.to_string()).is_some(), "{name}");
             for at in &found {
                 let mut marked = page.clone();
                 let Some(place) = marked.pointer_mut(at) else { continue };
@@ -848,7 +852,7 @@ mod tests {
         for odd in
             ["", " ", "{", "[1,]", "[{},]", "{\"items\":[]}x", "{\"items\":[],}", "{\"items\" []}"]
         {
-            assert!(quick::whole(odd, sound_page).is_none(), "{odd}");
+            assert!(sound_page(odd).is_none(), "{odd}");
         }
         assert_same(
             " { \"offset\" : 2 ,\t\"items\" :\r\n[ { \"track\" : { \"id\" : \"x\" } } ] } ",

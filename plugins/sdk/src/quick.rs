@@ -3,278 +3,252 @@
 //! Whatever takes a closer look (a value of another type, a member that is there twice, a number that is
 //! not plain) is None here. Then the same text is read with `serde_json`, which decides what it is: to say
 //! None is never wrong, and nothing has to be told of what was wrong.
+//!
+//! Places are handed from function to function, in and out, and never kept: so they stay in registers.
 
-/// A place in a JSON text.
-pub(crate) struct Cursor<'a> {
-    text: &'a str,
-    at: usize,
-}
+use std::num::NonZero;
+
+/// A JSON text.
+#[derive(Clone, Copy)]
+pub(crate) struct Json<'a>(&'a str);
+
+/// The place after something that was read.
+pub(crate) type After = NonZero<usize>;
 
 /// What is read from JSON in the quick way, in its place: values that are handed on are copied on the way.
 pub(crate) trait Quick<'a>: Default {
-    /// Takes the value at the cursor, which is after it then; none if something is odd.
-    fn fill(&mut self, json: &mut Cursor<'a>) -> Option<()>;
+    /// Takes the value at a place, before which no blank is; none if something is odd.
+    fn fill(&mut self, json: Json<'a>, at: usize) -> Option<After>;
 }
 
-/// Reads a whole text.
-pub(crate) fn whole<'a, T>(
+/// Reads a whole text, in a way that is given the place of its value.
+pub(crate) fn whole<'a>(
     text: &'a str,
-    read: impl FnOnce(&mut Cursor<'a>) -> Option<T>,
-) -> Option<T> {
-    let mut json = Cursor { text, at: 0 };
-    let value = read(&mut json)?;
-    json.peek();
-    (json.at == text.len()).then_some(value)
+    read: impl FnOnce(Json<'a>, usize) -> Option<After>,
+) -> Option<()> {
+    let json = Json(text);
+    let after = read(json, json.begin(0))?;
+    (json.begin(after.get()) == text.len()).then_some(())
 }
 
 /// What there is after the end of a text. In JSON it is not.
 const END: u8 = 0;
 
-impl<'a> Cursor<'a> {
+impl<'a> Json<'a> {
+    /// What there is at a place.
     #[inline(always)]
-    fn byte(&self) -> u8 {
-        self.text.as_bytes().get(self.at).copied().unwrap_or(END)
+    pub(crate) fn byte(self, at: usize) -> u8 {
+        self.0.as_bytes().get(at).copied().unwrap_or(END)
     }
 
-    /// What the next value begins with.
+    /// The place after the blank that may be at a place.
     #[inline(always)]
-    pub(crate) fn peek(&mut self) -> u8 {
-        let byte = self.byte();
-        if byte > b' ' { byte } else { self.peek_after_blank() }
+    pub(crate) fn begin(self, at: usize) -> usize {
+        if self.byte(at) > b' ' { at } else { self.after_blank(at) }
     }
 
-    fn peek_after_blank(&mut self) -> u8 {
-        while matches!(self.byte(), b' ' | b'\n' | b'\r' | b'\t') {
-            self.at += 1;
+    fn after_blank(self, mut at: usize) -> usize {
+        while matches!(self.byte(at), b' ' | b'\n' | b'\r' | b'\t') {
+            at += 1;
         }
-        self.byte()
+        at
     }
 
-    /// Where the next value begins, if something looked at it.
-    pub(crate) fn place(&self) -> usize {
-        self.at
-    }
-
-    /// The text from a place on.
-    pub(crate) fn since(&self, place: usize) -> Option<&'a str> {
-        self.text.get(place..self.at)
-    }
-
-    /// Goes back to where it was.
-    pub(crate) fn back_to(&mut self, place: usize) {
-        self.at = place;
+    /// The text between two places.
+    pub(crate) fn between(self, begin: usize, end: After) -> Option<&'a str> {
+        self.0.get(begin..end.get())
     }
 
     #[inline(always)]
-    fn take(&mut self, byte: u8) -> Option<()> {
-        (self.peek() == byte).then(|| self.at += 1)
+    fn take(self, at: usize, byte: u8) -> Option<After> {
+        if self.byte(at) == byte { After::new(at + 1) } else { None }
     }
 
-    /// The same without white space before it.
     #[inline(always)]
-    fn pass(&mut self, byte: u8) -> Option<()> {
-        (self.byte() == byte).then(|| self.at += 1)
+    fn word<const N: usize>(self, at: usize, word: &[u8; N]) -> Option<After> {
+        let is_there = self.0.as_bytes().get(at..)?.first_chunk() == Some(word);
+        if is_there { After::new(at + N) } else { None }
     }
 
-    fn word<const N: usize>(&mut self, word: &[u8; N]) -> Option<()> {
-        let is_there = self.text.as_bytes().get(self.at..)?.first_chunk() == Some(word);
-        is_there.then(|| self.at += N)
-    }
-
-    /// The members of an object, each at its name.
+    /// The members of an object, each from the place of its name on, before which there may be blank.
     #[inline(always)]
     pub(crate) fn object(
-        &mut self,
-        mut member: impl FnMut(&mut Self) -> Option<()>,
-    ) -> Option<()> {
-        self.take(b'{')?;
-        if self.take(b'}').is_some() {
-            return Some(());
+        self,
+        at: usize,
+        mut member: impl FnMut(usize) -> Option<After>,
+    ) -> Option<After> {
+        let mut at = self.take(at, b'{')?.get();
+        if let Some(after) = self.take(self.begin(at), b'}') {
+            return Some(after);
         }
         loop {
-            member(self)?;
-            match self.peek() {
-                b',' => self.at += 1,
-                _ => return self.take(b'}'),
+            at = self.begin(member(at)?.get());
+            match self.byte(at) {
+                b',' => at += 1,
+                _ => return self.take(at, b'}'),
+            }
+        }
+    }
+
+    /// The elements of an array, each from its place on.
+    #[inline(always)]
+    pub(crate) fn array(
+        self,
+        at: usize,
+        mut element: impl FnMut(usize) -> Option<After>,
+    ) -> Option<After> {
+        let mut at = self.begin(self.take(at, b'[')?.get());
+        if let Some(after) = self.take(at, b']') {
+            return Some(after);
+        }
+        loop {
+            at = self.begin(element(at)?.get());
+            match self.byte(at) {
+                b',' => at = self.begin(at + 1),
+                _ => return self.take(at, b']'),
             }
         }
     }
 
     /// What a name begins with, to be compared with those that are known; nothing like them at the end.
     #[inline(always)]
-    pub(crate) fn first(&self) -> u64 {
-        self.eight(0).unwrap_or_default()
+    pub(crate) fn first(self, at: usize) -> u64 {
+        self.eight(at).unwrap_or_default()
     }
 
     #[inline(always)]
-    fn eight(&self, after: usize) -> Option<u64> {
-        let eight = self.text.as_bytes().get(self.at + after..)?.first_chunk()?;
+    fn eight(self, at: usize) -> Option<u64> {
+        let eight = self.0.as_bytes().get(at..)?.first_chunk()?;
         Some(u64::from_le_bytes(*eight))
     }
 
-    /// Passes over a name, if it is this one and written as it usually is.
+    /// The place of a member's value, if its name is this one and written as it usually is.
     #[inline(always)]
-    pub(crate) fn is(&mut self, first: u64, name: &Name) -> bool {
+    pub(crate) fn after_name(self, at: usize, first: u64, name: &Name) -> Option<usize> {
         let rest = |word: usize| {
             name.masks[word] == 0
-                || self.eight(word * 8).is_some_and(|eight| name.has(word, eight))
+                || self.eight(at + word * 8).is_some_and(|eight| name.has(word, eight))
         };
         let is_it = name.has(0, first) && rest(1) && rest(2) && rest(3);
-        if is_it {
-            self.at += name.len;
-        }
-        is_it
+        is_it.then_some(at + name.len)
     }
 
-    /// Passes over a name however it is written.
-    pub(crate) fn name(&mut self) -> Option<&'a [u8]> {
-        self.take(b'"')?;
-        let begun = self.at;
-        self.at = special(self.text.as_bytes(), begun);
-        let name = self.text.as_bytes().get(begun..self.at)?;
-        self.pass(b'"')?;
-        self.take(b':')?;
-        Some(name)
+    /// A member's name however it is written, and the place of what follows.
+    pub(crate) fn name(self, at: usize) -> Option<(&'a [u8], usize)> {
+        let begun = self.take(self.begin(at), b'"')?.get();
+        let end = special(self.0.as_bytes(), begun);
+        let name = self.0.as_bytes().get(begun..end)?;
+        let after = self.begin(self.take(end, b'"')?.get());
+        Some((name, self.take(after, b':')?.get()))
     }
 
-    /// The elements of an array.
+    /// A text in which nothing is escaped, and the place after it.
     #[inline(always)]
-    pub(crate) fn array(&mut self, mut element: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
-        self.take(b'[')?;
-        if self.take(b']').is_some() {
-            return Some(());
-        }
-        loop {
-            element(self)?;
-            match self.peek() {
-                b',' => self.at += 1,
-                _ => return self.take(b']'),
-            }
-        }
+    pub(crate) fn plain(self, at: usize) -> Option<(&'a str, After)> {
+        let begun = self.take(at, b'"')?.get();
+        let end = special(self.0.as_bytes(), begun);
+        let after = self.take(end, b'"')?;
+        Some((self.0.get(begun..end)?, after))
     }
 
-    /// A text in which nothing is escaped.
-    #[inline(always)]
-    pub(crate) fn plain(&mut self) -> Option<&'a str> {
-        let begun = self.at + 1;
-        if self.byte() != b'"' {
-            return None;
-        }
-        let end = special(self.text.as_bytes(), begun);
-        if self.text.as_bytes().get(end) != Some(&b'"') {
-            return None;
-        }
-        let text = self.text.get(begun..end)?;
-        self.at = end + 1;
-        Some(text)
-    }
-
-    /// Any text.
+    /// Any text, and the place after it.
     #[cold]
-    pub(crate) fn string(&mut self) -> Option<String> {
-        self.peek();
-        let begun = self.at;
-        self.pass_string()?;
-        serde_json::from_str(self.text.get(begun..self.at)?).ok()
+    pub(crate) fn text(self, at: usize) -> Option<(String, After)> {
+        let after = self.after_text(at)?;
+        Some((serde_json::from_str(self.between(at, after)?).ok()?, after))
     }
 
-    fn pass_string(&mut self) -> Option<()> {
-        self.take(b'"')?;
+    fn after_text(self, at: usize) -> Option<After> {
+        let mut at = self.take(at, b'"')?.get();
         loop {
-            self.at = special(self.text.as_bytes(), self.at);
-            match self.byte() {
-                b'"' => {
-                    self.at += 1;
-                    return Some(());
-                }
+            at = special(self.0.as_bytes(), at);
+            match self.byte(at) {
                 // What is escaped is no end.
-                b'\\' => self.at += 2,
-                _ => return None,
+                b'\\' => at += 2,
+                _ => return self.take(at, b'"'),
             }
         }
     }
 
-    /// Passes over a value, of which no more is looked at than where it ends.
-    pub(crate) fn skip(&mut self) -> Option<&'a str> {
-        self.peek();
-        let begun = self.at;
-        let mut depth = 0_usize;
+    /// The place after a value, of which no more is looked at than where it ends.
+    pub(crate) fn skip(self, at: usize) -> Option<After> {
+        let (mut at, mut depth) = (at, 0_usize);
         loop {
-            match self.peek() {
-                b'"' => self.pass_string()?,
+            at = self.begin(at);
+            at = match self.byte(at) {
+                b'"' => self.after_text(at)?.get(),
                 b'{' | b'[' => {
                     depth += 1;
-                    self.at += 1;
+                    at + 1
                 }
                 b'}' | b']' => {
                     depth = depth.checked_sub(1)?;
-                    self.at += 1;
+                    at + 1
                 }
-                b',' | b':' if depth > 0 => self.at += 1,
+                b',' | b':' if depth > 0 => at + 1,
                 b',' | b':' => return None,
-                _ => self.pass_word()?,
-            }
+                _ => self.after_word(at)?,
+            };
             if depth == 0 {
-                return self.text.get(begun..self.at);
+                return After::new(at);
             }
         }
     }
 
-    /// Passes over a number, or a word; none if there is nothing of that kind.
-    fn pass_word(&mut self) -> Option<()> {
-        let begun = self.at;
-        while matches!(self.byte(), b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'.') {
-            self.at += 1;
+    /// The place after a number, or a word; none if there is nothing of that kind.
+    fn after_word(self, begun: usize) -> Option<usize> {
+        let mut at = begun;
+        while matches!(self.byte(at), b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'.')
+        {
+            at += 1;
         }
-        (self.at > begun).then_some(())
+        (at > begun).then_some(at)
     }
 }
 
 impl<'a> Quick<'a> for i64 {
-    fn fill(&mut self, json: &mut Cursor<'a>) -> Option<()> {
+    fn fill(&mut self, json: Json<'a>, begun: usize) -> Option<After> {
         const DIGITS_MAX: usize = 15;
-        json.peek();
-        let begun = json.at;
-        let mut number = 0_i64;
-        while json.byte().is_ascii_digit() && json.at - begun <= DIGITS_MAX {
-            number = number * 10 + i64::from(json.byte() - b'0');
-            json.at += 1;
+        let (mut at, mut number) = (begun, 0_i64);
+        while json.byte(at).is_ascii_digit() && at - begun <= DIGITS_MAX {
+            number = number * 10 + i64::from(json.byte(at) - b'0');
+            at += 1;
         }
-        let digits = json.at - begun;
-        let is_plain = !matches!(json.byte(), b'.' | b'e' | b'E')
+        let digits = at - begun;
+        let is_plain = !matches!(json.byte(at), b'.' | b'e' | b'E')
             && (1..=DIGITS_MAX).contains(&digits)
-            && (digits == 1 || json.text.as_bytes()[begun] != b'0');
+            && (digits == 1 || json.byte(begun) != b'0');
         *self = number;
-        is_plain.then_some(())
+        if is_plain { After::new(at) } else { None }
     }
 }
 
 impl<'a> Quick<'a> for bool {
-    fn fill(&mut self, json: &mut Cursor<'a>) -> Option<()> {
-        *self = json.peek() == b't';
+    fn fill(&mut self, json: Json<'a>, at: usize) -> Option<After> {
+        *self = json.byte(at) == b't';
         match *self {
-            true => json.word(b"true"),
-            false => json.pass(b'f').and_then(|()| json.word(b"alse")),
+            true => json.word(at, b"true"),
+            false => json.take(at, b'f').and_then(|after| json.word(after.get(), b"alse")),
         }
     }
 }
 
 impl<'a, T: Quick<'a>> Quick<'a> for Option<T> {
     #[inline(always)]
-    fn fill(&mut self, json: &mut Cursor<'a>) -> Option<()> {
-        match json.peek() {
+    fn fill(&mut self, json: Json<'a>, at: usize) -> Option<After> {
+        match json.byte(at) {
             b'n' => {
                 *self = None;
-                json.word(b"null")
+                json.word(at, b"null")
             }
-            _ => self.insert(T::default()).fill(json),
+            _ => self.insert(T::default()).fill(json, at),
         }
     }
 }
 
 impl<'a, T: Quick<'a>> Quick<'a> for Vec<T> {
-    fn fill(&mut self, json: &mut Cursor<'a>) -> Option<()> {
-        json.array(|json| self.push_mut(T::default()).fill(json))
+    fn fill(&mut self, json: Json<'a>, at: usize) -> Option<After> {
+        json.array(at, |at| self.push_mut(T::default()).fill(json, at))
     }
 }
 
@@ -298,7 +272,13 @@ impl Name {
         let mut at = 0;
         while at < len {
             let end = name.len() + 1;
-            let byte = if at == 0 || at == end { b'"' } else if at < end { name[at - 1] } else { b':' };
+            let byte = if at == 0 || at == end {
+                b'"'
+            } else if at < end {
+                name[at - 1]
+            } else {
+                b':'
+            };
             bytes[at / 8][at % 8] = byte;
             masks[at / 8][at % 8] = u8::MAX;
             at += 1;
@@ -322,17 +302,23 @@ const fn words(bytes: [[u8; 8]; NAME_WORDS]) -> [u64; NAME_WORDS] {
     words
 }
 
-/// Which of these names a member has, the cursor at its value then; what it has instead if it is none of
-/// them; none if something is odd.
+/// Which of these names a member has, and the place of its value; none of the function around it if
+/// something is odd. What else it may be called is for an expression that gets that place.
 macro_rules! named {
-    ($json:ident, { $($name:literal => $known:expr,)+ _ => $other:expr $(,)? }) => {{
-        let first = $json.first();
-        $(if $json.is(first, const { &$crate::quick::Name::new($name) }) { $known } else)+ {
-            match $json.name()? {
+    ($json:ident, $at:ident, { $($name:literal => $known:expr,)+ _ => $other:expr $(,)? }) => {{
+        let first = $json.first($at);
+        let (known, $at) = $(if let Some(after) = $json.after_name($at, first, const { &$crate::quick::Name::new($name) }) {
+            ($known, after)
+        } else)+ {
+            let (name, $at) = $json.name($at)?;
+            let $at = $json.begin($at);
+            let known = match name {
                 $($name => $known,)+
                 _ => $other,
-            }
-        }
+            };
+            (known, $at)
+        };
+        (known, $json.begin($at))
     }};
 }
 pub(crate) use named;
@@ -341,15 +327,19 @@ pub(crate) use named;
 macro_rules! quick {
     ($object:ident { $($name:literal => $field:ident),+ $(,)? }) => {
         impl<'a> $crate::quick::Quick<'a> for $object<'a> {
-            fn fill(&mut self, json: &mut $crate::quick::Cursor<'a>) -> Option<()> {
+            fn fill(
+                &mut self,
+                json: $crate::quick::Json<'a>,
+                at: usize,
+            ) -> Option<$crate::quick::After> {
                 #[derive(Clone, Copy)]
                 #[expect(non_camel_case_types, reason = "named for fields")]
                 enum Place { $($field),+ }
                 let mut met = 0_u32;
-                json.object(|json| {
-                    let place = $crate::quick::named!(json, {
+                json.object(at, |at| {
+                    let (place, at) = $crate::quick::named!(json, at, {
                         $($name => Place::$field,)+
-                        _ => return json.skip().map(drop),
+                        _ => return json.skip(at),
                     });
                     // A member that is there twice is odd.
                     let bit = 1 << place as u32;
@@ -358,7 +348,7 @@ macro_rules! quick {
                     }
                     met |= bit;
                     match place {
-                        $(Place::$field => self.$field.fill(json),)+
+                        $(Place::$field => self.$field.fill(json, at),)+
                     }
                 })
             }
