@@ -88,7 +88,10 @@ impl Projection {
             let mut walk = Walk::new(self, page.as_bytes());
             walk.run();
             // Cut between whole characters, or it is not what was meant.
-            let kept = walk.kept.into_iter().map(|kept| String::from_utf8(kept).ok());
+            let kept = walk.kept.into_iter().map(|mut kept| {
+                kept.close(page.as_bytes());
+                String::from_utf8(kept.bytes).ok()
+            });
             (page.as_str(), kept.collect())
         };
         Cut { projection: self, pages: pages.iter().map(cut).collect() }
@@ -222,6 +225,15 @@ enum Inside {
     Objects,
 }
 
+/// A member of an object, up to its value: where its parts are.
+struct Member {
+    /// None before the first.
+    comma: Range<usize>,
+    name: Range<usize>,
+    colon: Range<usize>,
+    is_escaped: bool,
+}
+
 /// One way through a page.
 struct Walk<'w> {
     projection: &'w Projection,
@@ -229,15 +241,57 @@ struct Walk<'w> {
     at: usize,
     level: usize,
     /// What is kept for each plugin.
-    kept: Vec<Vec<u8>>,
+    kept: Vec<Kept>,
+    /// How much that was before each value that may turn out to have nothing to be kept.
+    marks: Vec<Mark>,
+}
+
+/// What is kept of a page. What lies side by side there is copied at once.
+#[derive(Clone, Debug, Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    /// What is kept after that, and not yet copied.
+    open: Range<usize>,
+}
+
+/// How much was kept at one time.
+#[derive(Clone, Default)]
+struct Mark {
+    bytes: usize,
+    open: Range<usize>,
+}
+
+impl Kept {
+    #[inline(always)]
+    fn add(&mut self, page: &[u8], range: &Range<usize>) {
+        if self.open.end != range.start {
+            self.close(page);
+            self.open.start = range.start;
+        }
+        self.open.end = range.end;
+    }
+
+    fn close(&mut self, page: &[u8]) {
+        self.bytes.extend_from_slice(page.get(self.open.clone()).unwrap_or_default());
+        self.open.start = self.open.end;
+    }
+
+    fn mark(&self) -> Mark {
+        Mark { bytes: self.bytes.len(), open: self.open.clone() }
+    }
+
+    fn back_to(&mut self, mark: Mark) {
+        self.bytes.truncate(mark.bytes);
+        self.open = mark.open;
+    }
 }
 
 impl<'w> Walk<'w> {
     fn new(projection: &'w Projection, page: &'w [u8]) -> Self {
         // Half of a page is more than is read of most.
-        let room = || Vec::with_capacity(page.len() / 2);
+        let room = || Kept { bytes: Vec::with_capacity(page.len() / 2), open: 0..0 };
         let kept = projection.readers.iter().map(|_| room()).collect();
-        Walk { projection, page, at: 0, level: 0, kept }
+        Walk { projection, page, at: 0, level: 0, kept, marks: Vec::new() }
     }
 
     fn run(&mut self) {
@@ -272,7 +326,7 @@ impl<'w> Walk<'w> {
         let is_container = matches!(self.byte(), b'{' | b'[');
         if is_container && self.level == LEVELS_MAX {
             self.skip();
-            self.write(readers, begun..self.at);
+            self.write(readers, &(begun..self.at));
             return readers;
         }
         self.level += 1;
@@ -281,7 +335,7 @@ impl<'w> Walk<'w> {
             b'[' => self.array(readers, states),
             _ => {
                 let range = self.scalar();
-                self.write(readers, range);
+                self.write(readers, &range);
                 0
             }
         };
@@ -290,40 +344,31 @@ impl<'w> Walk<'w> {
     }
 
     fn array(&mut self, readers: u32, states: &States) -> u32 {
-        self.at += 1;
-        self.push(readers, b'[');
-        let (mut kept, mut is_first) = (0, true);
+        self.write_byte(readers);
+        let mut kept = 0;
         loop {
             self.blank();
             match self.byte() {
-                b']' | b'}' | 0 => break,
-                b',' => {
-                    self.at += 1;
-                    continue;
-                }
-                _ => {}
+                b']' => break self.write_byte(readers),
+                b'}' | 0 => break,
+                b',' => self.write_byte(readers),
+                _ => kept |= self.value(readers, states),
             }
-            if !is_first {
-                self.push(readers, b',');
-            }
-            is_first = false;
-            kept |= self.value(readers, states);
         }
-        self.at += 1;
-        self.push(readers, b']');
         kept
     }
 
     fn object(&mut self, readers: u32, states: &States) -> u32 {
-        self.at += 1;
-        self.push(readers, b'{');
+        self.write_byte(readers);
         // The plugins that keep a member.
         let mut kept = 0;
+        let mut comma = 0..0;
         loop {
             self.blank();
             match self.byte() {
                 b'"' => {}
                 b',' => {
+                    comma = self.at..self.at + 1;
                     self.at += 1;
                     continue;
                 }
@@ -333,26 +378,19 @@ impl<'w> Walk<'w> {
             let name = self.at..end;
             self.at = end;
             self.blank();
-            // The colon.
+            let colon = self.at..self.at + 1;
             self.at += 1;
             self.blank();
-            kept |= self.member(name, is_escaped, readers, states, kept);
+            let member = Member { comma: comma.clone(), name, colon, is_escaped };
+            kept |= self.member(&member, readers, states, kept);
         }
-        self.at += 1;
-        self.push(readers, b'}');
+        self.write_byte(readers);
         kept
     }
 
     /// Writes a member for each plugin that keeps it, and says which do.
-    fn member(
-        &mut self,
-        name: Range<usize>,
-        is_escaped: bool,
-        readers: u32,
-        states: &States,
-        before: u32,
-    ) -> u32 {
-        let number = self.number(&name, is_escaped);
+    fn member(&mut self, member: &Member, readers: u32, states: &States, before: u32) -> u32 {
+        let number = self.number(&member.name, member.is_escaped);
         let is_container = matches!(self.byte(), b'{' | b'[');
         if number == UNNAMED && !is_container {
             self.scalar();
@@ -375,8 +413,8 @@ impl<'w> Walk<'w> {
         let begun = self.at;
         if !is_container {
             let value = self.scalar();
-            self.begin(on_the_way | whole, &name, before);
-            self.write(on_the_way | whole, value);
+            self.begin(on_the_way | whole, member, before);
+            self.write(on_the_way | whole, &value);
             return on_the_way | whole;
         }
         let inside = readers & !whole;
@@ -388,32 +426,27 @@ impl<'w> Walk<'w> {
             }
         }
         if self.at == begun {
-            let mut marks = [0; READERS_MAX];
-            for place in places(inside) {
-                marks[place] = self.kept[place].len();
-            }
-            self.begin(inside, &name, before);
+            let marks = self.marks.len();
+            self.marks.extend(places(inside).map(|place| self.kept[place].mark()));
+            self.begin(inside, member, before);
             let found = self.value(inside, &after) | on_the_way;
-            for place in places(inside & !found) {
-                self.kept[place].truncate(marks[place]);
+            for (place, mark) in places(inside).zip(self.marks.drain(marks..)) {
+                if found & (1 << place) == 0 {
+                    self.kept[place].back_to(mark);
+                }
             }
             on_the_way |= found & inside;
         }
-        self.begin(whole, &name, before);
-        self.write(whole, begun..self.at);
+        self.begin(whole, member, before);
+        self.write(whole, &(begun..self.at));
         on_the_way | whole
     }
 
     /// Writes a member's name.
-    fn begin(&mut self, readers: u32, name: &Range<usize>, before: u32) {
-        for place in places(readers) {
-            let kept = &mut self.kept[place];
-            if before & (1 << place) != 0 {
-                kept.push(b',');
-            }
-            kept.extend_from_slice(self.page.get(name.clone()).unwrap_or_default());
-            kept.push(b':');
-        }
+    fn begin(&mut self, readers: u32, member: &Member, before: u32) {
+        self.write(readers & before, &member.comma);
+        self.write(readers, &member.name);
+        self.write(readers, &member.colon);
     }
 
     /// The number of a member's name, which stands there with its quotes.
@@ -427,16 +460,16 @@ impl<'w> Walk<'w> {
         spelled.map_or(UNNAMED, |name| self.projection.names.find(name.as_bytes()))
     }
 
-    fn write(&mut self, readers: u32, range: Range<usize>) {
+    fn write(&mut self, readers: u32, range: &Range<usize>) {
         for place in places(readers) {
-            self.kept[place].extend_from_slice(self.page.get(range.clone()).unwrap_or_default());
+            self.kept[place].add(self.page, range);
         }
     }
 
-    fn push(&mut self, readers: u32, byte: u8) {
-        for place in places(readers) {
-            self.kept[place].push(byte);
-        }
+    /// Writes what is at its place, and goes on.
+    fn write_byte(&mut self, readers: u32) {
+        self.write(readers, &(self.at..self.at + 1));
+        self.at += 1;
     }
 
     /// Passes over a text, number or word, and says where it was.

@@ -378,7 +378,8 @@ mod tests {
     fn all_faults_of_a_schema_are_named() {
         let mut bad = table("id document Name 1st snapshot_year a a");
         bad.key.push("missing".to_owned());
-        let found = faults(&[bad.clone(), bad]).join("\n");
+        let bad = Arc::new(bad);
+        let found = faults(&[Arc::clone(&bad), bad]).join("\n");
         for part in [
             "table `t` is declared twice",
             "column `document` is reserved",
@@ -391,7 +392,7 @@ mod tests {
         ] {
             assert!(found.contains(part), "{part} in {found}");
         }
-        assert_eq!(faults(&[table("id!")]), Vec::<String>::new());
+        assert_eq!(faults(&[Arc::new(table("id!"))]), Vec::<String>::new());
         assert_eq!(faults(&[]).len(), 1);
     }
 }
