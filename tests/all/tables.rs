@@ -137,7 +137,7 @@ fn table(rows: &[Row]) -> Table {
         packed(rows, |row| row.5, &0, RawValues::Timestamp),
     ];
     let extraction = RawExtraction { batches: vec![RawBatch { columns }], skips: Vec::new() };
-    validate(&[schema(true)], extraction, &Limits::default()).unwrap().remove(0)
+    validate(&[schema(true).into()], extraction, &Limits::default()).unwrap().remove(0)
 }
 
 fn document() -> DocumentId {

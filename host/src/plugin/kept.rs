@@ -1,6 +1,6 @@
 //! Compiled code that is kept between runs, in a folder that is this user's alone.
 //!
-//! A file begins with the hash of the code in it: a disk that lost some bits must not have them run.
+//! A file begins with a checksum of the code in it: a disk that lost some bits must not have them run.
 
 use std::{
     collections::hash_map::DefaultHasher,
@@ -11,7 +11,7 @@ use std::{
     time::SystemTime,
 };
 
-use sha2::{Digest, Sha256};
+use twox_hash::XxHash3_64;
 use wasmtime::{Engine, Result, component::Component};
 
 use super::INTERFACE;
@@ -19,7 +19,7 @@ use crate::config::HOST_VERSION;
 
 /// How much is kept, in bytes; what was written first goes first.
 const BYTES_MAX: u64 = 512 << 20;
-const HASH_BYTES: usize = 32;
+const SUM_BYTES: usize = size_of::<u64>();
 
 /// Code that was found.
 pub(super) struct Code(Vec<u8>);
@@ -29,7 +29,7 @@ impl Code {
     pub fn component(&self, engine: &Engine) -> Result<Component> {
         // SAFETY: it is what this program wrote, whole, into a folder of its user's own: whoever can write
         // there can as well replace the program.
-        unsafe { Component::deserialize(engine, &self.0[HASH_BYTES..]) }
+        unsafe { Component::deserialize(engine, &self.0[SUM_BYTES..]) }
     }
 }
 
@@ -59,15 +59,15 @@ impl Kept {
     /// The code of a plugin as an engine made it, if it is there and whole.
     pub fn find(&self, engine: &Engine, sha256: &str) -> Option<Code> {
         let file = fs::read(self.file(engine, sha256)).ok()?;
-        let (hash, code) = file.split_at_checked(HASH_BYTES)?;
-        (Sha256::digest(code)[..] == *hash).then_some(Code(file))
+        let (sum, code) = file.split_first_chunk::<SUM_BYTES>()?;
+        (XxHash3_64::oneshot(code) == u64::from_le_bytes(*sum)).then_some(Code(file))
     }
 
     /// Keeps code. A folder that can't take it only costs time.
     pub fn keep(&self, engine: &Engine, sha256: &str, component: &Component) {
         let kept = component.serialize().map_err(io::Error::other).and_then(|code| {
             let mut file = tempfile::NamedTempFile::new_in(&self.0)?;
-            file.write_all(&Sha256::digest(&code))?;
+            file.write_all(&XxHash3_64::oneshot(&code).to_le_bytes())?;
             file.write_all(&code)?;
             file.persist(self.file(engine, sha256))?;
             self.make_room()

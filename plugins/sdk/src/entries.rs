@@ -844,6 +844,30 @@ mod tests {
     }
 
     #[test]
+    fn of_an_item_and_a_track_the_same_one_counts_in_any_order() {
+        let held = [
+            "null",
+            "true",
+            "5",
+            "\"x\"",
+            "{}",
+            r#"{"id":"a","type":"track"}"#,
+            r#"{"id":"b","type":"track","name":"\u0062"}"#,
+            r#"{"id":"c","type":"track","name":5}"#,
+            r#"{"id":"d","type":"episode"}"#,
+        ];
+        for (item, track) in held.iter().flat_map(|item| held.map(|track| (item, track))) {
+            for entry in [
+                format!(r#"{{"item":{item},"track":{track}}}"#),
+                format!(r#"{{"track":{track},"item":{item}}}"#),
+                format!(r#"{{"track":{track},"item":{item},"track":null}}"#),
+            ] {
+                assert_same(&format!("[null,{entry}]"));
+            }
+        }
+    }
+
+    #[test]
     fn text_that_is_no_json_is_not_read_in_the_quick_way() {
         let page = page().to_string();
         for end in (0..page.len()).filter(|end| page.is_char_boundary(*end)) {
