@@ -16,6 +16,14 @@ const READERS_MAX: usize = 32;
 const LEVELS_MAX: usize = 256;
 /// No member of this name is in any pattern.
 const UNNAMED: u16 = u16::MAX;
+/// Several names have this place.
+const SHARED: u16 = UNNAMED - 1;
+/// There are two to this power of places for names: enough for most to have one to themselves.
+const SLOT_BITS: u32 = 10;
+/// How many bytes of a name its head has.
+const HEAD_BYTES: usize = 8;
+/// So much room there is at first for what is kept of a page, in bytes.
+const ROOM_MAX: usize = 1 << 20;
 /// Nothing of a pattern is matched so far.
 const NOTHING: u16 = 0;
 /// A pattern is matched to its end.
@@ -49,7 +57,7 @@ struct Names {
 /// The name that is found at a place, if it is the one that was looked for.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    mark: u64,
+    head: u64,
     length: usize,
     number: u16,
 }
@@ -88,9 +96,11 @@ impl Projection {
             let mut walk = Walk::new(self, page.as_bytes());
             walk.run();
             // Cut between whole characters, or it is not what was meant.
+            // What ends too early is no JSON, and stays as it is.
+            let is_whole = walk.at <= page.len();
             let kept = walk.kept.into_iter().map(|mut kept| {
-                kept.close(page.as_bytes());
-                String::from_utf8(kept.bytes).ok()
+                kept.flush(page.as_bytes());
+                String::from_utf8(kept.bytes).ok().filter(|_| is_whole)
             });
             (page.as_str(), kept.collect())
         };
@@ -122,6 +132,7 @@ impl Reader {
         // How far each pattern that has begun has got.
         type Begun = Vec<(usize, usize)>;
         let mut states: Vec<Begun> = vec![Vec::new()];
+        let mut numbers: HashMap<Begun, u16> = HashMap::new();
         let mut next: Vec<Vec<u16>> = Vec::new();
         while let Some(begun) = states.get(next.len()).cloned() {
             let again = (0..patterns.len()).map(|pattern| (pattern, 0));
@@ -134,13 +145,14 @@ impl Reader {
                 after.sort_unstable();
                 after.dedup();
                 let is_whole = after.iter().any(|(pattern, at)| patterns[*pattern].len() == *at);
-                let known = states.iter().position(|state| *state == after);
-                row[usize::from(name)] = match (is_whole, known) {
-                    (true, _) => WHOLE,
-                    (false, Some(state)) => u16::try_from(state).unwrap_or(NOTHING),
-                    (false, None) => {
+                row[usize::from(name)] = match numbers.get(&after) {
+                    _ if is_whole => WHOLE,
+                    Some(state) => *state,
+                    None => {
+                        let state = u16::try_from(states.len()).unwrap_or(NOTHING);
+                        numbers.insert(after.clone(), state);
                         states.push(after);
-                        u16::try_from(states.len() - 1).unwrap_or(NOTHING)
+                        state
                     }
                 };
             }
@@ -167,51 +179,46 @@ impl Names {
 
     /// Gets ready for being asked.
     fn close(&mut self) {
-        self.slots = vec![Slot { mark: 0, length: 0, number: UNNAMED }; 1 << SLOT_BITS];
+        self.slots = vec![Slot { head: 0, length: 0, number: UNNAMED }; 1 << SLOT_BITS];
         for (number, name) in (0..).zip(&self.by_number) {
-            let (mark, length) = (mark(name), name.len());
-            let slot = &mut self.slots[slot(mark, length)];
+            let (head, length) = (head(name), name.len());
+            let slot = &mut self.slots[slot(head, length)];
             let number = if slot.number == UNNAMED { number } else { SHARED };
-            *slot = Slot { mark, length, number };
+            *slot = Slot { head, length, number };
         }
     }
 
     fn find(&self, name: &[u8]) -> u16 {
-        let mark = mark(name);
-        let slot = self.slots[slot(mark, name.len())];
+        let head = head(name);
+        let slot = self.slots[slot(head, name.len())];
         if slot.number == SHARED {
             return self.numbers.get(name).copied().unwrap_or(UNNAMED);
         }
-        let is_it = slot.mark == mark
-            && slot.length == name.len()
-            // All of a short name is in its mark.
-            && (name.len() <= MARKED || self.by_number.get(usize::from(slot.number)).is_some_and(|known| known == name));
+        // All of a short name is in its head.
+        let is_rest = || {
+            let known = self.by_number.get(usize::from(slot.number));
+            name.len() <= HEAD_BYTES || known.is_some_and(|known| known == name)
+        };
+        let is_it = slot.head == head && slot.length == name.len() && is_rest();
         if is_it { slot.number } else { UNNAMED }
     }
 }
 
-/// How many bytes of a name its mark tells of.
-const MARKED: usize = 8;
-/// There are two to this power of slots: enough for most names to have one to themselves.
-const SLOT_BITS: u32 = 10;
-/// Several names have this slot.
-const SHARED: u16 = UNNAMED - 1;
-
 /// What a name begins with; with its length, all that a short one is.
-fn mark(name: &[u8]) -> u64 {
+fn head(name: &[u8]) -> u64 {
     let half =
         |at: usize| u64::from(name[at..].first_chunk().copied().map_or(0, u32::from_le_bytes));
     let byte = |at: usize| u64::from(name.get(at).copied().unwrap_or_default());
     match name.len() {
-        MARKED.. => name.first_chunk().copied().map_or(0, u64::from_le_bytes),
+        HEAD_BYTES.. => name.first_chunk().copied().map_or(0, u64::from_le_bytes),
         length @ 4.. => half(0) | half(length - 4) << 32,
         _ => byte(0) | byte(1) << 8 | byte(2) << 16,
     }
 }
 
-fn slot(mark: u64, length: usize) -> usize {
+fn slot(head: u64, length: usize) -> usize {
     // A multiplier that mixes well, of the golden ratio.
-    let mixed = (mark ^ (length as u64).rotate_right(8)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (head ^ (length as u64).rotate_right(8)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> (u64::BITS - SLOT_BITS)) as usize
 }
 
@@ -247,7 +254,6 @@ struct Walk<'w> {
 }
 
 /// What is kept of a page. What lies side by side there is copied at once.
-#[derive(Clone, Debug, Default)]
 struct Kept {
     bytes: Vec<u8>,
     /// What is kept after that, and not yet copied.
@@ -255,7 +261,6 @@ struct Kept {
 }
 
 /// How much was kept at one time.
-#[derive(Clone, Default)]
 struct Mark {
     bytes: usize,
     open: Range<usize>,
@@ -265,13 +270,13 @@ impl Kept {
     #[inline(always)]
     fn add(&mut self, page: &[u8], range: &Range<usize>) {
         if self.open.end != range.start {
-            self.close(page);
+            self.flush(page);
             self.open.start = range.start;
         }
         self.open.end = range.end;
     }
 
-    fn close(&mut self, page: &[u8]) {
+    fn flush(&mut self, page: &[u8]) {
         self.bytes.extend_from_slice(page.get(self.open.clone()).unwrap_or_default());
         self.open.start = self.open.end;
     }
@@ -289,7 +294,8 @@ impl Kept {
 impl<'w> Walk<'w> {
     fn new(projection: &'w Projection, page: &'w [u8]) -> Self {
         // Half of a page is more than is read of most.
-        let room = || Kept { bytes: Vec::with_capacity(page.len() / 2), open: 0..0 };
+        let room =
+            || Kept { bytes: Vec::with_capacity((page.len() / 2).min(ROOM_MAX)), open: 0..0 };
         let kept = projection.readers.iter().map(|_| room()).collect();
         Walk { projection, page, at: 0, level: 0, kept, marks: Vec::new() }
     }
@@ -505,7 +511,8 @@ impl<'w> Walk<'w> {
                 }
                 b'[' => depth += 1,
                 b'}' | b']' => depth -= 1,
-                0 => return inside,
+                // Not even the end of it is there: nothing in it is looked at again.
+                0 => return Inside::NoObject,
                 _ => {}
             }
             self.at += 1;
@@ -610,5 +617,8 @@ mod tests {
             assert_eq!(projection.cut(&[page.to_owned()]).pages_for(0).len(), 1);
         }
         assert_eq!(projection.cut(std::slice::from_ref(&deep)).pages_for(0)[0].len(), deep.len());
+        // What is passed over to the end is not looked at again and again.
+        let open = "{".to_owned() + &"\"m\":[{],".repeat(1_000_000);
+        assert_eq!(projection.cut(&[open]).pages_for(0).len(), 1);
     }
 }

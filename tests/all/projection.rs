@@ -50,7 +50,19 @@ fn fixtures_are_cut_as_plugins_see_them_in_their_own_tests() {
 }
 
 fn json() -> impl Strategy<Value = Value> {
-    let name = prop::sample::select(vec!["a", "b", "c", "ä", "a\"b", "items", ""]);
+    let name = prop::sample::select(vec![
+        "a",
+        "b",
+        "c",
+        "ä",
+        "a\"b",
+        "items",
+        "",
+        "added_at",
+        "external_ids",
+        "external_idx",
+        "external_urls",
+    ]);
     let text = prop::sample::select(vec!["", "x", "\"", "\\", "}]", "a", "\u{2028}\u{1f600}"]);
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -69,7 +81,8 @@ fn json() -> impl Strategy<Value = Value> {
 }
 
 fn reader() -> impl Strategy<Value = Vec<String>> {
-    let name = prop::sample::select(vec!["a", "b", "c", "ä", "items", "zz"]);
+    let name =
+        prop::sample::select(vec!["a", "b", "c", "ä", "items", "zz", "added_at", "external_ids"]);
     let pattern = prop::collection::vec(name, 1..4).prop_map(|names| names.join("."));
     prop::collection::vec(pattern, 1..5)
 }

@@ -52,6 +52,8 @@ pub const INTERFACE: &str = "spotify-etl:plugin/transform@0.1.0";
 
 /// How many patterns a plugin may say it reads.
 const READS_MAX: usize = 1_000;
+/// How many names all of them together may have.
+const READ_NAMES_MAX: usize = 2_000;
 
 /// The unit that WebAssembly's memory is counted in.
 const WASM_PAGE_BYTES: u64 = 64 * 1024;
@@ -166,9 +168,12 @@ impl Engine {
             limits: self.limits.clone(),
         };
         plugin.info = plugin.describe().map_err(Refusal::Describe)?.into();
-        plugin.projection = Projection::of([plugin.info.reads.as_deref()]);
         let faults = plugin.info.faults();
-        if faults.is_empty() { Ok(plugin) } else { Err(Refusal::Schema { faults }) }
+        if !faults.is_empty() {
+            return Err(Refusal::Schema { faults });
+        }
+        plugin.projection = Projection::of([plugin.info.reads.as_deref()]);
+        Ok(plugin)
     }
 
     /// Refuses a file for its size, before it is read.
@@ -337,9 +342,12 @@ impl Info {
             faults.push("the version must be a word of 1 to 64 characters".to_owned());
         }
         let patterns = self.reads.as_deref().unwrap_or_default();
-        if patterns.len() > READS_MAX || patterns.iter().any(|pattern| pattern.len() > 256) {
-            let fault = format!("`reads` may have {READS_MAX} patterns of 256 characters each");
-            faults.push(fault);
+        let names: usize = patterns.iter().map(|pattern| pattern.split('.').count()).sum();
+        if patterns.len() > READS_MAX
+            || patterns.iter().any(|pattern| pattern.len() > 256)
+            || names > READ_NAMES_MAX
+        {
+            faults.push(format!("`reads` may have {READS_MAX} patterns of 256 characters each, and {READ_NAMES_MAX} names in all of them"));
         }
         faults
     }
@@ -491,4 +499,23 @@ pub enum Refusal {
         /// Every fault.
         faults: Vec<String>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_plugin_reads_has_a_limit_that_the_host_can_bear() {
+        let faults = |reads: &[String]| {
+            let reads = Some(reads.to_vec());
+            Info { version: "1".to_owned(), reads, tables: Vec::new() }.faults().join("; ")
+        };
+        let most = vec!["a.b".to_owned(); READS_MAX];
+        assert!(!faults(&most).contains("`reads`"));
+        let longer = vec!["a.b.c".to_owned(); READS_MAX];
+        for reads in [[most, vec!["a".to_owned()]].concat(), longer, vec!["a".repeat(257)]] {
+            assert!(faults(&reads).contains("`reads` may have 1000 patterns"));
+        }
+    }
 }

@@ -19,12 +19,12 @@ pub(super) const TICK: Duration = Duration::from_millis(10);
 /// How many calls there is room for at a time: as many as threads that wait for one, at most (tokio's
 /// limit).
 const CALLS_MAX: u32 = 512;
-/// How much of a memory that was used stays for the next call, emptied, in bytes: what a plugin in Rust
-/// takes for a playlist of some hundred entries. New memory costs more than all else in a short call.
+/// How much of what was written to a memory stays for the next call, emptied, in bytes: what a plugin in
+/// Rust takes for a playlist of some hundred entries. New memory costs more than all else in a short call.
 const KEPT_BYTES: usize = 2 << 20;
 /// The same of a function table: to give its pages back interrupts all processors.
 const KEPT_TABLE_BYTES: usize = 16 << 10;
-/// How many memories stay for the next calls.
+/// How many memories that nobody uses are kept for the component that used them before.
 const KEPT_MAX: u32 = 16;
 
 /// How many elements a function table may have that there is room for.

@@ -107,8 +107,14 @@ impl Values {
             // spells out hundreds of zeros.
             Values::Float64(values) => write!(text, "{:?}", values[row]?),
             Values::Boolean(values) => text.write_str(if values[row]? { "true" } else { "false" }),
-            Values::Date(values) => return Some(spell_date(values[row]?, text)),
-            Values::Timestamp(values) => return Some(spell_timestamp(values[row]?, text)),
+            Values::Date(values) => {
+                spell_date(values[row]?, text);
+                Ok(())
+            }
+            Values::Timestamp(values) => {
+                spell_timestamp(values[row]?, text);
+                Ok(())
+            }
         };
         Some(())
     }
@@ -121,7 +127,7 @@ pub(super) fn date(date: Date) -> String {
 }
 
 fn spell_date(date: Date, text: &mut String) {
-    // Years have four digits here.
+    // See [`YEARS`](super::YEARS).
     let year = date.year().unsigned_abs();
     two_digits(year / 100, text);
     two_digits(year % 100, text);

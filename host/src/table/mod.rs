@@ -8,7 +8,11 @@ mod parquet;
 mod read;
 mod validate;
 
-use std::{borrow::Cow, ops::Range, sync::Arc};
+use std::{
+    borrow::Cow,
+    ops::{Range, RangeInclusive},
+    sync::Arc,
+};
 
 use crate::{
     config::Bytes,
@@ -19,6 +23,9 @@ use crate::{
 
 pub use read::read;
 pub use validate::{Invalid, validate};
+
+/// The years that dates and times may be of, which four digits spell.
+const YEARS: RangeInclusive<i32> = 1..=9999;
 
 /// The rows of one table from one document, each as its schema says.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use parquet::{
 };
 use time::{Date, OffsetDateTime};
 
-use super::{MadeBy, Table, Values, WriteError, Written};
+use super::{MadeBy, Table, Values, WriteError, Written, YEARS};
 use crate::{
     config::HOST_VERSION,
     document::DocumentId,
@@ -200,15 +200,18 @@ fn days(date: Date) -> i32 {
 
 /// The inverse of [`days`].
 pub(super) fn date_of(days: i32) -> Option<Date> {
-    Date::from_julian_day(days.checked_add(EPOCH_JULIAN_DAY)?).ok()
+    let date = Date::from_julian_day(days.checked_add(EPOCH_JULIAN_DAY)?).ok();
+    date.filter(|date| YEARS.contains(&date.year()))
 }
 
 /// The inverse of [`milliseconds`].
 pub(super) fn moment_of(milliseconds: i64) -> Option<OffsetDateTime> {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000).ok()
+    let moment =
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000).ok();
+    moment.filter(|moment| YEARS.contains(&moment.year()))
 }
 
 fn milliseconds(moment: OffsetDateTime) -> i64 {
-    // Years 1 to 9999 fit.
+    // All years that there are here fit.
     i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000_000)).unwrap_or_default()
 }

@@ -1,17 +1,11 @@
 //! Whether rows are what the plugin declared. Every violation is found; as many as the limit
 //! allows are told, the others counted.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    hash::{Hash, Hasher},
-    ops::Range,
-    sync::Arc,
-};
+use std::{cmp::Ordering, fmt, ops::Range, sync::Arc};
 
 use time::{Date, OffsetDateTime};
 
-use super::{Table, Values};
+use super::{Table, Values, YEARS};
 use crate::{
     batch::{RawBatch, RawColumn, RawExtraction, RawValues},
     config::Limits,
@@ -254,7 +248,7 @@ fn float(value: f64) -> Result<f64, String> {
 
 fn date(days: i32) -> Result<Date, String> {
     let date = days.checked_add(EPOCH_JULIAN_DAY).and_then(|day| Date::from_julian_day(day).ok());
-    date.filter(|date| (1..=9999).contains(&date.year())).ok_or_else(|| {
+    date.filter(|date| YEARS.contains(&date.year())).ok_or_else(|| {
         format!("`{days}` days since 1970-01-01 is not a day of the years 1 to 9999")
     })
 }
@@ -262,7 +256,7 @@ fn date(days: i32) -> Result<Date, String> {
 fn timestamp(milliseconds: i64) -> Result<OffsetDateTime, String> {
     let nanoseconds = i128::from(milliseconds) * 1_000_000;
     let moment = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok();
-    moment.filter(|moment| (1..=9999).contains(&moment.year())).ok_or_else(|| {
+    moment.filter(|moment| YEARS.contains(&moment.year())).ok_or_else(|| {
         format!("`{milliseconds}` milliseconds since 1970-01-01 is not in the years 1 to 9999")
     })
 }
@@ -276,51 +270,35 @@ fn check_key(schema: &TableSchema, key: &[&Values], rows: usize, violations: &mu
         }
         return;
     }
-    let mut first_rows = HashMap::with_capacity(rows);
-    for row in 0..rows {
-        if let Some(first) = first_rows.insert(KeyOf { columns: key, row }, row) {
+    let compare = |one: usize, other: usize| {
+        let mut parts = key.iter().map(|column| column.key_part(one).cmp(&column.key_part(other)));
+        parts.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    };
+    // Sorted, those that are equal stand side by side; nobody can make that slow, as they can with hashes.
+    let mut sorted: Vec<usize> = (0..rows).collect();
+    sorted.sort_unstable_by(|one, other| compare(*one, *other).then(one.cmp(other)));
+    let pairs = sorted.windows(2).filter_map(|pair| match *pair {
+        [first, row] if compare(first, row).is_eq() => Some((row, first)),
+        _ => None,
+    });
+    let mut again: Vec<(usize, usize)> = pairs.collect();
+    again.sort_unstable();
+    for (row, first) in again {
+        violations.add(|| {
             let columns = schema.key.join(", ");
-            violations.add(|| {
-                let parts = key.iter().map(|column| column.key_part(row).to_string());
-                let shown = parts.collect::<Vec<_>>().join(", ");
-                format!(
-                    "table `{name}`, row {}: its key ({columns}) = ({shown}) is that of row {}",
-                    row + 1,
-                    first + 1
-                )
-            });
-        }
-    }
-}
-
-/// The key of a row.
-struct KeyOf<'k> {
-    columns: &'k [&'k Values],
-    row: usize,
-}
-
-impl<'k> KeyOf<'k> {
-    fn parts(&self) -> impl Iterator<Item = KeyPart<'k>> {
-        self.columns.iter().map(|column| column.key_part(self.row))
-    }
-}
-
-impl PartialEq for KeyOf<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.parts().eq(other.parts())
-    }
-}
-
-impl Eq for KeyOf<'_> {}
-
-impl Hash for KeyOf<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.parts().for_each(|part| part.hash(state));
+            let parts = key.iter().map(|column| column.key_part(row).to_string());
+            let shown = parts.collect::<Vec<_>>().join(", ");
+            format!(
+                "table `{name}`, row {}: its key ({columns}) = ({shown}) is that of row {}",
+                row + 1,
+                first + 1
+            )
+        });
     }
 }
 
 /// A value of a key, to compare and to show.
-#[derive(PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum KeyPart<'a> {
     Text(&'a str),
     Number(i128),

@@ -6,7 +6,7 @@
 //!
 //! Places are handed from function to function, in and out, and never kept: so they stay in registers.
 
-use std::num::NonZero;
+use std::{mem, num::NonZero};
 
 /// A JSON text.
 #[derive(Clone, Copy)]
@@ -17,7 +17,8 @@ pub(crate) type After = NonZero<usize>;
 
 /// What is read from JSON in the quick way, in its place: values that are handed on are copied on the way.
 pub(crate) trait Quick<'a>: Default {
-    /// Takes the value at a place, before which no blank is; none if something is odd.
+    /// Takes the value at a place, before which no blank is; none if something is odd. It is as it was made
+    /// before that: it takes one value in all.
     fn fill(&mut self, json: Json<'a>, at: usize) -> Option<After>;
 }
 
@@ -35,6 +36,11 @@ pub(crate) fn whole<'a>(
 const END: u8 = 0;
 
 impl<'a> Json<'a> {
+    /// A text.
+    pub(crate) fn of(text: &'a str) -> Self {
+        Json(text)
+    }
+
     /// What there is at a place.
     #[inline(always)]
     pub(crate) fn byte(self, at: usize) -> u8 {
@@ -206,6 +212,12 @@ impl<'a> Json<'a> {
     }
 }
 
+/// Gives a value to what has none yet: there is nothing to be given back, and nothing looks for it.
+#[inline(always)]
+pub(crate) fn set<T>(place: &mut T, value: T) {
+    mem::forget(mem::replace(place, value));
+}
+
 impl<'a> Quick<'a> for i64 {
     fn fill(&mut self, json: Json<'a>, begun: usize) -> Option<After> {
         const DIGITS_MAX: usize = 15;
@@ -237,11 +249,11 @@ impl<'a, T: Quick<'a>> Quick<'a> for Option<T> {
     #[inline(always)]
     fn fill(&mut self, json: Json<'a>, at: usize) -> Option<After> {
         match json.byte(at) {
-            b'n' => {
-                *self = None;
-                json.word(at, b"null")
+            b'n' => json.word(at, b"null"),
+            _ => {
+                set(self, Some(T::default()));
+                self.as_mut()?.fill(json, at)
             }
-            _ => self.insert(T::default()).fill(json, at),
         }
     }
 }
@@ -357,7 +369,7 @@ macro_rules! quick {
 }
 pub(crate) use quick;
 
-/// Where the next quote or backslash is, from a place on, or the end. Looks at eight bytes at a time.
+/// Where the next quote or backslash is, from a place on, or the end.
 #[inline(always)]
 fn special(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
@@ -384,7 +396,7 @@ fn specials(eight: [u8; 8]) -> u64 {
     zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')))
 }
 
-/// The same near the end.
+/// The same for the last bytes of a text.
 #[cold]
 fn special_one_by_one(bytes: &[u8], from: usize) -> usize {
     let rest = bytes.get(from..).unwrap_or_default();
