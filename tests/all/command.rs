@@ -73,7 +73,9 @@ fn a_store_without_plugins_is_named_and_nothing_is_brought_in() {
     desk.say(&["transform"]).ends(2, &["no plugins in ./data/plugins/"]);
     let alone = desk.path("alone/bin/spotify-etl");
     fs::create_dir_all(alone.parent().unwrap()).unwrap();
-    fs::copy(command_file(), &alone).unwrap();
+    // By another process: a file that is open for writing here, while another test starts a program, can't
+    // be started itself.
+    assert!(Command::new("cp").args([command_file(), alone.clone()]).status().unwrap().success());
     let mut command = Command::new(alone);
     command.arg("init").current_dir(desk.folder.path()).env_clear();
     said_by(command).ends(2, &["no plugins were installed or built with this program", "--from"]);
