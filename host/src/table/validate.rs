@@ -1,7 +1,7 @@
 //! Whether rows are what the plugin declared. Every violation is found; as many as the limit
 //! allows are told, the others counted.
 
-use std::{cmp::Ordering, fmt, ops::Range, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 use time::{Date, OffsetDateTime};
 
@@ -270,15 +270,13 @@ fn check_key(schema: &TableSchema, key: &[&Values], rows: usize, violations: &mu
         }
         return;
     }
-    let compare = |one: usize, other: usize| {
-        let mut parts = key.iter().map(|column| column.key_part(one).cmp(&column.key_part(other)));
-        parts.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
-    };
+    let parts: Vec<KeyPart<'_>> =
+        (0..rows).flat_map(|row| key.iter().map(move |column| column.key_part(row))).collect();
     // Sorted, those that are equal stand side by side; nobody can make that slow, as they can with hashes.
-    let mut sorted: Vec<usize> = (0..rows).collect();
-    sorted.sort_unstable_by(|one, other| compare(*one, *other).then(one.cmp(other)));
+    let mut sorted: Vec<(&[KeyPart<'_>], usize)> = parts.chunks(key.len()).zip(0..).collect();
+    sorted.sort_unstable();
     let pairs = sorted.windows(2).filter_map(|pair| match *pair {
-        [first, row] if compare(first, row).is_eq() => Some((row, first)),
+        [(one, first), (other, row)] if one == other => Some((row, first)),
         _ => None,
     });
     let mut again: Vec<(usize, usize)> = pairs.collect();
@@ -286,8 +284,8 @@ fn check_key(schema: &TableSchema, key: &[&Values], rows: usize, violations: &mu
     for (row, first) in again {
         violations.add(|| {
             let columns = schema.key.join(", ");
-            let parts = key.iter().map(|column| column.key_part(row).to_string());
-            let shown = parts.collect::<Vec<_>>().join(", ");
+            let shown = key.iter().map(|column| column.key_part(row).to_string());
+            let shown = shown.collect::<Vec<_>>().join(", ");
             format!(
                 "table `{name}`, row {}: its key ({columns}) = ({shown}) is that of row {}",
                 row + 1,
