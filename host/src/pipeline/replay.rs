@@ -572,18 +572,30 @@ impl Desk<'_> {
         let gone = self.unsupported(&stale, id, lineage.as_ref(), &done.report);
         done.written += gone.len();
         done.is_equal = files.is_empty() && gone.is_empty() && done.report.problems.is_empty();
-        if self.mode == Mode::DryRun {
-            return Ok(());
+        match self.mode {
+            Mode::Write => self.settle(id, lineage.is_some(), &files, &gone).await,
+            Mode::DryRun => Ok(()),
         }
-        for key in &gone {
+    }
+
+    /// Takes away the files of a document that are not to be there any more, and says in its lineage what
+    /// is.
+    async fn settle(
+        &self,
+        id: &DocumentId,
+        has_lineage: bool,
+        files: &[TableFile],
+        gone: &[String],
+    ) -> Result<(), StoreError> {
+        for key in gone {
             if let Some(object) = self.store.get(key).await? {
                 self.store.delete_if(key, &object.tag()).await?;
             }
         }
-        match (&lineage, gone.is_empty()) {
-            (None, true) if !files.is_empty() => drop(keep_lineage(self.store, id, &files).await?),
+        match (has_lineage, gone.is_empty()) {
+            (false, true) if !files.is_empty() => drop(keep_lineage(self.store, id, files).await?),
             (_, true) if files.is_empty() => {}
-            _ => drop(change_lineage(self.store, id, &files, &gone).await?),
+            _ => drop(change_lineage(self.store, id, files, gone).await?),
         }
         Ok(())
     }

@@ -99,23 +99,16 @@ impl Values {
 
     /// Writes a value as text; none where it is null.
     fn spell(&self, row: usize, text: &mut String) -> Option<()> {
-        // Writing to memory doesn't fail.
-        let _ = match self {
-            Values::Text { text: all, ranges } => text.write_str(all.get(ranges[row].clone()?)?),
-            Values::Int64(values) => text.write_str(itoa::Buffer::new().format(values[row]?)),
+        match self {
+            Values::Text { text: all, ranges } => text.push_str(all.get(ranges[row].clone()?)?),
+            Values::Int64(values) => text.push_str(itoa::Buffer::new().format(values[row]?)),
             // Rust's shortest spelling that reads back as the same number; and Debug, since Display
-            // spells out hundreds of zeros.
-            Values::Float64(values) => write!(text, "{:?}", values[row]?),
-            Values::Boolean(values) => text.write_str(if values[row]? { "true" } else { "false" }),
-            Values::Date(values) => {
-                spell_date(values[row]?, text);
-                Ok(())
-            }
-            Values::Timestamp(values) => {
-                spell_timestamp(values[row]?, text);
-                Ok(())
-            }
-        };
+            // spells out hundreds of zeros. Writing to memory doesn't fail.
+            Values::Float64(values) => drop(write!(text, "{:?}", values[row]?)),
+            Values::Boolean(values) => text.push_str(if values[row]? { "true" } else { "false" }),
+            Values::Date(values) => spell_date(values[row]?, text),
+            Values::Timestamp(values) => spell_timestamp(values[row]?, text),
+        }
         Some(())
     }
 }
@@ -127,7 +120,7 @@ pub(super) fn date(date: Date) -> String {
 }
 
 fn spell_date(date: Date, text: &mut String) {
-    // See [`YEARS`](super::YEARS).
+    // There are the years 1 to 9999 (see `moments`).
     let year = date.year().unsigned_abs();
     two_digits(year / 100, text);
     two_digits(year % 100, text);

@@ -4,15 +4,12 @@
 //! nothing else.
 
 mod csv;
+mod moments;
 mod parquet;
 mod read;
 mod validate;
 
-use std::{
-    borrow::Cow,
-    ops::{Range, RangeInclusive},
-    sync::Arc,
-};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use crate::{
     config::Bytes,
@@ -23,9 +20,6 @@ use crate::{
 
 pub use read::read;
 pub use validate::{Invalid, validate};
-
-/// The years that dates and times may be of, which four digits spell.
-const YEARS: RangeInclusive<i32> = 1..=9999;
 
 /// The rows of one table from one document, each as its schema says.
 #[derive(Debug)]

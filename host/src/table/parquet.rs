@@ -16,17 +16,16 @@ use parquet::{
     },
     schema::types::{Type, TypePtr},
 };
-use time::{Date, OffsetDateTime};
 
-use super::{MadeBy, Table, Values, WriteError, Written, YEARS};
+use super::{
+    MadeBy, Table, Values, WriteError, Written,
+    moments::{days, milliseconds},
+};
 use crate::{
     config::HOST_VERSION,
     document::DocumentId,
     schema::{ColumnType, LINEAGE_COLUMNS, TableSchema},
 };
-
-/// The Julian day of 1970-01-01.
-const EPOCH_JULIAN_DAY: i32 = 2_440_588;
 
 /// Writes the rows of a document.
 pub(super) fn write(
@@ -192,26 +191,4 @@ fn column<T: DataType>(
     };
     column.typed::<T>().write_batch(values, levels.as_deref(), None)?;
     column.close()
-}
-
-fn days(date: Date) -> i32 {
-    date.to_julian_day() - EPOCH_JULIAN_DAY
-}
-
-/// The inverse of [`days`].
-pub(super) fn date_of(days: i32) -> Option<Date> {
-    let date = Date::from_julian_day(days.checked_add(EPOCH_JULIAN_DAY)?).ok();
-    date.filter(|date| YEARS.contains(&date.year()))
-}
-
-/// The inverse of [`milliseconds`].
-pub(super) fn moment_of(milliseconds: i64) -> Option<OffsetDateTime> {
-    let moment =
-        OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000).ok();
-    moment.filter(|moment| YEARS.contains(&moment.year()))
-}
-
-fn milliseconds(moment: OffsetDateTime) -> i64 {
-    // All years that there are here fit.
-    i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000_000)).unwrap_or_default()
 }

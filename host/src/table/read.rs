@@ -8,7 +8,7 @@ use parquet::{
 
 use super::{
     csv::{date, on_one_line, timestamp},
-    parquet::{date_of, moment_of},
+    moments::{date_of, moment_of},
 };
 use crate::{
     answer::Cell,

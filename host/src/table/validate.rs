@@ -5,7 +5,10 @@ use std::{fmt, ops::Range, sync::Arc};
 
 use time::{Date, OffsetDateTime};
 
-use super::{Table, Values, YEARS};
+use super::{
+    Table, Values,
+    moments::{date_of, moment_of},
+};
 use crate::{
     batch::{RawBatch, RawColumn, RawExtraction, RawValues},
     config::Limits,
@@ -14,9 +17,6 @@ use crate::{
 
 /// How much of a value a violation quotes, in characters.
 const VALUE_CHARACTERS_MAX: usize = 60;
-
-/// The Julian day of 1970-01-01.
-const EPOCH_JULIAN_DAY: i32 = 2_440_588;
 
 /// Makes tables of what a plugin returned.
 ///
@@ -247,16 +247,13 @@ fn float(value: f64) -> Result<f64, String> {
 }
 
 fn date(days: i32) -> Result<Date, String> {
-    let date = days.checked_add(EPOCH_JULIAN_DAY).and_then(|day| Date::from_julian_day(day).ok());
-    date.filter(|date| YEARS.contains(&date.year())).ok_or_else(|| {
+    date_of(days).ok_or_else(|| {
         format!("`{days}` days since 1970-01-01 is not a day of the years 1 to 9999")
     })
 }
 
 fn timestamp(milliseconds: i64) -> Result<OffsetDateTime, String> {
-    let nanoseconds = i128::from(milliseconds) * 1_000_000;
-    let moment = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok();
-    moment.filter(|moment| YEARS.contains(&moment.year())).ok_or_else(|| {
+    moment_of(milliseconds).ok_or_else(|| {
         format!("`{milliseconds}` milliseconds since 1970-01-01 is not in the years 1 to 9999")
     })
 }
