@@ -1,7 +1,12 @@
 //! The command as a process, as people and scripts use it: what it takes, what it says, and how it
 //! ends.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::{
     desk::{Desk, Said, said, text},
@@ -538,6 +543,52 @@ fn what_was_brought_in_is_reported_even_if_nothing_can_be_made_of_it() {
     let mut command = desk.command(&["transform"]);
     command.env_remove("SPOTIFY_ETL_CACHE_DIR").env("HOME", "/proc/nowhere");
     said_by(command).ends(0, &["compiled plugins are not kept", "50 rows"]);
+}
+
+#[test]
+fn kept_code_that_was_damaged_is_compiled_again() {
+    let desk = Desk::new();
+    let demo = fixture("playlists/both_keys.json");
+    desk.say(&["run", "--from", text(&demo), "--cache-dir", "cache"]).ends(0, &["all done"]);
+    let kept = || -> Vec<PathBuf> {
+        let files = fs::read_dir(desk.path("cache/code")).unwrap();
+        files.map(|file| file.unwrap().path()).collect()
+    };
+    let whole: BTreeMap<PathBuf, Vec<u8>> =
+        kept().into_iter().map(|file| (file.clone(), fs::read(file).unwrap())).collect();
+    assert_eq!(whole.len(), 4);
+    for (number, (file, code)) in whole.iter().enumerate() {
+        let mut damaged = code.clone();
+        match number {
+            0 => damaged.clear(),
+            1 => damaged.truncate(3),
+            2 => damaged.truncate(code.len() - 1),
+            _ => damaged[code.len() / 2] ^= 1,
+        }
+        fs::write(file, damaged).unwrap();
+    }
+    desk.say(&["replay", "--cache-dir", "cache"]).ends(0, &["1 document"]);
+    for (file, code) in whole {
+        assert_eq!(fs::read(&file).unwrap().len(), code.len(), "{}", file.display());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_for_code_that_others_can_write_to_is_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+    let desk = Desk::new();
+    fs::create_dir_all(desk.path("cache/code")).unwrap();
+    fs::set_permissions(desk.path("cache/code"), fs::Permissions::from_mode(0o777)).unwrap();
+    let demo = fixture("playlists/both_keys.json");
+    let said = desk.say(&["run", "--from", text(&demo), "--cache-dir", "cache"]);
+    said.ends(
+        1,
+        &[
+            "/cache` (others can write to the folder `code` in it) to keep compiled plugins",
+            "(name another with --cache-dir, or `none`)",
+        ],
+    );
 }
 
 fn said_by(mut command: Command) -> Said {

@@ -115,7 +115,7 @@ impl Engine {
     fn with(config: Config, limits: &Limits, cache: Option<&Path>) -> Result<Self, EngineError> {
         let kept = cache.map(|folder| {
             let in_words = || folder.display().to_string();
-            Kept::new(folder).map_err(|source| EngineError::Cache { folder: in_words(), source })
+            Kept::new(folder).map_err(|cause| EngineError::Cache { folder: in_words(), cause })
         });
         let kept = kept.transpose()?;
         let runners = Runners::new(config).map_err(EngineError::Setup)?;
@@ -393,17 +393,19 @@ impl From<wit::Table> for TableSchema {
 pub enum EngineError {
     /// The folder for compiled plugins.
     #[error(
-        "could not use `{folder}` to keep compiled plugins (name another with --cache-dir, or `none`)"
+        "could not use `{folder}` ({cause}) to keep compiled plugins (name another with --cache-dir, or `none`)"
     )]
     Cache {
         /// The folder.
         folder: String,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The machine.
-    #[error("WebAssembly can't be run on this machine")]
-    Setup(#[source] wasmtime::Error),
+    #[error(
+        "WebAssembly can't be run on this machine: {0:#} (it needs address space, see `ulimit -v`, and a processor that wasmtime knows)"
+    )]
+    Setup(wasmtime::Error),
 }
 
 /// Why a file is not used as a plugin.
