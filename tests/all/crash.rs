@@ -21,6 +21,7 @@ use spotify_etl::{
     pipeline::{
         Mode, PipelineError, Selection, Transform,
         active::{PluginPlace, Shelf},
+        jobs::Until,
         publish::{History, PublishError, Standing, Switch},
         replay::Change,
         tables::{database, tables},
@@ -180,7 +181,7 @@ async fn switch(store: &dyn Store, version: &str) -> Result<(), PipelineError> {
             jobs: 2,
             formats: None,
             now: NOW,
-            is_over: &|| false,
+            until: Until::default(),
             progress: &Nobody,
         },
         plugin,
@@ -244,6 +245,9 @@ impl Store for Faulty {
     }
     async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError> {
         self.through(key, self.store.put_new(key, bytes)).await
+    }
+    async fn copy_new(&self, key: &str, bytes: &[u8], from: &str) -> Result<Created, StoreError> {
+        self.through(key, self.store.copy_new(key, bytes, from)).await
     }
     async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
         self.through(key, self.store.put(key, bytes)).await

@@ -9,6 +9,7 @@ use spotify_etl::{
     pipeline::{
         Selection, Transform,
         active::{PluginPlace, Shelf},
+        jobs::Until,
     },
     plugin::precompile,
 };
@@ -50,7 +51,7 @@ fn made(shelf: &Shelf, jobs: usize) -> Files {
         jobs,
         formats: Some(Format::ALL.to_vec()),
         now: NOW,
-        is_over: &|| false,
+        until: Until::default(),
         progress: &Nobody,
     };
     let transformed = wait(transform.run(&Selection::Waiting)).unwrap();

@@ -192,6 +192,27 @@ async fn keeps_the_contract(store: &dyn Store) {
     assert!(!store.delete_if("a/b", &fourth.tag()).await.unwrap());
     assert!(store.get("a/b").await.unwrap().is_none());
 
+    store.put("from", b"five").await.unwrap();
+    for (key, bytes, from) in
+        [("c/1", "five", "from"), ("c/2", "six", "from"), ("c/3", "six", "no")]
+    {
+        let copied = store.copy_new(key, bytes.as_bytes(), from).await.unwrap();
+        assert_eq!(copied, Created::New, "{key}");
+        let again = store.copy_new(key, b"seven", from).await.unwrap();
+        assert_eq!(again, Created::Exists, "{key}");
+    }
+    // A copy is one of its own, whatever becomes of what it was made from.
+    store.put("from", b"eight").await.unwrap();
+    let eight = store.get("from").await.unwrap().unwrap();
+    assert!(store.put_if("from", b"nine", &eight.tag()).await.unwrap());
+    let nine = store.get("from").await.unwrap().unwrap();
+    assert!(store.delete_if("from", &nine.tag()).await.unwrap());
+    for (key, bytes) in [("c/1", "five"), ("c/2", "six"), ("c/3", "six")] {
+        assert_eq!(store.get(key).await.unwrap().unwrap().bytes, bytes);
+        let there = store.get(key).await.unwrap().unwrap();
+        assert!(store.delete_if(key, &there.tag()).await.unwrap());
+    }
+
     for key in ["p/2", "p/10", "p/1/x", "pq", "p/1-x", "p/e é+"] {
         store.put(key, b"x").await.unwrap();
     }

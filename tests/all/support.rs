@@ -15,6 +15,7 @@ use spotify_etl::{
     pipeline::{
         Mode, PipelineError, Progress, Selection, Transform, Transformed,
         active::{PluginPlace, Shelf},
+        jobs::Until,
         landing::{ImportMode, ImportOptions, Incoming, import},
         replay::{Change, Filter, Replay, Which},
         report::{ImportReport, ReplayReport},
@@ -269,10 +270,10 @@ pub async fn transform(
     let plugins = PluginPlace { store, prefix: layout::PLUGINS };
     let shelf = Shelf::new(limits, Some(cache()));
     let (shelf, limits, progress) = (&shelf, limits.clone(), &Nobody);
-    let is_over = &|| false;
+    let until = Until::default();
     let formats = None;
     let transform =
-        Transform { store, plugins, shelf, limits, jobs: 2, formats, now: NOW, is_over, progress };
+        Transform { store, plugins, shelf, limits, jobs: 2, formats, now: NOW, until, progress };
     transform.run(selection).await
 }
 
@@ -294,7 +295,7 @@ pub async fn replay(
             _ => None,
         },
         now: NOW,
-        is_over: &|| false,
+        until: Until::default(),
         progress: &Nobody,
     };
     let which = Which::Matching(Filter::default());

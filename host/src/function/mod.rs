@@ -5,10 +5,7 @@ mod trouble;
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -30,6 +27,7 @@ use crate::{
         active::{PluginPlace, Shelf, choose, load_ahead},
         cataloging::{Place, apply, is_applied},
         extract::{Condition, Extract},
+        jobs::Until,
         playlists::{ListedPlaylist, listed_since, meant, playlists},
         records::Records,
         replay::{Change, Filter, Replay, Which},
@@ -90,7 +88,7 @@ pub struct Function {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Whether it was told to end: then no further document is begun.
-    pub is_ending: AtomicBool,
+    pub is_ending: Arc<AtomicBool>,
     /// Spotify as it was asked last, if that left a refresh token that could not be kept.
     pub unfinished: Mutex<Option<Spotify>>,
 }
@@ -346,8 +344,7 @@ impl Function {
     /// Lets new plugins have their tables, and Athena know of them, before there is a row.
     async fn adopt(&self, invocation: &Invocation, report: &mut RunReport) {
         let until = invocation.work_ends();
-        let is_over = || self.is_over(until);
-        match self.transformer(&is_over).adopt().await {
+        match self.transformer(until).adopt().await {
             Ok(_) => report.problems.extend(self.check_catalog(invocation).await.err()),
             Err(error) => report.problems.push(Problem::of_pipeline(error)),
         }
@@ -412,8 +409,7 @@ impl Function {
         report: &mut RunReport,
     ) {
         let until = invocation.work_ends();
-        let is_over = || self.is_over(until);
-        match self.transformer(&is_over).run(selection).await {
+        match self.transformer(until).run(selection).await {
             Ok(transformed) => {
                 report.plugins = transformed.plugins;
                 report.documents = transformed.documents;
@@ -424,7 +420,7 @@ impl Function {
         }
     }
 
-    fn transformer<'f>(&'f self, is_over: &'f (dyn Fn() -> bool + Sync)) -> Transform<'f> {
+    fn transformer(&self, until: Instant) -> Transform<'_> {
         Transform {
             store: self.store.as_ref(),
             plugins: self.plugins(),
@@ -433,22 +429,16 @@ impl Function {
             jobs: self.jobs,
             formats: self.formats.clone(),
             now: self.clock.now(),
-            is_over,
+            until: Until { at: Some(until), is_ending: Arc::clone(&self.is_ending) },
             progress: &Nobody,
         }
-    }
-
-    /// Whether nothing more is begun.
-    fn is_over(&self, until: Instant) -> bool {
-        self.is_ending.load(Ordering::Relaxed) || Instant::now() >= until
     }
 
     /// Takes documents of history to their tables again.
     async fn replay(&self, which: Which, invocation: &Invocation, report: &mut RunReport) {
         let until = invocation.work_ends();
-        let is_over = || self.is_over(until);
         let replay = Replay {
-            transform: self.transformer(&is_over),
+            transform: self.transformer(until),
             which,
             plugins: Vec::new(),
             change: Change::None,

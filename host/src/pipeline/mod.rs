@@ -11,6 +11,7 @@ pub mod diff;
 pub mod explain;
 pub mod extract;
 pub mod install;
+pub mod jobs;
 pub mod landing;
 pub mod lineage;
 pub mod playlists;
@@ -39,10 +40,11 @@ use crate::{
     store::{Listed, Store, StoreError, list_all},
 };
 use active::{ActiveSet, PluginPlace, Shelf, activate, active_plugins};
+use jobs::{Jobs, Until};
 use lineage::{Lineage, jumps};
 use records::Records;
 use report::{Action, DocumentReport, DocumentStatus, PluginReport, Problem};
-use transform::{Crew, Jobs, Outcome, Workshop, transform};
+use transform::{Crew, Outcome, Workshop, transform};
 
 /// What a transform needs.
 #[derive(Clone)]
@@ -61,8 +63,8 @@ pub struct Transform<'s> {
     pub formats: Option<Vec<Format>>,
     /// The time.
     pub now: OffsetDateTime,
-    /// Whether it is too late to begin another document.
-    pub is_over: &'s (dyn Fn() -> bool + Sync),
+    /// When no further document is begun.
+    pub until: Until,
     /// Who watches.
     pub progress: &'s dyn Progress,
 }
@@ -157,8 +159,7 @@ impl Transform<'_> {
             crew: Arc::new(Crew::of(plugins)),
             refused,
             limits: self.limits.clone(),
-            jobs: Jobs::new(self.jobs),
-            is_over: self.is_over,
+            jobs: Jobs::new(self.jobs, self.until.clone()),
         };
         self.progress.begin("transform", documents.len());
         // Of equal files whose time is only assumed the first is kept, so they go one by one.
@@ -167,7 +168,7 @@ impl Transform<'_> {
         let mut outcomes: Vec<Outcome> = Vec::new();
         for (documents, at_once) in [(&foreign, 1), (&ours, workshop.jobs.on_the_way())] {
             let done = stream::iter(documents).map(|listed| async {
-                let outcome = match (self.is_over)() {
+                let outcome = match self.until.is_over() {
                     true => transform::not_begun(listed),
                     false => transform(&workshop, listed).await,
                 };

@@ -15,11 +15,12 @@ use time::Date;
 use super::{
     Mode, PipelineError, Selection, Transform, Transformed,
     active::{ActivePlugin, ActiveSet, activate, choose},
+    jobs::{Jobs, Undone},
     lineage::{Lineage, TableFile},
     records::{Records, TableRecord, switch, table_records},
     report::{Action, DocumentReport, DocumentStatus, Problem, ReplayReport},
     transform::{
-        ByPlugin, Crew, Jobs, There, change_lineage, describe, files_of, keep_lineage, made,
+        ByPlugin, Crew, There, change_lineage, describe, files_of, keep_lineage, made,
         no_time_left, not_begun, store_tables, work,
     },
 };
@@ -393,15 +394,14 @@ impl Replay<'_> {
             files: files_of(*store, &plugins).await?,
             crew: Arc::new(Crew::of(plugins)),
             limits: &self.transform.limits,
-            jobs: Jobs::new(self.transform.jobs),
-            is_over: self.transform.is_over,
+            jobs: Jobs::new(self.transform.jobs, self.transform.until.clone()),
             mode: self.mode,
         };
         report.documents = documents.len();
         transformed.documents.clear();
         progress.begin("replay", documents.len());
         let done = stream::iter(&documents).map(|(id, listed)| async {
-            let done = match (self.transform.is_over)() {
+            let done = match desk.jobs.is_over() {
                 true => Done { report: not_begun(listed).report, ..Done::default() },
                 false => desk.replay(id, listed).await,
             };
@@ -479,7 +479,6 @@ struct Desk<'s> {
     files: BTreeMap<String, u64>,
     limits: &'s Limits,
     jobs: Jobs,
-    is_over: &'s (dyn Fn() -> bool + Sync),
     mode: Mode,
 }
 
@@ -541,21 +540,17 @@ impl Desk<'_> {
             return Ok(());
         };
         let Ok(key) = listed.key.parse::<Key>() else { return Ok(()) };
-        let turn = self.jobs.turn().await;
-        // It may have waited for long.
-        if (self.is_over)() {
-            done.report.problems.push(no_time_left());
-            return Ok(());
-        }
         let (document, _, results) =
             match work(self.crew_of(&stale), &self.jobs, self.limits, &key, &object).await {
                 Ok(worked) => worked,
-                Err(refused) => {
-                    done.report.problems.push(Problem::new(Action::Document, refused));
+                Err(undone) => {
+                    done.report.problems.push(match undone {
+                        Undone::NoTime => no_time_left(),
+                        Undone::Refused(refused) => Problem::new(Action::Document, refused),
+                    });
                     return Ok(());
                 }
             };
-        drop(turn);
         let store = (self.mode == Mode::Write).then_some(self.store);
         if let (Some(store), Some(lineage)) = (store, &lineage) {
             unsay(store, id, lineage, &there, &results).await?;

@@ -8,11 +8,11 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{Instrument, Span};
 
 use super::{
     active::ActivePlugin,
+    jobs::{Jobs, Undone},
     landing::{Standing, came_before, compare},
     lineage::{Lineage, Maker, TableFile},
     records::Target,
@@ -39,49 +39,8 @@ pub struct Workshop<'s> {
     pub refused: Vec<String>,
     /// The limits.
     pub limits: Limits,
-    /// So many documents are worked on at a time.
+    /// Who works on them.
     pub jobs: Jobs,
-    /// Whether it is too late to begin another document.
-    pub is_over: &'s (dyn Fn() -> bool + Sync),
-}
-
-/// How many documents are worked on at a time. More are on the way: what is read and stored meanwhile takes
-/// the store's time, and none of the processor's.
-pub struct Jobs {
-    count: usize,
-    free: Semaphore,
-    /// In KiB.
-    room: Semaphore,
-}
-
-/// How much all documents that are on the way may have together, in KiB; a larger one is on the way alone.
-const ROOM_KIB: u32 = 64 * 1024;
-
-impl Jobs {
-    /// So many at a time.
-    pub fn new(count: usize) -> Self {
-        let count = count.max(1);
-        Jobs { count, free: Semaphore::new(count), room: Semaphore::new(ROOM_KIB as usize) }
-    }
-
-    /// Waits for a turn of the processor.
-    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        // It is never closed.
-        self.free.acquire().await.ok()
-    }
-
-    /// Waits until there is room for a document of so many bytes, and keeps it for that.
-    pub async fn room(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
-        let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).clamp(1, ROOM_KIB);
-        // It is never closed.
-        self.room.acquire_many(kib).await.ok()
-    }
-
-    /// How many are on the way. One at a time is that.
-    pub fn on_the_way(&self) -> usize {
-        const FOR_EACH: usize = 8;
-        if self.count == 1 { 1 } else { self.count * FOR_EACH }
-    }
 }
 
 /// Plugins that look at a document together.
@@ -149,18 +108,17 @@ async fn steps(
         return Ok(());
     };
     let Ok(key) = listed.key.parse::<Key>() else { return Ok(()) };
-    let turn = workshop.jobs.turn().await;
-    // It may have waited for long.
-    if (workshop.is_over)() {
-        report.problems.push(no_time_left());
-        return Ok(());
-    }
     let (document, time, results) =
         match work(workshop.crew.clone(), &workshop.jobs, limits, &key, &object).await {
             Ok(worked) => worked,
-            Err(refused) => return put_aside(store, &key, &object, refused, report).await,
+            Err(Undone::NoTime) => {
+                report.problems.push(no_time_left());
+                return Ok(());
+            }
+            Err(Undone::Refused(refused)) => {
+                return put_aside(store, &key, &object, refused, report).await;
+            }
         };
-    drop(turn);
     describe(report, &document);
     if time == TimeSource::Assumed
         && matches!(key, Key::Foreign { .. })
@@ -229,22 +187,25 @@ pub struct Rows {
 const LARGE_BYTES: usize = 4 << 20;
 
 /// All that takes time and touches nothing: reading, the plugins, checking, encoding.
+///
+/// # Errors
+///
+/// What is wrong with the document, or that it is too late for it.
 pub async fn work(
     crew: Arc<Crew>,
     jobs: &Jobs,
     limits: &Limits,
     key: &Key,
     object: &Object,
-) -> Result<(Document, TimeSource, Vec<ByPlugin>), Refused> {
+) -> Result<(Document, TimeSource, Vec<ByPlugin>), Undone> {
     let limits = limits.clone();
     let (name, modified, bytes) = (key.file_name(), object.modified, object.bytes.clone());
-    let span = Span::current();
-    let at_once = if bytes.len() >= LARGE_BYTES { jobs.count } else { 1 };
-    let worked = tokio::task::spawn_blocking(move || {
-        let _span = span.enter();
+    let at_once = if bytes.len() >= LARGE_BYTES { jobs.count() } else { 1 };
+    let worked = jobs.run(move || {
         let origin = Origin { name: &name, modified, playlist: None, extracted_at: None };
         let (document, time) = Document::read_again(&bytes, &origin, &limits)?;
         let cut = crew.projection.cut(document.pages());
+        let span = Span::current();
         let run = |(place, active): (usize, &ActivePlugin)| {
             let pages = cut.pages_for(place);
             (active.clone(), span.in_scope(|| run_plugin(active, &document, &pages, &limits)))
@@ -254,7 +215,7 @@ pub async fn work(
         let results = groups.flat_map(|group| side_by_side(group, run)).collect();
         Ok((document, time, results))
     });
-    worked.await.unwrap_or_else(|panic| Err(Refused::Panic { what: panic.to_string() }))
+    worked.await
 }
 
 /// Does something with each of a few things at the same time, or by itself with the only one.
@@ -494,11 +455,13 @@ async fn commit(
         report.status = DocumentStatus::Stored;
         return Ok(());
     }
-    let bytes = match key {
-        Key::Raw { document: id, .. } if id == document.id() => object.bytes.clone(),
-        _ => document.to_bytes().into(),
+    let place = processed.to_string();
+    let created = match key {
+        Key::Raw { document: id, .. } if id == document.id() => {
+            store.copy_new(&place, &object.bytes, &key.to_string()).await?
+        }
+        _ => store.put_new(&place, &document.to_bytes()).await?,
     };
-    let created = store.put_new(&processed.to_string(), &bytes).await?;
     if created == Created::Exists
         && let Standing::Other(why) = compare(store, &processed, document).await?
     {

@@ -11,7 +11,7 @@ use std::{
     io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -36,11 +36,22 @@ pub struct Folder {
     /// Kept locked while this process may write, which keeps its unfinished files from others.
     writing: OnceLock<File>,
     unfinished: AtomicU64,
-    /// Files that are written and wait for being put in their places.
-    waiting: Mutex<Vec<Waiting>>,
-    /// Held by whoever puts them there.
-    placing: tokio::sync::Mutex<()>,
+    line: Arc<Mutex<Line>>,
 }
+
+/// Files that are written and wait for being put in their places.
+#[derive(Debug, Default)]
+struct Line {
+    waiting: Vec<Waiting>,
+    /// Whether somebody puts them there.
+    is_seen_to: bool,
+}
+
+/// A file that is not yet under its key.
+type Unfinished = (PathBuf, File);
+
+/// Says when a file is in its place, to stay.
+type IsDone = oneshot::Receiver<io::Result<()>>;
 
 /// A file that is written, and where it is to go.
 #[derive(Debug)]
@@ -60,8 +71,7 @@ impl Folder {
             root: root.into(),
             writing: OnceLock::new(),
             unfinished: AtomicU64::new(0),
-            waiting: Mutex::default(),
-            placing: tokio::sync::Mutex::default(),
+            line: Arc::default(),
         }
     }
 
@@ -101,13 +111,17 @@ impl Folder {
         self.root.join(OWN).join("unfinished")
     }
 
+    /// Where a file can be that is not yet under its key.
+    fn unfinished(&self) -> PathBuf {
+        let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
+        self.unfinished_folder().join(format!("{}-{number}", std::process::id()))
+    }
+
     /// Writes bytes to a file that is not yet under its key.
-    fn write_unfinished(&self, bytes: &[u8]) -> io::Result<(PathBuf, File)> {
+    fn write_unfinished(&self, bytes: &[u8]) -> io::Result<Unfinished> {
         self.prepare()?;
         let (path, mut file) = loop {
-            let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
-            let name = format!("{}-{number}", std::process::id());
-            let path = self.unfinished_folder().join(name);
+            let path = self.unfinished();
             match File::create_new(&path) {
                 Ok(file) => break (path, file),
                 // Another store of this process, or a process elsewhere with the same id.
@@ -122,36 +136,43 @@ impl Folder {
         Ok((path, file))
     }
 
-    /// Writes a file and puts it in its place, together with whatever else is written meanwhile.
-    async fn place(&self, bytes: &[u8], place: &Path, is_new: bool) -> io::Result<()> {
-        let (unfinished, file) = self.write_unfinished(bytes)?;
-        let (done, mut is_done) = oneshot::channel();
-        let waiting = Waiting { unfinished, file, place: place.to_owned(), is_new, done };
-        self.waiting().push(waiting);
-        let turn = self.placing.lock().await;
-        // Whoever had the turn before may have seen to it.
-        if let Ok(placed) = is_done.try_recv() {
-            return placed;
+    /// Another name for a file that has these bytes; none if it hasn't, or can't have one.
+    fn link_unfinished(&self, bytes: &[u8], from: &Path) -> Option<Unfinished> {
+        self.prepare().ok()?;
+        let path = self.unfinished();
+        fs::hard_link(from, &path).ok()?;
+        // Whatever has that name later, what is looked at here is what was linked.
+        let is_file = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file());
+        let file = File::open(&path).ok().filter(|_| is_file);
+        let linked = file.filter(|_| fs::read(&path).is_ok_and(|there| there == bytes));
+        if linked.is_none() {
+            let _ = fs::remove_file(&path);
         }
-        let all = std::mem::take(&mut *self.waiting());
-        let root = self.root.clone();
-        let placed = tokio::task::spawn_blocking(move || place_all(&root, all)).await;
-        drop(turn);
-        placed.map_err(io::Error::other)?;
+        Some((path, linked?))
+    }
+
+    /// Puts a file in its place, together with whatever else is written meanwhile.
+    async fn place(&self, unfinished: Unfinished, place: &Path, is_new: bool) -> io::Result<()> {
+        let (waiting, is_done) = waiting(unfinished, place, is_new);
+        let is_first = {
+            let mut line = lock(&self.line);
+            line.waiting.push(waiting);
+            !std::mem::replace(&mut line.is_seen_to, true)
+        };
+        if is_first {
+            let (root, line) = (self.root.clone(), Arc::clone(&self.line));
+            let placing = Placing { root, line, is_done: false };
+            tokio::task::spawn_blocking(move || placing.run());
+        }
         is_done.await.map_err(io::Error::other)?
     }
 
     /// Puts a file in its place by itself.
     fn place_now(&self, bytes: &[u8], place: &Path) -> io::Result<()> {
-        let (unfinished, file) = self.write_unfinished(bytes)?;
-        let (done, mut is_done) = oneshot::channel();
-        let waiting = Waiting { unfinished, file, place: place.to_owned(), is_new: false, done };
-        place_all(&self.root, vec![waiting]);
+        let (waiting, mut is_done) = waiting(self.write_unfinished(bytes)?, place, false);
+        let named = place_synced(&self.root, Vec::new(), vec![waiting]);
+        place_synced(&self.root, named, Vec::new());
         is_done.try_recv().map_err(io::Error::other)?
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs something while no other process changes objects on condition.
@@ -167,6 +188,20 @@ impl Folder {
             Ok(bytes) => Ok(tag_of(&bytes) == *tag),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    /// What became of a creation.
+    fn created(
+        &self,
+        key: &str,
+        path: &Path,
+        placed: io::Result<()>,
+    ) -> Result<Created, StoreError> {
+        match placed {
+            Ok(()) => Ok(Created::New),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => self.exists(path, key),
+            Err(error) => Err(self.error("write", key)(error)),
         }
     }
 
@@ -251,16 +286,25 @@ impl Store for Folder {
         if path.exists() {
             return self.exists(&path, key);
         }
-        match self.place(bytes, &path, true).await {
-            Ok(()) => Ok(Created::New),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => self.exists(&path, key),
-            Err(error) => Err(self.error("write", key)(error)),
+        let written = self.write_unfinished(bytes).map_err(self.error("write", key))?;
+        self.created(key, &path, self.place(written, &path, true).await)
+    }
+
+    async fn copy_new(&self, key: &str, bytes: &[u8], from: &str) -> Result<Created, StoreError> {
+        let (path, from) = (self.path(key)?, self.path(from)?);
+        if path.exists() {
+            return self.exists(&path, key);
+        }
+        match self.link_unfinished(bytes, &from) {
+            Some(linked) => self.created(key, &path, self.place(linked, &path, true).await),
+            None => self.put_new(key, bytes).await,
         }
     }
 
     async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let path = self.path(key)?;
-        self.place(bytes, &path, false).await.map_err(self.error("write", key))
+        let written = self.write_unfinished(bytes).map_err(self.error("write", key))?;
+        self.place(written, &path, false).await.map_err(self.error("write", key))
     }
 
     async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<bool, StoreError> {
@@ -297,28 +341,86 @@ impl Store for Folder {
 /// same disk.
 const SYNCED_ALONE_MAX: usize = 8;
 
-/// Puts files in their places, and makes sure that they stay there: first what is in them, then their names.
-fn place_all(root: &Path, mut all: Vec<Waiting>) {
+/// Puts files in their places until none waits any more.
+struct Placing {
+    root: PathBuf,
+    line: Arc<Mutex<Line>>,
+    /// Whether it came to its end, from where on others may do it.
+    is_done: bool,
+}
+
+impl Placing {
+    fn run(mut self) {
+        let mut named = Vec::new();
+        while let Some(next) = self.next(named.is_empty()) {
+            named = place_synced(&self.root, named, next);
+        }
+    }
+
+    /// Those that wait; none if that was all.
+    fn next(&mut self, is_all: bool) -> Option<Vec<Waiting>> {
+        let mut line = lock(&self.line);
+        if line.waiting.is_empty() && is_all {
+            line.is_seen_to = false;
+            self.is_done = true;
+            return None;
+        }
+        Some(std::mem::take(&mut line.waiting))
+    }
+}
+
+impl Drop for Placing {
+    fn drop(&mut self) {
+        if !self.is_done {
+            // It was not begun, or panicked: nobody else sees to those that wait.
+            *lock(&self.line) = Line::default();
+        }
+    }
+}
+
+fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
+    line.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A file in its place, or what became of it, whose name is not yet sure to stay.
+type Named = (Waiting, io::Result<()>);
+
+/// Makes sure that the names of some files stay, and the content of others, which then get their names: one
+/// sync does for both.
+fn place_synced(root: &Path, named: Vec<Named>, mut next: Vec<Waiting>) -> Vec<Named> {
     // Whoever asked may have gone: then it is not wanted any more.
-    all.retain(|waiting| {
+    next.retain(|waiting| {
         let is_wanted = !waiting.done.is_closed();
         if !is_wanted {
             let _ = fs::remove_file(&waiting.unfinished);
         }
         is_wanted
     });
-    let at_once = all.len() > SYNCED_ALONE_MAX;
-    let files: Vec<&File> = all.iter().map(|waiting| &waiting.file).collect();
-    let synced = sync_all(root, &files, at_once);
-    let placed = all.iter().zip(synced).map(|(waiting, synced)| waiting.put(root, synced));
-    let placed: Vec<io::Result<()>> = placed.collect();
-    let there = all.iter().zip(&placed).filter(|(_, placed)| placed.is_ok());
-    let folders: BTreeSet<&Path> = there.map(|(waiting, _)| waiting.folder(root)).collect();
-    let by_folder = || folders.into_iter().try_for_each(sync_folder);
-    let stay = if at_once { sync_disk(root).unwrap_or_else(by_folder) } else { by_folder() };
-    for (waiting, placed) in all.into_iter().zip(placed) {
+    let at_once = named.len() + next.len() > SYNCED_ALONE_MAX;
+    let (stay, synced) = match at_once.then(|| sync_disk(root)).flatten() {
+        Some(all) => (again(&all), next.iter().map(|_| again(&all)).collect::<Vec<_>>()),
+        None => (sync_names(root, &named), next.iter().map(|one| one.file.sync_all()).collect()),
+    };
+    for (waiting, placed) in named {
         let _ = waiting.done.send(placed.and_then(|()| again(&stay)));
     }
+    let put = next.into_iter().zip(synced).map(|(waiting, synced)| {
+        let placed = waiting.put(root, synced);
+        (waiting, placed)
+    });
+    put.collect()
+}
+
+fn sync_names(root: &Path, named: &[Named]) -> io::Result<()> {
+    let there = named.iter().filter(|(_, placed)| placed.is_ok());
+    let folders: BTreeSet<&Path> = there.map(|(waiting, _)| waiting.folder(root)).collect();
+    folders.into_iter().try_for_each(sync_folder)
+}
+
+/// A file that is to go to its place.
+fn waiting((unfinished, file): Unfinished, place: &Path, is_new: bool) -> (Waiting, IsDone) {
+    let (done, is_done) = oneshot::channel();
+    (Waiting { unfinished, file, place: place.to_owned(), is_new, done }, is_done)
 }
 
 impl Waiting {
@@ -338,14 +440,6 @@ impl Waiting {
         }
         placed
     }
-}
-
-/// Syncs files of a store, one by one or all that is on its disk, and says of each what became of it.
-fn sync_all(root: &Path, files: &[&File], at_once: bool) -> Vec<io::Result<()>> {
-    if at_once && let Some(synced) = sync_disk(root) {
-        return files.iter().map(|_| again(&synced)).collect();
-    }
-    files.iter().map(|file| file.sync_all()).collect()
 }
 
 /// Syncs the disk that a store is on, where that is known to tell of every failure.

@@ -174,6 +174,13 @@ pub trait Store: Send + Sync {
     /// Creates an object, unless there is one.
     async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError>;
 
+    /// Creates an object of bytes that were read from another one, unless there is one. Where the other
+    /// still has them they need not be written again.
+    async fn copy_new(&self, key: &str, bytes: &[u8], from: &str) -> Result<Created, StoreError> {
+        let _ = from;
+        self.put_new(key, bytes).await
+    }
+
     /// Creates or replaces an object.
     async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError>;
 

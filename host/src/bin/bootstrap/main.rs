@@ -187,7 +187,7 @@ async fn function() -> Result<Function> {
             .unwrap_or(AGE_DAYS_MAX),
         topic: topic().await?,
         clock: Arc::new(SystemClock),
-        is_ending: AtomicBool::new(false),
+        is_ending: Arc::default(),
         unfinished: tokio::sync::Mutex::default(),
     })
 }

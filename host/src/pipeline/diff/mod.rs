@@ -7,11 +7,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
-use tracing::Span;
 
 use super::{
     PipelineError, Progress,
     active::{PluginPlace, Shelf, choose},
+    jobs::{Jobs, Undone, Until},
     records::{Records, TableRecord, misfits, table_records},
     replay::{Filter, Which, history},
     report::Problem,
@@ -189,12 +189,13 @@ impl Diff<'_> {
         let mut report = self.blank(pair.active.as_deref(), &records);
         (report.documents, report.documents_in_all) = (documents.len(), in_all);
         self.progress.begin("compare", documents.len());
+        let jobs = Jobs::new(self.jobs, Until::default());
         let compared = stream::iter(&documents).map(|listed| async {
-            let compared = self.compare(&pair, listed).await;
+            let compared = self.compare(&jobs, &pair, listed).await;
             self.progress.advance();
             compared
         });
-        let mut compared = compared.buffered(self.jobs.max(1));
+        let mut compared = compared.buffered(jobs.on_the_way());
         while let Some(compared) = compared.next().await {
             for change in add(&mut report, compared?) {
                 each(change);
@@ -279,7 +280,12 @@ impl Diff<'_> {
         }
     }
 
-    async fn compare(&self, pair: &Arc<Pair>, listed: &Listed) -> Result<Compared, StoreError> {
+    async fn compare(
+        &self,
+        jobs: &Jobs,
+        pair: &Arc<Pair>,
+        listed: &Listed,
+    ) -> Result<Compared, StoreError> {
         let name = match listed.key.parse() {
             Ok(Key::Raw { document, .. }) => document.to_string(),
             _ => listed.key.clone(),
@@ -290,19 +296,22 @@ impl Diff<'_> {
             return Ok(Compared { document: name, result });
         }
         let gone = || Ok(Compared { document: name.clone(), result: Ok(nothing()) });
+        let _room = jobs.room(listed.size).await;
         let Some(object) = self.store.get(&listed.key).await? else { return gone() };
         let (key, limits, pair) = (listed.key.clone(), self.limits.clone(), Arc::clone(pair));
-        let span = Span::current();
-        let both = tokio::task::spawn_blocking(move || {
-            let _span = span.entered();
+        let both = jobs.run(move || {
             let name = key.rsplit('/').next().unwrap_or_default();
             let origin =
                 Origin { name, modified: object.modified, playlist: None, extracted_at: None };
             let (document, _) = Document::read_again(&object.bytes, &origin, &limits)?;
             Ok(pair.run(&document, &limits))
         });
-        let result =
-            both.await.unwrap_or_else(|panic| Err(Refused::Panic { what: panic.to_string() }));
+        let result = match both.await {
+            Ok(both) => Ok(both),
+            Err(Undone::Refused(refused)) => Err(refused),
+            // A comparison has all the time there is.
+            Err(Undone::NoTime) => return gone(),
+        };
         Ok(Compared { document: name, result })
     }
 }

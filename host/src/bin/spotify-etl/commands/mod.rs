@@ -19,6 +19,7 @@ use spotify_etl::{
         Arrival, Mode, PipelineError, Progress as _, Selection, Transform, Transformed,
         active::{PluginPlace, Shelf},
         install::install,
+        jobs::Until,
         landing::{ImportMode, ImportOptions, Incoming, import, json_objects},
         publish::PublishReport,
         replay::{Change, Filter, Replay, Which, history},
@@ -415,7 +416,7 @@ impl Session {
             jobs: self.jobs(),
             formats,
             now: self.now,
-            is_over: &|| false,
+            until: Until::default(),
             progress: &Bar,
         }
     }

@@ -1,0 +1,157 @@
+//! Who does what takes the processor's time, and how much is on the way meanwhile.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    sync::{Semaphore, SemaphorePermit},
+};
+use tracing::Span;
+
+use crate::document::Refused;
+
+/// When nothing more is begun: at a time, or when somebody says so; never, if there is neither.
+#[derive(Clone, Debug, Default)]
+pub struct Until {
+    /// The time.
+    pub at: Option<Instant>,
+    /// Whether somebody said so.
+    pub is_ending: Arc<AtomicBool>,
+}
+
+impl Until {
+    /// Whether that is now, or was.
+    pub fn is_over(&self) -> bool {
+        self.is_ending.load(Ordering::Relaxed) || self.at.is_some_and(|at| Instant::now() >= at)
+    }
+}
+
+/// Threads that work on a document each. More documents are on the way: what is read and stored meanwhile
+/// takes the store's time, and a thread that is done finds the next one ready.
+pub struct Jobs {
+    count: usize,
+    until: Until,
+    /// In KiB.
+    room: Semaphore,
+    /// None while it ends, and where there can be none of their own.
+    threads: Option<Runtime>,
+}
+
+/// How much all documents that are on the way may have together, in KiB; a larger one is on the way alone.
+const ROOM_KIB: u32 = 64 * 1024;
+
+/// Why something was not done.
+#[derive(Debug)]
+pub enum Undone {
+    /// It was too late to begin it.
+    NoTime,
+    /// The document can't be read, or it went wrong.
+    Refused(Refused),
+}
+
+impl From<Refused> for Undone {
+    fn from(refused: Refused) -> Self {
+        Undone::Refused(refused)
+    }
+}
+
+impl Jobs {
+    /// So many threads, at least one.
+    pub fn new(count: usize, until: Until) -> Self {
+        let count = count.max(1);
+        // They begin when there is something to do.
+        let threads = Builder::new_current_thread().max_blocking_threads(count).build().ok();
+        Jobs { count, until, room: Semaphore::new(ROOM_KIB as usize), threads }
+    }
+
+    /// How many threads there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// How many documents are on the way. One at a time is that.
+    pub fn on_the_way(&self) -> usize {
+        const FOR_EACH: usize = 16;
+        if self.count == 1 { 1 } else { self.count * FOR_EACH }
+    }
+
+    /// Whether nothing more is begun.
+    pub fn is_over(&self) -> bool {
+        self.until.is_over()
+    }
+
+    /// Waits until there is room for a document of so many bytes, and keeps it for that.
+    pub async fn room(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
+        let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).clamp(1, ROOM_KIB);
+        // It is never closed.
+        self.room.acquire_many(kib).await.ok()
+    }
+
+    /// Has a thread do something, after what others asked for before.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        action: impl FnOnce() -> Result<T, Refused> + Send + 'static,
+    ) -> Result<T, Undone> {
+        let (until, span) = (self.until.clone(), Span::current());
+        let threads =
+            self.threads.as_ref().map_or_else(Handle::current, |own| own.handle().clone());
+        let ran = threads.spawn_blocking(move || {
+            // It may have waited for long.
+            if until.is_over() {
+                return Err(Undone::NoTime);
+            }
+            Ok(span.in_scope(action)?)
+        });
+        ran.await.unwrap_or_else(|panic| Err(Refused::Panic { what: panic.to_string() }.into()))
+    }
+}
+
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        // What is still done by threads is not waited for: nobody wants it any more.
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waited_until_it_was_too_late_is_not_begun() {
+        let until = Until::default();
+        let jobs = Jobs::new(1, until.clone());
+        let (begin, begun) = oneshot::channel();
+        let (end, ended) = mpsc::channel();
+        let first = jobs.run(move || Ok((begin.send(()), ended.recv()).1.is_ok()));
+        let second = jobs.run(|| Ok(true));
+        let meanwhile = async {
+            begun.await.unwrap();
+            until.is_ending.store(true, Ordering::Relaxed);
+            end.send(()).unwrap();
+        };
+        let (first, second, ()) = tokio::join!(first, second, meanwhile);
+        assert!(matches!(first, Ok(true)), "{first:?}");
+        assert!(matches!(second, Err(Undone::NoTime)), "{second:?}");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_of_what_was_worked_on() {
+        let jobs = Jobs::new(2, Until::default());
+        let failed = jobs.run(|| -> Result<(), Refused> { panic!("no") }).await;
+        assert!(matches!(failed, Err(Undone::Refused(Refused::Panic { .. }))), "{failed:?}");
+        assert!(matches!(jobs.run(|| Ok(5)).await, Ok(5)));
+    }
+}
