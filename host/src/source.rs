@@ -105,6 +105,12 @@ impl SourceError {
 }
 
 impl Source {
+    /// How many bytes it has, if that can be told before it is read.
+    pub fn size(&self) -> Option<u64> {
+        let is_file = !is_standard_input(&self.path);
+        is_file.then(|| fs::metadata(&self.path).ok()).flatten().map(|metadata| metadata.len())
+    }
+
     /// Reads it, up to one byte more than a limit: enough to tell that it is over.
     ///
     /// # Errors

@@ -526,6 +526,33 @@ fn of_equal_files_without_a_time_the_first_is_kept() {
 }
 
 #[test]
+fn files_are_brought_in_as_if_one_by_one() {
+    let desk = Desk::new();
+    let large = fs::read(fixture("playlists/demo_2026-07-06_06-00-00.json")).unwrap();
+    let small = fs::read(fixture("playlists/bom.json")).unwrap();
+    for number in 0_u32..60 {
+        // All even ones are equal, and only the time when they were written tells them apart.
+        let path = desk.write(
+            &format!("files/{number:02}.json"),
+            if number % 2 == 0 { &small } else { &large },
+        );
+        let file = fs::File::options().append(true).open(path).unwrap();
+        let seconds = std::time::Duration::from_secs(1_700_000_000 + u64::from(number) * 86_400);
+        file.set_modified(std::time::UNIX_EPOCH + seconds).unwrap();
+    }
+    let brought_in = |jobs: &str| {
+        let store = format!("store-{jobs}");
+        let said = desk.say(&["import", "--store", &store, "--jobs", jobs, "--json", "files"]);
+        said.ends(0, &[]);
+        let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+        let told = report["imports"].as_array().unwrap().clone();
+        assert_eq!(told.iter().filter(|one| one["status"] == "landed").count(), 2);
+        (told, files_below(&desk.path(&store).join("raw_data")))
+    };
+    assert_eq!(brought_in("4"), brought_in("1"));
+}
+
+#[test]
 fn what_was_brought_in_is_reported_even_if_nothing_can_be_made_of_it() {
     let desk = Desk::new();
     desk.write("file", b"");

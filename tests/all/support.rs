@@ -254,7 +254,7 @@ async fn land_at(
     paths: &[PathBuf],
     extracted_at: Option<ExtractedAt>,
 ) -> Result<Vec<ImportReport>, StoreError> {
-    let options = ImportOptions { playlist: None, extracted_at, mode: ImportMode::Land };
+    let options = ImportOptions { playlist: None, extracted_at, mode: ImportMode::Land, jobs: 2 };
     let found = source::find(paths);
     let incoming: Vec<Incoming<'_>> = found.sources.iter().map(Incoming::File).collect();
     let limits = Limits::default();

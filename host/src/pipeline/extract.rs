@@ -146,8 +146,8 @@ impl Extract<'_> {
         report: &mut ExtractReport,
     ) -> Result<(), Failure> {
         let id = &playlist.id;
-        let mut known = Known::default();
-        let newest = newest(known.of(self.store, id).await?, extracted_at);
+        let known = Known::default();
+        let newest = newest(&known.of(self.store, id).await?, extracted_at);
         if let (Some((stage, last)), Some(scheduled_at)) = (&newest, self.scheduled_at)
             && last.extracted_at.moment() >= scheduled_at
         {
@@ -185,7 +185,7 @@ impl Extract<'_> {
         let document = Document::extracted(about, pages.bodies, &self.limits)?;
         report.entries = Some(document.entries());
         let landed =
-            land(self.store, &document, TimeSource::Stated, ImportMode::Land, &mut known).await?;
+            land(self.store, &document, TimeSource::Stated, ImportMode::Land, &known).await?;
         let (status, id, key) = landed.map_err(Failure::InTheWay)?;
         report.status = match status {
             ImportStatus::Waiting => ExtractStatus::Waiting,
@@ -194,7 +194,7 @@ impl Extract<'_> {
         };
         report.document = Some(id.to_string());
         report.key = Some(key.to_string());
-        report.warnings.extend(standing_still(known.of(self.store, &id.playlist_id).await?));
+        report.warnings.extend(standing_still(&known.of(self.store, &id.playlist_id).await?));
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use tokio::{
 };
 use tracing::Span;
 
+use super::report::{Action, Problem};
 use crate::document::Refused;
 
 /// When nothing more is begun: at a time, or when somebody says so; never, if there is neither.
@@ -53,6 +54,19 @@ pub enum Undone {
     NoTime,
     /// The document can't be read, or it went wrong.
     Refused(Refused),
+}
+
+impl Undone {
+    /// For the report.
+    pub fn problem(self) -> Problem {
+        match self {
+            Undone::NoTime => {
+                let message = "waits for the next run: there was no time left for it in this one";
+                Problem::new(Action::Retry, message)
+            }
+            Undone::Refused(refused) => Problem::new(Action::Document, refused),
+        }
+    }
 }
 
 impl From<Refused> for Undone {

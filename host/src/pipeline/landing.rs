@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
+use futures_util::{StreamExt, stream};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::sync::{Mutex, SemaphorePermit, oneshot};
 
 use super::{
     Progress,
+    jobs::{Jobs, Until},
     report::{Action, ImportReport, ImportStatus, Problem},
 };
 use crate::{
@@ -25,6 +28,8 @@ pub struct ImportOptions {
     pub extracted_at: Option<ExtractedAt>,
     /// Whether anything is written.
     pub mode: ImportMode,
+    /// How many are worked on at a time.
+    pub jobs: usize,
 }
 
 /// Whether anything is written.
@@ -61,6 +66,14 @@ impl Incoming<'_> {
         match self {
             Incoming::File(source) => source.path.display().to_string(),
             Incoming::Object { store, listed } => store.location(&listed.key),
+        }
+    }
+
+    /// How many bytes it has, as far as is known.
+    fn size(&self) -> u64 {
+        match self {
+            Incoming::File(source) => source.size().unwrap_or(u64::MAX),
+            Incoming::Object { listed, .. } => listed.size,
         }
     }
 
@@ -114,7 +127,7 @@ pub async fn import(
     now: OffsetDateTime,
     progress: &dyn Progress,
 ) -> Result<Vec<ImportReport>, StoreError> {
-    let mut known = Known::default();
+    let known = Known::default();
     let (mut reports, mut store_error) = (Vec::new(), None);
     for error in problems {
         let mut report = blank(error.path().to_owned());
@@ -122,11 +135,22 @@ pub async fn import(
         reports.push(report);
     }
     progress.begin("import", incoming.len());
-    for source in incoming {
-        let mut report = blank(source.location());
-        let imported =
-            import_one(store, source, options, limits, now, &mut known, &mut report).await;
-        if let Err(error) = imported {
+    let jobs = Jobs::new(options.jobs, Until::default());
+    let read = stream::iter(incoming).map(|source| read_one(source, &jobs, options, limits, now));
+    let mut turns = Turns::default();
+    let landed = read.buffered(jobs.on_the_way()).map(|(mut report, read)| {
+        let turn = read.as_ref().map(|read| turns.after_equal_ones(&read.document));
+        let known = &known;
+        async move {
+            let (Some(read), Some(mut turn)) = (read, turn) else { return (report, None) };
+            turn.wait().await;
+            let landed = land_one(store, &read, options.mode, known, &mut report).await;
+            (report, landed.err())
+        }
+    });
+    let mut landed = landed.buffered(jobs.on_the_way());
+    while let Some((mut report, error)) = landed.next().await {
+        if let Some(error) = error {
             report.problem = Some(Problem::new(Action::Retry, &error));
             store_error = store_error.or(Some(error));
         }
@@ -140,37 +164,93 @@ pub async fn import(
     store_error.filter(|_| only_the_store).map_or(Ok(reports), Err)
 }
 
-async fn import_one(
-    store: &dyn Store,
+/// A document that was brought in and is yet to be landed.
+struct Read<'j> {
+    document: Document,
+    time: TimeSource,
+    _room: Option<SemaphorePermit<'j>>,
+}
+
+/// Reads something that is brought in, or says in its report why it can't be.
+async fn read_one<'j>(
     source: &Incoming<'_>,
+    jobs: &'j Jobs,
     options: &ImportOptions,
     limits: &Limits,
     now: OffsetDateTime,
-    known: &mut Known,
-    report: &mut ImportReport,
-) -> Result<(), StoreError> {
+) -> (ImportReport, Option<Read<'j>>) {
+    let mut report = blank(source.location());
+    let room = jobs.room(source.size()).await;
     let content = match source.read(limits.document_bytes).await {
         Ok(content) => content,
         Err(problem) => {
             report.problem = Some(problem);
-            return Ok(());
+            return (report, None);
         }
     };
-    let origin = Origin {
-        name: &content.name,
-        modified: content.modified.unwrap_or(now),
-        playlist: options.playlist.as_ref(),
-        extracted_at: options.extracted_at,
-    };
-    let (document, time) = match Document::read(&content.bytes, &origin, limits) {
-        Ok(read) => read,
-        Err(error) => {
-            report.problem = Some(Problem::new(Action::Document, error));
-            return Ok(());
+    let (options, limits) = (options.clone(), limits.clone());
+    let read = jobs.run(move || {
+        let origin = Origin {
+            name: &content.name,
+            modified: content.modified.unwrap_or(now),
+            playlist: options.playlist.as_ref(),
+            extracted_at: options.extracted_at,
+        };
+        let (document, time) = Document::read(&content.bytes, &origin, &limits)?;
+        // To count them takes time, too.
+        document.entries();
+        Ok((document, time))
+    });
+    match read.await {
+        Ok((document, time)) => {
+            describe(&mut report, &document);
+            (report, Some(Read { document, time, _room: room }))
         }
-    };
-    describe(report, &document);
-    match land(store, &document, time, options.mode, known).await? {
+        Err(undone) => {
+            report.problem = Some(undone.problem());
+            (report, None)
+        }
+    }
+}
+
+/// Of equal documents the first one is landed: each waits for those that came before it.
+#[derive(Default)]
+struct Turns {
+    /// Who came last, by what equal ones have in common.
+    last: HashMap<String, oneshot::Receiver<()>>,
+}
+
+struct Turn {
+    before: Option<oneshot::Receiver<()>>,
+    /// Tells the one after it, when it is dropped.
+    _done: oneshot::Sender<()>,
+}
+
+impl Turns {
+    fn after_equal_ones(&mut self, document: &Document) -> Turn {
+        let (done, is_done) = oneshot::channel();
+        let before = self.last.insert(document.id().hash8.clone(), is_done);
+        Turn { before, _done: done }
+    }
+}
+
+impl Turn {
+    async fn wait(&mut self) {
+        if let Some(before) = self.before.take() {
+            // It tells nothing but that it is done.
+            let _ = before.await;
+        }
+    }
+}
+
+async fn land_one(
+    store: &dyn Store,
+    read: &Read<'_>,
+    mode: ImportMode,
+    known: &Known,
+    report: &mut ImportReport,
+) -> Result<(), StoreError> {
+    match land(store, &read.document, read.time, mode, known).await? {
         Ok((status, id, key)) => {
             report.status = status;
             report.document = Some(id.to_string());
@@ -210,17 +290,31 @@ fn describe(report: &mut ImportReport, document: &Document) {
 /// assumed may come again with another one.
 #[derive(Default)]
 pub struct Known {
-    documents: HashMap<PlaylistId, Vec<(Stage, DocumentId)>>,
+    documents: Mutex<HashMap<PlaylistId, Vec<(Stage, DocumentId)>>>,
 }
 
 impl Known {
     /// A playlist's documents that wait or have their tables.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
     pub(super) async fn of(
-        &mut self,
+        &self,
         store: &dyn Store,
         playlist: &PlaylistId,
-    ) -> Result<&mut Vec<(Stage, DocumentId)>, StoreError> {
-        if !self.documents.contains_key(playlist) {
+    ) -> Result<Vec<(Stage, DocumentId)>, StoreError> {
+        self.some(store, playlist, |_| true).await
+    }
+
+    async fn some(
+        &self,
+        store: &dyn Store,
+        playlist: &PlaylistId,
+        is_meant: impl Fn(&DocumentId) -> bool,
+    ) -> Result<Vec<(Stage, DocumentId)>, StoreError> {
+        let mut documents = self.documents.lock().await;
+        if !documents.contains_key(playlist) {
             let mut found = Vec::new();
             // In the order in which documents move, so that none is missed between the two.
             for stage in [Stage::ToProcess, Stage::Processed] {
@@ -231,9 +325,36 @@ impl Known {
                     }
                 }
             }
-            self.documents.insert(playlist.clone(), found);
+            documents.insert(playlist.clone(), found);
         }
-        Ok(self.documents.entry(playlist.clone()).or_default())
+        let all = documents.get(playlist).into_iter().flatten();
+        Ok(all.filter(|(_, document)| is_meant(document)).cloned().collect())
+    }
+
+    async fn add(&self, id: &DocumentId) {
+        let mut documents = self.documents.lock().await;
+        documents.entry(id.playlist_id.clone()).or_default().push((Stage::ToProcess, id.clone()));
+    }
+
+    /// The document among them that is the same: the same pages at the same time, or at any time if this
+    /// one's is only assumed.
+    async fn equal(
+        &self,
+        store: &dyn Store,
+        document: &Document,
+        time: TimeSource,
+    ) -> Result<Option<(Stage, DocumentId)>, StoreError> {
+        let id = document.id();
+        let may_be = |other: &DocumentId| {
+            other.hash8 == id.hash8 && (time == TimeSource::Assumed || other == id)
+        };
+        for (stage, other) in self.some(store, &id.playlist_id, may_be).await? {
+            let key = Key::Raw { stage, document: other.clone() };
+            if matches!(compare(store, &key, document).await?, Standing::Same) {
+                return Ok(Some((stage, other)));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -247,11 +368,10 @@ pub(super) async fn land(
     document: &Document,
     time: TimeSource,
     mode: ImportMode,
-    known: &mut Known,
+    known: &Known,
 ) -> Result<Result<(ImportStatus, DocumentId, Key), String>, StoreError> {
     let id = document.id();
-    let found = known.of(store, &id.playlist_id).await?;
-    if let Some((stage, there)) = equal_among(store, found, document, time).await? {
+    if let Some((stage, there)) = known.equal(store, document, time).await? {
         let status = match stage {
             Stage::Processed => ImportStatus::Processed,
             _ => ImportStatus::Waiting,
@@ -270,27 +390,8 @@ pub(super) async fn land(
             return Ok(Err(why));
         }
     }
-    found.push((Stage::ToProcess, id.clone()));
+    known.add(id).await;
     Ok(Ok((status, id.clone(), key)))
-}
-
-/// The document among these that is the same: the same pages at the same time, or at any time if
-/// this one's is only assumed.
-async fn equal_among(
-    store: &dyn Store,
-    among: &[(Stage, DocumentId)],
-    document: &Document,
-    time: TimeSource,
-) -> Result<Option<(Stage, DocumentId)>, StoreError> {
-    let id = document.id();
-    for (stage, other) in among {
-        let may_be = other.hash8 == id.hash8 && (time == TimeSource::Assumed || other == id);
-        let key = || Key::Raw { stage: *stage, document: other.clone() };
-        if may_be && matches!(compare(store, &key(), document).await?, Standing::Same) {
-            return Ok(Some((*stage, other.clone())));
-        }
-    }
-    Ok(None)
 }
 
 /// The document that is the same as one whose time is only assumed, if it came before.
@@ -302,9 +403,7 @@ pub async fn came_before(
     store: &dyn Store,
     document: &Document,
 ) -> Result<Option<Key>, StoreError> {
-    let mut known = Known::default();
-    let among = known.of(store, &document.id().playlist_id).await?;
-    let found = equal_among(store, among, document, TimeSource::Assumed).await?;
+    let found = Known::default().equal(store, document, TimeSource::Assumed).await?;
     Ok(found.map(|(stage, document)| Key::Raw { stage, document }))
 }
 

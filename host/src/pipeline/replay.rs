@@ -15,13 +15,13 @@ use time::Date;
 use super::{
     Mode, PipelineError, Selection, Transform, Transformed,
     active::{ActivePlugin, ActiveSet, activate, choose},
-    jobs::{Jobs, Undone},
+    jobs::Jobs,
     lineage::{Lineage, TableFile},
     records::{Records, TableRecord, switch, table_records},
     report::{Action, DocumentReport, DocumentStatus, Problem, ReplayReport},
     transform::{
-        ByPlugin, Crew, There, change_lineage, describe, files_of, keep_lineage, made,
-        no_time_left, not_begun, store_tables, work,
+        ByPlugin, Crew, There, change_lineage, describe, files_of, keep_lineage, made, not_begun,
+        store_tables, work,
     },
 };
 use crate::{
@@ -544,10 +544,7 @@ impl Desk<'_> {
             match work(self.crew_of(&stale), &self.jobs, self.limits, &key, &object).await {
                 Ok(worked) => worked,
                 Err(undone) => {
-                    done.report.problems.push(match undone {
-                        Undone::NoTime => no_time_left(),
-                        Undone::Refused(refused) => Problem::new(Action::Document, refused),
-                    });
+                    done.report.problems.push(undone.problem());
                     return Ok(());
                 }
             };

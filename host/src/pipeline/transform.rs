@@ -80,14 +80,8 @@ pub async fn transform(workshop: &Workshop<'_>, listed: &Listed) -> Outcome {
 /// Leaves a document for the next run, as there is no time for it in this one.
 pub fn not_begun(listed: &Listed) -> Outcome {
     let mut report = DocumentReport::new(listed.key.clone());
-    report.problems.push(no_time_left());
+    report.problems.push(Undone::NoTime.problem());
     Outcome { report, lineage: None }
-}
-
-/// Why a document is left for the next run.
-pub fn no_time_left() -> Problem {
-    let message = "waits for the next run: there was no time left for it in this one";
-    Problem::new(Action::Retry, message)
 }
 
 async fn steps(
@@ -111,12 +105,12 @@ async fn steps(
     let (document, time, results) =
         match work(workshop.crew.clone(), &workshop.jobs, limits, &key, &object).await {
             Ok(worked) => worked,
-            Err(Undone::NoTime) => {
-                report.problems.push(no_time_left());
-                return Ok(());
-            }
             Err(Undone::Refused(refused)) => {
                 return put_aside(store, &key, &object, refused, report).await;
+            }
+            Err(undone) => {
+                report.problems.push(undone.problem());
+                return Ok(());
             }
         };
     describe(report, &document);

@@ -266,6 +266,7 @@ impl Session {
             playlist: args.playlist.clone(),
             extracted_at: args.extracted_at,
             mode,
+            jobs: self.jobs(),
         };
         let (problems, limits) = (&found.problems, &self.limits);
         Ok(import(self.store(), &incoming, problems, &options, limits, self.now, &Bar).await?)
