@@ -105,10 +105,11 @@ impl SourceError {
 }
 
 impl Source {
-    /// How many bytes it has, if that can be told before it is read.
+    /// How many bytes it has; none if only reading it can tell.
     pub fn size(&self) -> Option<u64> {
-        let is_file = !is_standard_input(&self.path);
-        is_file.then(|| fs::metadata(&self.path).ok()).flatten().map(|metadata| metadata.len())
+        // One that has no size will have no bytes.
+        let size = || fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
+        (!is_standard_input(&self.path)).then(size)
     }
 
     /// Reads it, up to one byte more than a limit: enough to tell that it is over.

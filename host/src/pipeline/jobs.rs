@@ -8,9 +8,11 @@ use std::{
     time::Instant,
 };
 
+use futures_util::{Stream, StreamExt, stream};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::{Semaphore, SemaphorePermit},
+    task::AbortHandle,
 };
 use tracing::Span;
 
@@ -40,7 +42,7 @@ pub struct Jobs {
     until: Until,
     /// In KiB.
     room: Semaphore,
-    /// None while it ends, and where there can be none of their own.
+    /// None when this ends, and where the system gives none.
     threads: Option<Runtime>,
 }
 
@@ -107,6 +109,18 @@ impl Jobs {
         self.room.acquire_many(kib).await.ok()
     }
 
+    /// Things in their order, each when there is room for its bytes: none waits for the room of one after it.
+    pub fn one_by_one<'j, T: 'j>(
+        &'j self,
+        all: impl IntoIterator<Item = T> + 'j,
+        bytes: impl Fn(&T) -> u64 + 'j,
+    ) -> impl Stream<Item = (T, Option<SemaphorePermit<'j>>)> + Unpin {
+        Box::pin(stream::iter(all).then(move |one| {
+            let bytes = bytes(&one);
+            async move { (one, self.room(bytes).await) }
+        }))
+    }
+
     /// Has a thread do something, after what others asked for before.
     pub async fn run<T: Send + 'static>(
         &self,
@@ -122,13 +136,23 @@ impl Jobs {
             }
             Ok(span.in_scope(action)?)
         });
+        let _wanted = Wanted(ran.abort_handle());
         ran.await.unwrap_or_else(|panic| Err(Refused::Panic { what: panic.to_string() }.into()))
+    }
+}
+
+/// What was asked for is wanted as long as this is there; after that it is not begun any more.
+struct Wanted(AbortHandle);
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
 impl Drop for Jobs {
     fn drop(&mut self) {
-        // What is still done by threads is not waited for: nobody wants it any more.
+        // What threads are still at is not waited for.
         if let Some(threads) = self.threads.take() {
             threads.shutdown_background();
         }

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use tokio::sync::{Mutex, SemaphorePermit, oneshot};
+use tokio::sync::{Mutex, oneshot};
 
 use super::{
     Progress,
@@ -136,12 +136,17 @@ pub async fn import(
     }
     progress.begin("import", incoming.len());
     let jobs = Jobs::new(options.jobs, Until::default());
-    let read = stream::iter(incoming).map(|source| read_one(source, &jobs, options, limits, now));
+    let with_room = jobs.one_by_one(incoming, |source| source.size());
+    let read = with_room.map(|(source, room)| async {
+        let (report, read) = read_one(source, &jobs, options, limits, now).await;
+        (report, read, room)
+    });
     let mut turns = Turns::default();
-    let landed = read.buffered(jobs.on_the_way()).map(|(mut report, read)| {
-        let turn = read.as_ref().map(|read| turns.after_equal_ones(&read.document));
+    let landed = read.buffered(jobs.on_the_way()).map(|(mut report, read, room)| {
+        let turn = read.as_ref().map(|(document, _)| turns.after_equal_ones(document));
         let known = &known;
         async move {
+            let _room = room;
             let (Some(read), Some(mut turn)) = (read, turn) else { return (report, None) };
             turn.wait().await;
             let landed = land_one(store, &read, options.mode, known, &mut report).await;
@@ -164,23 +169,18 @@ pub async fn import(
     store_error.filter(|_| only_the_store).map_or(Ok(reports), Err)
 }
 
-/// A document that was brought in and is yet to be landed.
-struct Read<'j> {
-    document: Document,
-    time: TimeSource,
-    _room: Option<SemaphorePermit<'j>>,
-}
+/// A document that is brought in, and how sure its time is.
+type Read = (Document, TimeSource);
 
 /// Reads something that is brought in, or says in its report why it can't be.
-async fn read_one<'j>(
+async fn read_one(
     source: &Incoming<'_>,
-    jobs: &'j Jobs,
+    jobs: &Jobs,
     options: &ImportOptions,
     limits: &Limits,
     now: OffsetDateTime,
-) -> (ImportReport, Option<Read<'j>>) {
+) -> (ImportReport, Option<Read>) {
     let mut report = blank(source.location());
-    let room = jobs.room(source.size()).await;
     let content = match source.read(limits.document_bytes).await {
         Ok(content) => content,
         Err(problem) => {
@@ -202,9 +202,9 @@ async fn read_one<'j>(
         Ok((document, time))
     });
     match read.await {
-        Ok((document, time)) => {
-            describe(&mut report, &document);
-            (report, Some(Read { document, time, _room: room }))
+        Ok(read) => {
+            describe(&mut report, &read.0);
+            (report, Some(read))
         }
         Err(undone) => {
             report.problem = Some(undone.problem());
@@ -245,12 +245,12 @@ impl Turn {
 
 async fn land_one(
     store: &dyn Store,
-    read: &Read<'_>,
+    (document, time): &Read,
     mode: ImportMode,
     known: &Known,
     report: &mut ImportReport,
 ) -> Result<(), StoreError> {
-    match land(store, &read.document, read.time, mode, known).await? {
+    match land(store, document, *time, mode, known).await? {
         Ok((status, id, key)) => {
             report.status = status;
             report.document = Some(id.to_string());

@@ -18,7 +18,7 @@ use std::{
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::{Created, Listed, Object, Page, Store, StoreError, Tag, is_sound};
 use crate::document::sha256;
@@ -37,6 +37,8 @@ pub struct Folder {
     writing: OnceLock<File>,
     unfinished: AtomicU64,
     line: Arc<Mutex<Line>>,
+    /// How many more files may be open for writing.
+    open: Semaphore,
 }
 
 /// Files that are written and wait for being put in their places.
@@ -47,22 +49,33 @@ struct Line {
     is_seen_to: bool,
 }
 
-/// A file that is not yet under its key.
-type Unfinished = (PathBuf, File);
-
-/// Says when a file is in its place, to stay.
-type IsDone = oneshot::Receiver<io::Result<()>>;
+/// A file that is not yet under its key. What doesn't get there goes.
+#[derive(Debug)]
+struct Unfinished {
+    path: PathBuf,
+    file: File,
+    is_there: bool,
+}
 
 /// A file that is written, and where it is to go.
 #[derive(Debug)]
 struct Waiting {
-    unfinished: PathBuf,
-    file: File,
+    unfinished: Unfinished,
     place: PathBuf,
     /// Whether it fails if there is something.
     is_new: bool,
     done: oneshot::Sender<io::Result<()>>,
 }
+
+/// A file in its place, or what became of it, whose name is not yet sure to stay.
+struct Named {
+    folder: PathBuf,
+    placed: io::Result<()>,
+    done: oneshot::Sender<io::Result<()>>,
+}
+
+/// So many files are open for writing at a time: systems have a limit, and some a low one.
+const OPEN_MAX: usize = 128;
 
 impl Folder {
     /// The store in a folder, which need not exist before something is written.
@@ -72,6 +85,7 @@ impl Folder {
             writing: OnceLock::new(),
             unfinished: AtomicU64::new(0),
             line: Arc::default(),
+            open: Semaphore::new(OPEN_MAX),
         }
     }
 
@@ -120,20 +134,17 @@ impl Folder {
     /// Writes bytes to a file that is not yet under its key.
     fn write_unfinished(&self, bytes: &[u8]) -> io::Result<Unfinished> {
         self.prepare()?;
-        let (path, mut file) = loop {
+        let mut unfinished = loop {
             let path = self.unfinished();
             match File::create_new(&path) {
-                Ok(file) => break (path, file),
+                Ok(file) => break Unfinished { path, file, is_there: true },
                 // Another store of this process, or a process elsewhere with the same id.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
         };
-        if let Err(error) = file.write_all(bytes) {
-            let _ = fs::remove_file(&path);
-            return Err(error);
-        }
-        Ok((path, file))
+        unfinished.file.write_all(bytes)?;
+        Ok(unfinished)
     }
 
     /// Another name for a file that has these bytes; none if it hasn't, or can't have one.
@@ -141,19 +152,20 @@ impl Folder {
         self.prepare().ok()?;
         let path = self.unfinished();
         fs::hard_link(from, &path).ok()?;
-        // Whatever has that name later, what is looked at here is what was linked.
-        let is_file = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file());
-        let file = File::open(&path).ok().filter(|_| is_file);
-        let linked = file.filter(|_| fs::read(&path).is_ok_and(|there| there == bytes));
-        if linked.is_none() {
+        let Ok(file) = File::open(&path) else {
             let _ = fs::remove_file(&path);
-        }
-        Some((path, linked?))
+            return None;
+        };
+        // Whatever has that name later, what is looked at here is what was linked.
+        let linked = Unfinished { path, file, is_there: true };
+        let metadata = fs::symlink_metadata(&linked.path).ok()?;
+        let is_own = metadata.is_file() && has_two_names(&metadata);
+        (is_own && fs::read(&linked.path).ok()? == bytes).then_some(linked)
     }
 
     /// Puts a file in its place, together with whatever else is written meanwhile.
     async fn place(&self, unfinished: Unfinished, place: &Path, is_new: bool) -> io::Result<()> {
-        let (waiting, is_done) = waiting(unfinished, place, is_new);
+        let (waiting, is_done) = Waiting::of(unfinished, place, is_new);
         let is_first = {
             let mut line = lock(&self.line);
             line.waiting.push(waiting);
@@ -161,7 +173,7 @@ impl Folder {
         };
         if is_first {
             let (root, line) = (self.root.clone(), Arc::clone(&self.line));
-            let placing = Placing { root, line, is_done: false };
+            let placing = Placing { root, line, has_ended: false };
             tokio::task::spawn_blocking(move || placing.run());
         }
         is_done.await.map_err(io::Error::other)?
@@ -169,7 +181,7 @@ impl Folder {
 
     /// Puts a file in its place by itself.
     fn place_now(&self, bytes: &[u8], place: &Path) -> io::Result<()> {
-        let (waiting, mut is_done) = waiting(self.write_unfinished(bytes)?, place, false);
+        let (waiting, mut is_done) = Waiting::of(self.write_unfinished(bytes)?, place, false);
         let named = place_synced(&self.root, Vec::new(), vec![waiting]);
         place_synced(&self.root, named, Vec::new());
         is_done.try_recv().map_err(io::Error::other)?
@@ -286,6 +298,7 @@ impl Store for Folder {
         if path.exists() {
             return self.exists(&path, key);
         }
+        let _open = self.open.acquire().await;
         let written = self.write_unfinished(bytes).map_err(self.error("write", key))?;
         self.created(key, &path, self.place(written, &path, true).await)
     }
@@ -295,14 +308,17 @@ impl Store for Folder {
         if path.exists() {
             return self.exists(&path, key);
         }
-        match self.link_unfinished(bytes, &from) {
-            Some(linked) => self.created(key, &path, self.place(linked, &path, true).await),
-            None => self.put_new(key, bytes).await,
+        let open = self.open.acquire().await;
+        if let Some(linked) = self.link_unfinished(bytes, &from) {
+            return self.created(key, &path, self.place(linked, &path, true).await);
         }
+        drop(open);
+        self.put_new(key, bytes).await
     }
 
     async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let path = self.path(key)?;
+        let _open = self.open.acquire().await;
         let written = self.write_unfinished(bytes).map_err(self.error("write", key))?;
         self.place(written, &path, false).await.map_err(self.error("write", key))
     }
@@ -346,7 +362,7 @@ struct Placing {
     root: PathBuf,
     line: Arc<Mutex<Line>>,
     /// Whether it came to its end, from where on others may do it.
-    is_done: bool,
+    has_ended: bool,
 }
 
 impl Placing {
@@ -357,12 +373,12 @@ impl Placing {
         }
     }
 
-    /// Those that wait; none if that was all.
-    fn next(&mut self, is_all: bool) -> Option<Vec<Waiting>> {
+    /// Those that wait; none if nothing is left to be done.
+    fn next(&mut self, all_have_ended: bool) -> Option<Vec<Waiting>> {
         let mut line = lock(&self.line);
-        if line.waiting.is_empty() && is_all {
+        if line.waiting.is_empty() && all_have_ended {
             line.is_seen_to = false;
-            self.is_done = true;
+            self.has_ended = true;
             return None;
         }
         Some(std::mem::take(&mut line.waiting))
@@ -371,7 +387,7 @@ impl Placing {
 
 impl Drop for Placing {
     fn drop(&mut self) {
-        if !self.is_done {
+        if !self.has_ended {
             // It was not begun, or panicked: nobody else sees to those that wait.
             *lock(&self.line) = Line::default();
         }
@@ -382,64 +398,80 @@ fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
     line.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A file in its place, or what became of it, whose name is not yet sure to stay.
-type Named = (Waiting, io::Result<()>);
-
-/// Makes sure that the names of some files stay, and the content of others, which then get their names: one
-/// sync does for both.
+/// Makes sure that the names of some files stay, and the content of others, which then get their names.
+/// Where there are many, one sync does for both.
 fn place_synced(root: &Path, named: Vec<Named>, mut next: Vec<Waiting>) -> Vec<Named> {
     // Whoever asked may have gone: then it is not wanted any more.
-    next.retain(|waiting| {
-        let is_wanted = !waiting.done.is_closed();
-        if !is_wanted {
-            let _ = fs::remove_file(&waiting.unfinished);
-        }
-        is_wanted
-    });
+    next.retain(|waiting| !waiting.done.is_closed());
     let at_once = named.len() + next.len() > SYNCED_ALONE_MAX;
-    let (stay, synced) = match at_once.then(|| sync_disk(root)).flatten() {
-        Some(all) => (again(&all), next.iter().map(|_| again(&all)).collect::<Vec<_>>()),
-        None => (sync_names(root, &named), next.iter().map(|one| one.file.sync_all()).collect()),
-    };
-    for (waiting, placed) in named {
-        let _ = waiting.done.send(placed.and_then(|()| again(&stay)));
+    let synced = at_once.then(|| sync_disk(root)).flatten();
+    let stay = synced.as_ref().map_or_else(|| sync_names(&named), again);
+    for Named { placed, done, .. } in named {
+        let _ = done.send(placed.and_then(|()| again(&stay)));
     }
-    let put = next.into_iter().zip(synced).map(|(waiting, synced)| {
-        let placed = waiting.put(root, synced);
-        (waiting, placed)
-    });
-    put.collect()
+    let content = |waiting: &Waiting| {
+        synced.as_ref().map_or_else(|| waiting.unfinished.file.sync_all(), again)
+    };
+    // All of them, before the first gets its name.
+    let content: Vec<io::Result<()>> = next.iter().map(content).collect();
+    next.into_iter().zip(content).map(|(waiting, content)| waiting.put(root, content)).collect()
 }
 
-fn sync_names(root: &Path, named: &[Named]) -> io::Result<()> {
-    let there = named.iter().filter(|(_, placed)| placed.is_ok());
-    let folders: BTreeSet<&Path> = there.map(|(waiting, _)| waiting.folder(root)).collect();
+fn sync_names(named: &[Named]) -> io::Result<()> {
+    let there = named.iter().filter(|named| named.placed.is_ok());
+    let folders: BTreeSet<&Path> = there.map(|named| named.folder.as_path()).collect();
     folders.into_iter().try_for_each(sync_folder)
 }
 
-/// A file that is to go to its place.
-fn waiting((unfinished, file): Unfinished, place: &Path, is_new: bool) -> (Waiting, IsDone) {
-    let (done, is_done) = oneshot::channel();
-    (Waiting { unfinished, file, place: place.to_owned(), is_new, done }, is_done)
-}
-
 impl Waiting {
-    fn folder<'w>(&'w self, root: &'w Path) -> &'w Path {
-        self.place.parent().unwrap_or(root)
+    /// A file that is to go to its place, and who learns when it is there to stay.
+    fn of(
+        unfinished: Unfinished,
+        place: &Path,
+        is_new: bool,
+    ) -> (Self, oneshot::Receiver<io::Result<()>>) {
+        let (done, is_done) = oneshot::channel();
+        (Waiting { unfinished, place: place.to_owned(), is_new, done }, is_done)
     }
 
-    fn put(&self, root: &Path, synced: io::Result<()>) -> io::Result<()> {
-        let placed = synced.and_then(|()| create_folder(self.folder(root)));
+    fn put(mut self, root: &Path, synced: io::Result<()>) -> Named {
+        let folder = self.place.parent().unwrap_or(root).to_owned();
+        let placed = synced.and_then(|()| create_folder(&folder));
         let placed = placed.and_then(|()| match self.is_new {
             // Unlike a rename, a link fails if there is something.
-            true => fs::hard_link(&self.unfinished, &self.place),
-            false => fs::rename(&self.unfinished, &self.place),
+            true => fs::hard_link(&self.unfinished.path, &self.place),
+            false => self.unfinished.rename(&self.place),
         });
-        if self.is_new || placed.is_err() {
-            let _ = fs::remove_file(&self.unfinished);
-        }
-        placed
+        Named { folder, placed, done: self.done }
     }
+}
+
+impl Unfinished {
+    fn rename(&mut self, to: &Path) -> io::Result<()> {
+        fs::rename(&self.path, to)?;
+        // Somebody else may have a file of that name by now.
+        self.is_there = false;
+        Ok(())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if self.is_there {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Whether a file that was linked has no third name, by which it could be changed later.
+#[cfg(unix)]
+fn has_two_names(metadata: &fs::Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::nlink(metadata) == 2
+}
+
+#[cfg(not(unix))]
+fn has_two_names(_metadata: &fs::Metadata) -> bool {
+    false
 }
 
 /// Syncs the disk that a store is on, where that is known to tell of every failure.

@@ -174,8 +174,9 @@ pub trait Store: Send + Sync {
     /// Creates an object, unless there is one.
     async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError>;
 
-    /// Creates an object of bytes that were read from another one, unless there is one. Where the other
-    /// still has them they need not be written again.
+    /// Creates an object of bytes that were read from another one, unless there is one. While the other
+    /// still has them they need not be written again; it is never changed in its place, only replaced or
+    /// deleted.
     async fn copy_new(&self, key: &str, bytes: &[u8], from: &str) -> Result<Created, StoreError> {
         let _ = from;
         self.put_new(key, bytes).await

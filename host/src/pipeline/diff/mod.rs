@@ -5,7 +5,7 @@ mod rows;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 use serde::Serialize;
 
 use super::{
@@ -190,13 +190,14 @@ impl Diff<'_> {
         (report.documents, report.documents_in_all) = (documents.len(), in_all);
         self.progress.begin("compare", documents.len());
         let jobs = Jobs::new(self.jobs, Until::default());
-        let compared = stream::iter(&documents).map(|listed| async {
+        let with_room = jobs.one_by_one(&documents, |listed| listed.size);
+        let compared = with_room.map(|(listed, room)| async {
             let compared = self.compare(&jobs, &pair, listed).await;
             self.progress.advance();
-            compared
+            (compared, room)
         });
         let mut compared = compared.buffered(jobs.on_the_way());
-        while let Some(compared) = compared.next().await {
+        while let Some((compared, _room)) = compared.next().await {
             for change in add(&mut report, compared?) {
                 each(change);
             }
@@ -296,7 +297,6 @@ impl Diff<'_> {
             return Ok(Compared { document: name, result });
         }
         let gone = || Ok(Compared { document: name.clone(), result: Ok(nothing()) });
-        let _room = jobs.room(listed.size).await;
         let Some(object) = self.store.get(&listed.key).await? else { return gone() };
         let (key, limits, pair) = (listed.key.clone(), self.limits.clone(), Arc::clone(pair));
         let both = jobs.run(move || {
