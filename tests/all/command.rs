@@ -553,6 +553,43 @@ fn files_are_brought_in_as_if_one_by_one() {
 }
 
 #[test]
+fn more_than_there_is_room_for_is_brought_in_in_turn() {
+    const MIB: usize = 1 << 20;
+    let desk = Desk::new();
+    let page = fs::read_to_string(fixture("playlists/bom.json")).unwrap();
+    let page = page.trim_start_matches('\u{feff}');
+    for (number, mib) in [1, 30, 40, 1, 63, 1, 20, 20, 20].into_iter().enumerate() {
+        let name = format!("files/a_2026-07-{:02}_06-00-00.json", number + 1);
+        desk.write(&name, (page.to_owned() + &" ".repeat(mib * MIB)).as_bytes());
+    }
+    desk.say(&["import", "--jobs", "4", "files"]).ends(0, &["9 files: 9 brought in"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn few_open_files_are_enough() {
+    const DOCUMENTS: usize = 60;
+    let desk = Desk::new();
+    let page = fs::read(fixture("playlists/both_keys.json")).unwrap();
+    for number in 0..DOCUMENTS {
+        desk.write(&format!("files/a_2026-07-06_06-00-{number:02}.json"), &page);
+    }
+    let mut command = Command::new("sh");
+    let own = desk.command(&["run", "--from", "files", "--jobs", "8"]);
+    command.args(["-c", "ulimit -n 200; exec \"$0\" \"$@\""]).arg(own.get_program());
+    command.args(own.get_args()).current_dir(own.get_current_dir().unwrap());
+    for (name, value) in own.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    said_by(command).ends(0, &["60 files: 60 brought in", "all done"]);
+    let tables = desk.keys().into_iter().filter(|key| key.starts_with("transformed_data/"));
+    assert_eq!(tables.count(), DOCUMENTS * 5);
+}
+
+#[test]
 fn what_was_brought_in_is_reported_even_if_nothing_can_be_made_of_it() {
     let desk = Desk::new();
     desk.write("file", b"");

@@ -1,7 +1,10 @@
 //! What any store must do, and what keys must be.
 
 use async_trait::async_trait;
-use futures_util::future::{join_all, join3};
+use futures_util::{
+    FutureExt,
+    future::{join_all, join3},
+};
 use proptest::prelude::*;
 use spotify_etl::{
     document::{DocumentId, ExtractedAt, PlaylistId},
@@ -19,6 +22,24 @@ use crate::support::{Site, wait};
 fn a_folder_is_a_store() {
     let folder = tempfile::TempDir::new().unwrap();
     wait(keeps_the_contract(&Folder::new(folder.path().join("not/there/yet"))));
+}
+
+#[test]
+fn what_nobody_waits_for_any_more_is_in_nobodys_way() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let store = Folder::new(folder.path());
+    for number in 0..50 {
+        let key = format!("a/{number}");
+        // Given up at once, together with whatever was to be done for it.
+        assert!(wait(async { store.put(&key, b"one").now_or_never() }).is_none());
+        if number % 10 == 0 {
+            wait(store.put("b", b"two")).unwrap();
+        }
+    }
+    wait(store.put("b", b"three")).unwrap();
+    assert_eq!(wait(store.get("b")).unwrap().unwrap().bytes, b"three"[..]);
+    let unfinished = std::fs::read_dir(folder.path().join(".store/unfinished")).unwrap();
+    assert_eq!(unfinished.count(), 0);
 }
 
 #[test]

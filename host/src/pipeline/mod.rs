@@ -168,7 +168,7 @@ impl Transform<'_> {
         let mut outcomes: Vec<Outcome> = Vec::new();
         for (documents, at_once) in [(&foreign, 1), (&ours, workshop.jobs.on_the_way())] {
             let done = stream::iter(documents).map(|listed| async {
-                let outcome = match self.until.is_over() {
+                let outcome = match workshop.jobs.is_over() {
                     true => transform::not_begun(listed),
                     false => transform(&workshop, listed).await,
                 };

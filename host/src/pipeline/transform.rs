@@ -195,7 +195,7 @@ pub async fn work(
     let limits = limits.clone();
     let (name, modified, bytes) = (key.file_name(), object.modified, object.bytes.clone());
     let at_once = if bytes.len() >= LARGE_BYTES { jobs.count() } else { 1 };
-    let worked = jobs.run(move || {
+    jobs.run(move || {
         let origin = Origin { name: &name, modified, playlist: None, extracted_at: None };
         let (document, time) = Document::read_again(&bytes, &origin, &limits)?;
         let cut = crew.projection.cut(document.pages());
@@ -208,8 +208,8 @@ pub async fn work(
         let groups = plugins.chunks(at_once);
         let results = groups.flat_map(|group| side_by_side(group, run)).collect();
         Ok((document, time, results))
-    });
-    worked.await
+    })
+    .await
 }
 
 /// Does something with each of a few things at the same time, or by itself with the only one.

@@ -163,7 +163,7 @@ impl DiffReport {
 /// One document through both versions.
 struct Compared {
     document: String,
-    result: Result<Both, Refused>,
+    result: Result<Both, Undone>,
 }
 
 /// What both versions make of a document.
@@ -293,7 +293,7 @@ impl Diff<'_> {
         };
         let max = self.limits.document_bytes;
         if listed.size > max {
-            let result = Err(Refused::TooLarge { max });
+            let result = Err(Refused::TooLarge { max }.into());
             return Ok(Compared { document: name, result });
         }
         let gone = || Ok(Compared { document: name.clone(), result: Ok(nothing()) });
@@ -306,13 +306,7 @@ impl Diff<'_> {
             let (document, _) = Document::read_again(&object.bytes, &origin, &limits)?;
             Ok(pair.run(&document, &limits))
         });
-        let result = match both.await {
-            Ok(both) => Ok(both),
-            Err(Undone::Refused(refused)) => Err(refused),
-            // A comparison has all the time there is.
-            Err(Undone::NoTime) => return gone(),
-        };
-        Ok(Compared { document: name, result })
+        Ok(Compared { document: name, result: both.await })
     }
 }
 
@@ -379,12 +373,12 @@ fn add(report: &mut DiffReport, compared: Compared) -> Vec<RowChange> {
     let failing = |problem: String| Failing { document: document.clone(), problem };
     let (before, after) = match result {
         // Something in the host that this document, or the candidate, brought about.
-        Err(refused @ Refused::Panic { .. }) => {
+        Err(Undone::Refused(refused @ Refused::Panic { .. })) => {
             report.now_failing.push(failing(refused.to_string()));
             return Vec::new();
         }
-        Err(refused) => {
-            report.unread.push(failing(refused.to_string()));
+        Err(undone) => {
+            report.unread.push(failing(undone.problem().message));
             return Vec::new();
         }
         Ok(Both::Same(rows, skips)) => {
