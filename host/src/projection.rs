@@ -6,9 +6,11 @@
 //! Pages are JSON that was read before, so nothing is checked here but what memory safety asks for.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Range,
 };
+
+use spotify_etl_plugin::strings::quote_or_backslash;
 
 /// How many plugins can be served at once; further ones get pages as they are.
 const READERS_MAX: usize = 32;
@@ -20,6 +22,8 @@ const UNNAMED: u16 = u16::MAX;
 const SHARED: u16 = UNNAMED - 1;
 /// There are two to this power of places for names: enough for most to have one to themselves.
 const SLOT_BITS: u32 = 10;
+/// Mixes well: of the golden ratio.
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 /// How many bytes of a name its head has.
 const HEAD_BYTES: usize = 8;
 /// So much room there is at first for what is kept of a page, in bytes.
@@ -52,14 +56,24 @@ struct Names {
     by_number: Vec<Vec<u8>>,
     /// By a number that most names have to themselves.
     slots: Vec<Slot>,
+    /// Makes these numbers, and so that none is shared if any does.
+    multiplier: u64,
 }
 
 /// The name that is found at a place, if it is the one that was looked for.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    head: u64,
-    length: usize,
+    ends: Ends,
     number: u16,
+}
+
+/// What a name begins and ends with, and its length: all that most names are.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Ends {
+    head: u64,
+    /// None of a name that is not longer than its head.
+    tail: u64,
+    length: usize,
 }
 
 impl Projection {
@@ -97,7 +111,7 @@ impl Projection {
             walk.run();
             // Cut between whole characters, or it is not what was meant.
             // What ends too early is no JSON, and stays as it is.
-            let is_whole = walk.at <= page.len();
+            let is_whole = walk.end <= page.len();
             let kept = walk.kept.into_iter().map(|mut kept| {
                 kept.flush(page.as_bytes());
                 String::from_utf8(kept.bytes).ok().filter(|_| is_whole)
@@ -179,74 +193,77 @@ impl Names {
 
     /// Gets ready for being asked.
     fn close(&mut self) {
-        self.slots = vec![Slot { head: 0, length: 0, number: UNNAMED }; 1 << SLOT_BITS];
-        for (number, name) in (0..).zip(&self.by_number) {
-            let (head, length) = (head(name), name.len());
-            let slot = &mut self.slots[slot(head, length)];
+        let ends: Vec<_> = self.by_number.iter().map(|name| Ends::of(name)).collect();
+        let is_distinct = |multiplier: &u64| {
+            let slots: BTreeSet<_> = ends.iter().map(|ends| ends.slot(*multiplier)).collect();
+            slots.len() == ends.len()
+        };
+        let mut multipliers = (0..u64::BITS).map(|turn| MULTIPLIER.rotate_left(turn) | 1);
+        self.multiplier = multipliers.find(is_distinct).unwrap_or(MULTIPLIER);
+        self.slots = vec![Slot { ends: Ends::default(), number: UNNAMED }; 1 << SLOT_BITS];
+        for (number, ends) in (0..).zip(ends) {
+            let slot = &mut self.slots[ends.slot(self.multiplier)];
             let number = if slot.number == UNNAMED { number } else { SHARED };
-            *slot = Slot { head, length, number };
+            *slot = Slot { ends, number };
         }
     }
 
+    #[inline(always)]
     fn find(&self, name: &[u8]) -> u16 {
-        let head = head(name);
-        let slot = self.slots[slot(head, name.len())];
+        let ends = Ends::of(name);
+        let slot = &self.slots[ends.slot(self.multiplier)];
         if slot.number == SHARED {
             return self.numbers.get(name).copied().unwrap_or(UNNAMED);
         }
-        // All of a short name is in its head.
-        let is_rest = || {
+        let is_between = || {
             let known = self.by_number.get(usize::from(slot.number));
-            name.len() <= HEAD_BYTES || known.is_some_and(|known| known == name)
+            name.len() <= 2 * HEAD_BYTES || known.is_some_and(|known| known == name)
         };
-        let is_it = slot.head == head && slot.length == name.len() && is_rest();
-        if is_it { slot.number } else { UNNAMED }
+        if slot.ends == ends && is_between() { slot.number } else { UNNAMED }
     }
 }
 
-/// What a name begins with; with its length, all that a short one is.
-fn head(name: &[u8]) -> u64 {
-    let half =
-        |at: usize| u64::from(name[at..].first_chunk().copied().map_or(0, u32::from_le_bytes));
-    let byte = |at: usize| u64::from(name.get(at).copied().unwrap_or_default());
-    match name.len() {
-        HEAD_BYTES.. => name.first_chunk().copied().map_or(0, u64::from_le_bytes),
-        length @ 4.. => half(0) | half(length - 4) << 32,
-        _ => byte(0) | byte(1) << 8 | byte(2) << 16,
+impl Ends {
+    #[inline(always)]
+    fn of(name: &[u8]) -> Self {
+        let whole = |eight: Option<&[u8; 8]>| eight.copied().map_or(0, u64::from_le_bytes);
+        let half = |four: Option<&[u8; 4]>| u64::from(four.copied().map_or(0, u32::from_le_bytes));
+        let byte = |at: usize| u64::from(name.get(at).copied().unwrap_or_default());
+        let length = name.len();
+        let head = match length {
+            HEAD_BYTES.. => whole(name.first_chunk()),
+            4.. => half(name.first_chunk()) | half(name.last_chunk()) << 32,
+            _ => byte(0) | byte(1) << 8 | byte(2) << 16,
+        };
+        let tail = if length > HEAD_BYTES { whole(name.last_chunk()) } else { 0 };
+        Ends { head, tail, length }
     }
-}
 
-fn slot(head: u64, length: usize) -> usize {
-    // A multiplier that mixes well, of the golden ratio.
-    let mixed = (head ^ (length as u64).rotate_right(8)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> (u64::BITS - SLOT_BITS)) as usize
+    #[inline(always)]
+    fn slot(self, multiplier: u64) -> usize {
+        let mixed = self.head ^ self.tail.rotate_right(29) ^ (self.length as u64).rotate_right(8);
+        (mixed.wrapping_mul(multiplier) >> (u64::BITS - SLOT_BITS)) as usize
+    }
 }
 
 /// Where each plugin is, on the way down to a value.
 type States = [u16; READERS_MAX];
 
-/// What was passed over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Inside {
-    NoObject,
-    Objects,
-}
-
 /// A member of an object, up to its value: where its parts are.
-struct Member {
+struct Member<'w> {
     /// None before the first.
-    comma: Range<usize>,
+    comma: &'w Range<usize>,
     name: Range<usize>,
-    colon: Range<usize>,
-    is_escaped: bool,
+    colon: usize,
+    value: usize,
 }
 
 /// One way through a page.
 struct Walk<'w> {
     projection: &'w Projection,
     page: &'w [u8],
-    at: usize,
-    level: usize,
+    /// Where it came to.
+    end: usize,
     /// What is kept for each plugin.
     kept: Vec<Kept>,
     /// How much that was before each value that may turn out to have nothing to be kept.
@@ -297,110 +314,123 @@ impl<'w> Walk<'w> {
         let room =
             || Kept { bytes: Vec::with_capacity((page.len() / 2).min(ROOM_MAX)), open: 0..0 };
         let kept = projection.readers.iter().map(|_| room()).collect();
-        Walk { projection, page, at: 0, level: 0, kept, marks: Vec::new() }
+        Walk { projection, page, end: 0, kept, marks: Vec::new() }
     }
 
     fn run(&mut self) {
         let all = (0..self.projection.readers.len()).fold(0, |all, place| all | 1 << place);
         if all != 0 {
-            self.blank();
-            self.value(all, &[NOTHING; READERS_MAX]);
+            self.end = self.value(self.blank(0), all, &[NOTHING; READERS_MAX], 0).0;
         }
     }
 
     #[inline(always)]
-    fn byte(&self) -> u8 {
-        self.page.get(self.at).copied().unwrap_or_default()
+    fn byte(&self, at: usize) -> u8 {
+        self.page.get(at).copied().unwrap_or_default()
     }
 
     #[inline(always)]
-    fn blank(&mut self) {
-        if self.byte() <= b' ' {
-            self.pass_blank();
-        }
+    fn is_container(&self, at: usize) -> bool {
+        matches!(self.byte(at), b'{' | b'[')
     }
 
-    fn pass_blank(&mut self) {
-        while matches!(self.byte(), b' ' | b'\n' | b'\r' | b'\t') {
-            self.at += 1;
-        }
+    /// The place after the blank that may be at a place.
+    #[inline(always)]
+    fn blank(&self, at: usize) -> usize {
+        if self.byte(at) > b' ' { at } else { self.after_blank(at) }
     }
 
-    /// Writes what is kept of a value for each plugin of a set, and says for which that is anything.
-    fn value(&mut self, readers: u32, states: &States) -> u32 {
-        let begun = self.at;
-        let is_container = matches!(self.byte(), b'{' | b'[');
-        if is_container && self.level == LEVELS_MAX {
-            self.skip();
-            self.write(readers, &(begun..self.at));
-            return readers;
+    fn after_blank(&self, mut at: usize) -> usize {
+        while matches!(self.byte(at), b' ' | b'\n' | b'\r' | b'\t') {
+            at += 1;
         }
-        self.level += 1;
-        let kept = match self.byte() {
-            b'{' => self.object(readers, states),
-            b'[' => self.array(readers, states),
+        at
+    }
+
+    /// Writes what is kept of a value for each plugin of a set, and says where it ends, and for which that is
+    /// anything.
+    fn value(&mut self, at: usize, readers: u32, states: &States, level: usize) -> (usize, u32) {
+        if level == LEVELS_MAX && self.is_container(at) {
+            let end = self.skip(at, true).unwrap_or(self.page.len());
+            self.write(readers, &(at..end));
+            return (end, readers);
+        }
+        match self.byte(at) {
+            b'{' => self.object(at, readers, states, level + 1),
+            b'[' => self.array(at, readers, states, level + 1),
             _ => {
-                let range = self.scalar();
-                self.write(readers, &range);
-                0
+                let end = self.scalar(at);
+                self.write(readers, &(at..end));
+                (end, 0)
             }
-        };
-        self.level -= 1;
-        kept
+        }
     }
 
-    fn array(&mut self, readers: u32, states: &States) -> u32 {
-        self.write_byte(readers);
+    fn array(&mut self, begun: usize, readers: u32, states: &States, level: usize) -> (usize, u32) {
+        let mut at = self.write_byte(readers, begun);
         let mut kept = 0;
         loop {
-            self.blank();
-            match self.byte() {
-                b']' => break self.write_byte(readers),
-                b'}' | 0 => break,
-                b',' => self.write_byte(readers),
-                _ => kept |= self.value(readers, states),
+            at = self.blank(at);
+            match self.byte(at) {
+                b']' => return (self.write_byte(readers, at), kept),
+                b'}' | 0 => return (at, kept),
+                b',' => at = self.write_byte(readers, at),
+                _ => {
+                    let (end, found) = self.value(at, readers, states, level);
+                    at = end;
+                    kept |= found;
+                }
             }
         }
-        kept
     }
 
-    fn object(&mut self, readers: u32, states: &States) -> u32 {
-        self.write_byte(readers);
+    fn object(
+        &mut self,
+        begun: usize,
+        readers: u32,
+        states: &States,
+        level: usize,
+    ) -> (usize, u32) {
+        let mut at = self.write_byte(readers, begun);
         // The plugins that keep a member.
         let mut kept = 0;
         let mut comma = 0..0;
         loop {
-            self.blank();
-            match self.byte() {
-                b'"' => {}
-                b',' => {
-                    comma = self.at..self.at + 1;
-                    self.at += 1;
-                    continue;
+            at = self.blank(at);
+            match self.byte(at) {
+                b'"' => {
+                    let (end, found) = self.member(at, &comma, readers, states, kept, level);
+                    at = end;
+                    kept |= found;
                 }
-                _ => break,
+                b',' => {
+                    comma = at..at + 1;
+                    at += 1;
+                }
+                _ => return (self.write_byte(readers, at), kept),
             }
-            let (end, is_escaped) = string_end(self.page, self.at + 1);
-            let name = self.at..end;
-            self.at = end;
-            self.blank();
-            let colon = self.at..self.at + 1;
-            self.at += 1;
-            self.blank();
-            let member = Member { comma: comma.clone(), name, colon, is_escaped };
-            kept |= self.member(&member, readers, states, kept);
         }
-        self.write_byte(readers);
-        kept
     }
 
-    /// Writes a member for each plugin that keeps it, and says which do.
-    fn member(&mut self, member: &Member, readers: u32, states: &States, before: u32) -> u32 {
-        let number = self.number(&member.name, member.is_escaped);
-        let is_container = matches!(self.byte(), b'{' | b'[');
+    /// Writes a member for each plugin that keeps it, and says where it ends, and which do.
+    #[inline(always)]
+    fn member(
+        &mut self,
+        begun: usize,
+        comma: &Range<usize>,
+        readers: u32,
+        states: &States,
+        before: u32,
+        level: usize,
+    ) -> (usize, u32) {
+        let (end, is_escaped) = string_end(self.page, begun + 1);
+        let colon = self.blank(end);
+        let value = self.blank(colon + 1);
+        let member = Member { comma, name: begun..end, colon, value };
+        let number = self.number(&member.name, is_escaped);
+        let is_container = self.is_container(value);
         if number == UNNAMED && !is_container {
-            self.scalar();
-            return 0;
+            return (self.scalar(value), 0);
         }
         let mut after = [NOTHING; READERS_MAX];
         let (mut whole, mut on_the_way) = (0, 0);
@@ -416,46 +446,53 @@ impl<'w> Walk<'w> {
                 }
             }
         }
-        let begun = self.at;
         if !is_container {
-            let value = self.scalar();
-            self.begin(on_the_way | whole, member, before);
-            self.write(on_the_way | whole, &value);
-            return on_the_way | whole;
+            let end = self.scalar(value);
+            self.begin(on_the_way | whole, &member, before);
+            self.write(on_the_way | whole, &(value..end));
+            return (end, on_the_way | whole);
         }
         let inside = readers & !whole;
         // Many arrays have only texts or numbers in them, which are kept on the way to something alone.
-        if inside == 0 || (on_the_way == 0 && self.byte() == b'[') {
-            let found = self.skip();
-            if inside != 0 && found == Inside::Objects {
-                self.at = begun;
-            }
-        }
-        if self.at == begun {
+        let passed = match self.byte(value) {
+            _ if inside == 0 => self.skip(value, true),
+            b'[' if on_the_way == 0 => self.skip(value, false),
+            _ => None,
+        };
+        let end = passed.unwrap_or_else(|| {
             let marks = self.marks.len();
             self.marks.extend(places(inside).map(|place| self.kept[place].mark()));
-            self.begin(inside, member, before);
-            let found = self.value(inside, &after) | on_the_way;
+            self.begin(inside, &member, before);
+            let (end, found) = self.value(value, inside, &after, level);
+            let found = found | on_the_way;
             for (place, mark) in places(inside).zip(self.marks.drain(marks..)) {
                 if found & (1 << place) == 0 {
                     self.kept[place].back_to(mark);
                 }
             }
             on_the_way |= found & inside;
-        }
-        self.begin(whole, member, before);
-        self.write(whole, &(begun..self.at));
-        on_the_way | whole
+            end
+        });
+        self.begin(whole, &member, before);
+        self.write(whole, &(value..end));
+        (end, on_the_way | whole)
     }
 
     /// Writes a member's name.
-    fn begin(&mut self, readers: u32, member: &Member, before: u32) {
-        self.write(readers & before, &member.comma);
-        self.write(readers, &member.name);
-        self.write(readers, &member.colon);
+    #[inline(always)]
+    fn begin(&mut self, readers: u32, member: &Member<'_>, before: u32) {
+        self.write(readers & before, member.comma);
+        if member.name.end == member.colon && member.colon + 1 == member.value {
+            // As it usually stands there, in one piece.
+            self.write(readers, &(member.name.start..member.value));
+        } else {
+            self.write(readers, &member.name);
+            self.write(readers, &(member.colon..member.colon + 1));
+        }
     }
 
     /// The number of a member's name, which stands there with its quotes.
+    #[inline(always)]
     fn number(&self, name: &Range<usize>, is_escaped: bool) -> u16 {
         let quoted = self.page.get(name.clone()).unwrap_or_default();
         let inner = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
@@ -466,95 +503,70 @@ impl<'w> Walk<'w> {
         spelled.map_or(UNNAMED, |name| self.projection.names.find(name.as_bytes()))
     }
 
+    #[inline(always)]
     fn write(&mut self, readers: u32, range: &Range<usize>) {
         for place in places(readers) {
             self.kept[place].add(self.page, range);
         }
     }
 
-    /// Writes what is at its place, and goes on.
-    fn write_byte(&mut self, readers: u32) {
-        self.write(readers, &(self.at..self.at + 1));
-        self.at += 1;
+    /// Writes what is at a place, and says where it ends.
+    #[inline(always)]
+    fn write_byte(&mut self, readers: u32, at: usize) -> usize {
+        self.write(readers, &(at..at + 1));
+        at + 1
     }
 
-    /// Passes over a text, number or word, and says where it was.
-    fn scalar(&mut self) -> Range<usize> {
-        let begun = self.at;
-        if self.byte() == b'"' {
-            self.text();
-        } else {
-            while !matches!(self.byte(), b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t' | 0) {
-                self.at += 1;
-            }
+    /// The place after a text, number or word.
+    #[inline(always)]
+    fn scalar(&self, begun: usize) -> usize {
+        if self.byte(begun) == b'"' {
+            return string_end(self.page, begun + 1).0;
         }
-        begun..self.at
+        let mut at = begun;
+        while !matches!(self.byte(at), b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t' | 0) {
+            at += 1;
+        }
+        at
     }
 
-    fn text(&mut self) {
-        self.at = string_end(self.page, self.at + 1).0;
-    }
-
-    /// Passes over an array or object.
-    fn skip(&mut self) -> Inside {
-        let mut depth = 0_usize;
-        let mut inside = Inside::NoObject;
+    /// The place after an array or object that is passed over; none if there is an object in it, and may not be.
+    fn skip(&self, begun: usize, may_hold_objects: bool) -> Option<usize> {
+        let (mut at, mut depth) = (begun, 0_usize);
         loop {
-            match self.byte() {
+            match self.byte(at) {
                 b'"' => {
-                    self.text();
+                    at = string_end(self.page, at + 1).0;
                     continue;
                 }
-                b'{' => {
-                    inside = Inside::Objects;
-                    depth += 1;
-                }
-                b'[' => depth += 1,
+                b'{' if !may_hold_objects => return None,
+                b'{' | b'[' => depth += 1,
                 b'}' | b']' => depth -= 1,
                 // Not even the end of it is there: nothing in it is looked at again.
-                0 => return Inside::NoObject,
+                0 => return Some(at),
                 _ => {}
             }
-            self.at += 1;
+            at += 1;
             if depth == 0 {
-                return inside;
+                return Some(at);
             }
         }
     }
 }
 
-/// The place after a string that is open at a place, and whether something in it is escaped. Most strings
-/// are so short that eight bytes at a time are quicker than a search made for long ones.
+/// The place after a string that is open at a place, and whether something in it is escaped.
+#[inline(always)]
 pub(crate) fn string_end(json: &[u8], from: usize) -> (usize, bool) {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
-    // The highest bit of the first byte that is zero is set; of bytes after that one it may lie.
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
     let (mut at, mut is_escaped) = (from, false);
-    while let Some(eight) = json.get(at..at + 8).and_then(|eight| eight.try_into().ok()) {
-        let word = u64::from_le_bytes(eight);
-        let found =
-            zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')));
-        if found == 0 {
-            at += 8;
-            continue;
-        }
-        at += found.trailing_zeros() as usize / 8;
-        if json[at] == b'"' {
-            return (at + 1, is_escaped);
-        }
-        // What is escaped is no end.
-        is_escaped = true;
-        at += 2;
-    }
     loop {
+        at = quote_or_backslash(json, at);
         match json.get(at) {
             Some(b'"') => return (at + 1, is_escaped),
-            Some(b'\\') => {
+            // What is escaped is no end.
+            Some(_) => {
                 is_escaped = true;
                 at += 2;
             }
-            Some(_) => at += 1,
             None => return (json.len(), is_escaped),
         }
     }

@@ -649,6 +649,14 @@ impl<'a> Quick<'a> for Text<'a> {
             quick::set(&mut self.0, Cow::Borrowed(text));
             return Some(after);
         }
+        self.fill_odd(json, at)
+    }
+}
+
+impl<'a> Text<'a> {
+    #[cold]
+    #[inline(never)]
+    fn fill_odd(&mut self, json: Json<'a>, at: usize) -> Option<After> {
         let (text, after) = json.text(at)?;
         self.0 = Cow::Owned(text);
         Some(after)

@@ -25,6 +25,9 @@ pub mod entries;
 pub mod plugin;
 #[cfg(feature = "guest")]
 mod quick;
+/// For this crate and the host.
+#[doc(hidden)]
+pub mod strings;
 #[cfg(feature = "guest")]
 pub mod table;
 #[cfg(feature = "testing")]

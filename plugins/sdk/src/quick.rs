@@ -8,6 +8,8 @@
 
 use std::{mem, num::NonZero};
 
+use crate::strings::quote_or_backslash;
+
 /// A JSON text.
 #[derive(Clone, Copy)]
 pub(crate) struct Json<'a>(&'a str);
@@ -142,7 +144,7 @@ impl<'a> Json<'a> {
     /// A member's name however it is written, and the place of what follows.
     pub(crate) fn name(self, at: usize) -> Option<(&'a [u8], usize)> {
         let begun = self.take(self.begin(at), b'"')?.get();
-        let end = special(self.0.as_bytes(), begun);
+        let end = quote_or_backslash(self.0.as_bytes(), begun);
         let name = self.0.as_bytes().get(begun..end)?;
         let after = self.begin(self.take(end, b'"')?.get());
         Some((name, self.take(after, b':')?.get()))
@@ -152,7 +154,7 @@ impl<'a> Json<'a> {
     #[inline(always)]
     pub(crate) fn plain(self, at: usize) -> Option<(&'a str, After)> {
         let begun = self.take(at, b'"')?.get();
-        let end = special(self.0.as_bytes(), begun);
+        let end = quote_or_backslash(self.0.as_bytes(), begun);
         let after = self.take(end, b'"')?;
         Some((self.0.get(begun..end)?, after))
     }
@@ -167,7 +169,7 @@ impl<'a> Json<'a> {
     fn after_text(self, at: usize) -> Option<After> {
         let mut at = self.take(at, b'"')?.get();
         loop {
-            at = special(self.0.as_bytes(), at);
+            at = quote_or_backslash(self.0.as_bytes(), at);
             match self.byte(at) {
                 // What is escaped is no end.
                 b'\\' => at += 2,
@@ -368,38 +370,3 @@ macro_rules! quick {
     };
 }
 pub(crate) use quick;
-
-/// Where the next quote or backslash is, from a place on, or the end.
-#[inline(always)]
-fn special(bytes: &[u8], from: usize) -> usize {
-    let mut at = from;
-    while let Some(sixteen) = bytes.get(at..at + 16) {
-        for (eight, after) in sixteen.as_chunks::<8>().0.iter().zip([0, 8]) {
-            let found = specials(*eight);
-            if found != 0 {
-                return at + after + found.trailing_zeros() as usize / 8;
-            }
-        }
-        at += 16;
-    }
-    special_one_by_one(bytes, at)
-}
-
-/// The highest bit of the first byte that is a quote or a backslash is set; of bytes after that one it may
-/// lie.
-#[inline(always)]
-fn specials(eight: [u8; 8]) -> u64 {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    let word = u64::from_le_bytes(eight);
-    zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')))
-}
-
-/// The same for the last bytes of a text.
-#[cold]
-fn special_one_by_one(bytes: &[u8], from: usize) -> usize {
-    let rest = bytes.get(from..).unwrap_or_default();
-    let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
-    found.map_or(bytes.len(), |found| from + found)
-}

@@ -1,0 +1,70 @@
+//! Where strings in JSON end, found sixteen bytes at a time.
+
+use wide::u8x16;
+
+/// How many bytes are looked at without a question in between: more than most strings have.
+const TOGETHER: usize = 64;
+
+/// The place of the next quote or backslash in a JSON text, from a place on, or the text's end.
+#[inline(always)]
+pub fn quote_or_backslash(json: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while let Some(bytes) = json.get(at..at + TOGETHER) {
+        for (sixteen, before) in bytes.as_chunks::<16>().0.iter().zip((0..).step_by(16)) {
+            let found = quotes_and_backslashes(*sixteen);
+            if found != 0 {
+                return at + before + found.trailing_zeros() as usize;
+            }
+        }
+        at += TOGETHER;
+    }
+    one_by_one(json, at)
+}
+
+/// Which bytes are a quote or a backslash, each a bit, the first one the lowest.
+#[inline(always)]
+fn quotes_and_backslashes(bytes: [u8; 16]) -> u32 {
+    let bytes = u8x16::new(bytes);
+    let found = bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\'));
+    found.to_bitmask()
+}
+
+/// The same for a text's last bytes.
+#[cold]
+#[inline(never)]
+fn one_by_one(json: &[u8], from: usize) -> usize {
+    let rest = json.get(from..).unwrap_or_default();
+    let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+    found.map_or(json.len(), |found| from + found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_one_from_a_place_on_is_found_wherever_it_stands() {
+        for length in [0, 1, 15, 16, 63, 64, 65, 128, 200] {
+            let mut json = vec![b'x'; length];
+            assert_eq!(quote_or_backslash(&json, 0), length);
+            for at in 0..length {
+                for (one, other) in [(b'"', b'\\'), (b'\\', b'"')] {
+                    json[at] = one;
+                    json[length - 1] = other;
+                    assert_eq!(quote_or_backslash(&json, 0), at, "{length}");
+                    assert_eq!(quote_or_backslash(&json, at), at, "{length}");
+                    assert_eq!(
+                        quote_or_backslash(&json, at + 1),
+                        length - usize::from(at + 1 < length),
+                        "{length}"
+                    );
+                }
+                json.fill(b'x');
+            }
+            for byte in (0..=u8::MAX).filter(|byte| !b"\"\\".contains(byte)) {
+                json.fill(byte);
+                assert_eq!(quote_or_backslash(&json, 0), length, "{byte}");
+            }
+        }
+    }
+}
