@@ -37,7 +37,7 @@ const FILES: [(&str, &str); 6] = [
 ];
 
 /// The SDK, for a project outside of its repository.
-const SDK: [(&str, &str); 11] = [
+const SDK: [(&str, &str); 12] = [
     ("wit/plugin.wit", include_str!("../../../wit/plugin.wit")),
     ("vendor/sdk/Cargo.toml", include_str!("../../../plugins/sdk/Cargo.toml")),
     ("vendor/sdk/README.md", include_str!("../../../plugins/sdk/README.md")),
@@ -47,6 +47,7 @@ const SDK: [(&str, &str); 11] = [
     ("vendor/sdk/src/entries.rs", include_str!("../../../plugins/sdk/src/entries.rs")),
     ("vendor/sdk/src/plugin.rs", include_str!("../../../plugins/sdk/src/plugin.rs")),
     ("vendor/sdk/src/quick.rs", include_str!("../../../plugins/sdk/src/quick.rs")),
+    ("vendor/sdk/src/strings.rs", include_str!("../../../plugins/sdk/src/strings.rs")),
     ("vendor/sdk/src/table.rs", include_str!("../../../plugins/sdk/src/table.rs")),
     ("vendor/sdk/src/testing.rs", include_str!("../../../plugins/sdk/src/testing.rs")),
 ];

@@ -61,6 +61,9 @@ pub const TRACK_READS: &[&str] = &[
     "artists.external_urls.spotify",
 ];
 
+/// Most entries that hold a track have more bytes, of what is looked at alone.
+const ENTRY_BYTES: usize = 512;
+
 /// A track as Spotify describes it. Anything may be missing, as anything is, somewhere.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -360,7 +363,8 @@ fn parts(json: &str) -> Result<Vec<Page<'_>>, NoEntries> {
 
 /// A page of entries, a playlist object with one in it, or the entries alone; none if something is odd.
 fn sound_page(text: &str) -> Option<Page<'_>> {
-    let mut page = Page::default();
+    let tracks = Vec::with_capacity(text.len() / ENTRY_BYTES);
+    let mut page = Page { tracks, ..Page::default() };
     quick::whole(text, |json, at| match json.byte(at) {
         b'[' => page.sound_entries(json, at),
         _ => page.sound_object(json, at, true),

@@ -21,6 +21,8 @@ pub mod containers;
 pub mod dates;
 #[cfg(feature = "guest")]
 pub mod entries;
+#[cfg(all(feature = "memory", any(target_family = "wasm", test)))]
+mod memory;
 #[cfg(feature = "guest")]
 pub mod plugin;
 #[cfg(feature = "guest")]
