@@ -132,7 +132,7 @@ fn spell_date(date: Date, text: &mut String) {
 
 fn two_digits(number: u32, text: &mut String) {
     for digit in [number / 10 % 10, number % 10] {
-        text.extend(char::from_digit(digit, 10));
+        text.push(char::from(b'0' + digit as u8));
     }
 }
 
