@@ -610,6 +610,23 @@ mod tests {
     }
 
     #[test]
+    fn every_name_is_found_also_where_places_are_shared() {
+        // More than there are places, of all lengths, alike at their beginnings and ends.
+        let name = |number: usize| {
+            format!("{}{number:04}{}", "a".repeat(number % 9), "z".repeat(number % 7))
+        };
+        let names: Vec<_> = (0..2_000).map(name).collect();
+        let (known, other) = names.split_at(1_500);
+        let projection = Projection::of([Some(known)]);
+        let member = |name: &String| format!("\"{name}\":1");
+        let page = |names: &[String]| {
+            format!("{{{}}}", names.iter().map(member).collect::<Vec<_>>().join(","))
+        };
+        let pages = [page(&names), page(other)];
+        assert_eq!(projection.cut(&pages).pages_for(0), [page(known).as_str(), "{}"]);
+    }
+
+    #[test]
     fn what_is_no_json_or_too_deep_comes_to_an_end() {
         let patterns = ["a.b".to_owned()];
         let projection = Projection::of([Some(&patterns[..])]);

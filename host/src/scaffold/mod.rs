@@ -37,7 +37,7 @@ const FILES: [(&str, &str); 6] = [
 ];
 
 /// The SDK, for a project outside of its repository.
-const SDK: [(&str, &str); 12] = [
+const SDK: [(&str, &str); 13] = [
     ("wit/plugin.wit", include_str!("../../../wit/plugin.wit")),
     ("vendor/sdk/Cargo.toml", include_str!("../../../plugins/sdk/Cargo.toml")),
     ("vendor/sdk/README.md", include_str!("../../../plugins/sdk/README.md")),
@@ -45,6 +45,7 @@ const SDK: [(&str, &str); 12] = [
     ("vendor/sdk/src/containers.rs", include_str!("../../../plugins/sdk/src/containers.rs")),
     ("vendor/sdk/src/dates.rs", include_str!("../../../plugins/sdk/src/dates.rs")),
     ("vendor/sdk/src/entries.rs", include_str!("../../../plugins/sdk/src/entries.rs")),
+    ("vendor/sdk/src/memory.rs", include_str!("../../../plugins/sdk/src/memory.rs")),
     ("vendor/sdk/src/plugin.rs", include_str!("../../../plugins/sdk/src/plugin.rs")),
     ("vendor/sdk/src/quick.rs", include_str!("../../../plugins/sdk/src/quick.rs")),
     ("vendor/sdk/src/strings.rs", include_str!("../../../plugins/sdk/src/strings.rs")),
