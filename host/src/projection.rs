@@ -108,10 +108,10 @@ impl Projection {
     pub fn cut<'p>(&'p self, pages: &'p [String]) -> Cut<'p> {
         let cut = |page: &'p String| {
             let mut walk = Walk::new(self, page.as_bytes());
-            walk.run();
+            let end = walk.run();
             // Cut between whole characters, or it is not what was meant.
             // What ends too early is no JSON, and stays as it is.
-            let is_whole = walk.end <= page.len();
+            let is_whole = end <= page.len();
             let kept = walk.kept.into_iter().map(|mut kept| {
                 kept.flush(page.as_bytes());
                 String::from_utf8(kept.bytes).ok().filter(|_| is_whole)
@@ -262,8 +262,6 @@ struct Member<'w> {
 struct Walk<'w> {
     projection: &'w Projection,
     page: &'w [u8],
-    /// Where it came to.
-    end: usize,
     /// What is kept for each plugin.
     kept: Vec<Kept>,
     /// How much that was before each value that may turn out to have nothing to be kept.
@@ -314,13 +312,14 @@ impl<'w> Walk<'w> {
         let room =
             || Kept { bytes: Vec::with_capacity((page.len() / 2).min(ROOM_MAX)), open: 0..0 };
         let kept = projection.readers.iter().map(|_| room()).collect();
-        Walk { projection, page, end: 0, kept, marks: Vec::new() }
+        Walk { projection, page, kept, marks: Vec::new() }
     }
 
-    fn run(&mut self) {
-        let all = (0..self.projection.readers.len()).fold(0, |all, place| all | 1 << place);
-        if all != 0 {
-            self.end = self.value(self.blank(0), all, &[NOTHING; READERS_MAX], 0).0;
+    /// Writes what is kept of the page, and says where it came to.
+    fn run(&mut self) -> usize {
+        match (0..self.projection.readers.len()).fold(0, |all, place| all | 1 << place) {
+            0 => 0,
+            all => self.value(self.blank(0), all, &[NOTHING; READERS_MAX], 0).0,
         }
     }
 
