@@ -94,6 +94,8 @@ fn from_a_schedule_to_tables_with_a_plugin_swapped_in_between() {
     // One that somebody dated in the future takes no week's place.
     let key = "raw_data/processed/3cEYpjA9oz9GiPac4AsH4n/20590706T060000Z-01234567.json";
     lambda.put(key, b"{}");
+    // Another entry, or within one second it would be the document of before.
+    api.playlist(ID, 61);
     let scheduled = json!({ "extract": [ID], "scheduled_at": now().format(&Rfc3339).unwrap() });
     lambda.invoke(scheduled).unwrap();
     assert_eq!(lambda.keys("raw_data/to_process/").len(), 1);
