@@ -393,12 +393,9 @@ fn a_full_disk_loses_nothing_and_the_next_run_goes_on() {
     let demo = fixture("playlists/demo_2026-07-06_06-00-00.json");
     // As near as it gets without a disk of its own: no file may grow beyond so many KiB.
     for kibibytes in [1, 4, 8, 16, 64] {
-        let script = format!("trap '' XFSZ; ulimit -f {kibibytes}; exec \"$@\"");
-        let mut command = Command::new("bash");
-        command.args(["-c", &script, "bash"]).arg(command_file());
-        command.args(["run", "--from", text(&demo)]).current_dir(desk.folder.path());
-        command.env_clear().env("SPOTIFY_ETL_CACHE_DIR", "none");
-        let said = said(command.output().unwrap());
+        let mut own = desk.command(&["run", "--from", text(&demo)]);
+        own.env("SPOTIFY_ETL_CACHE_DIR", "none");
+        let said = said_by(within(&format!("-f {kibibytes}; trap '' XFSZ"), &own));
         assert_ne!(said.status, 0, "{kibibytes} KiB: {}", said.out);
         let text = said.out + &said.err;
         assert!(
@@ -574,19 +571,38 @@ fn few_open_files_are_enough() {
     for number in 0..DOCUMENTS {
         desk.write(&format!("files/a_2026-07-06_06-00-{number:02}.json"), &page);
     }
-    let mut command = Command::new("sh");
     let own = desk.command(&["run", "--from", "files", "--jobs", "8"]);
-    command.args(["-c", "ulimit -n 200; exec \"$0\" \"$@\""]).arg(own.get_program());
-    command.args(own.get_args()).current_dir(own.get_current_dir().unwrap());
-    for (name, value) in own.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    said_by(command).ends(0, &["60 files: 60 brought in", "all done"]);
+    said_by(within("-n 200", &own)).ends(0, &["60 files: 60 brought in", "all done"]);
     let tables = desk.keys().into_iter().filter(|key| key.starts_with("transformed_data/"));
     assert_eq!(tables.count(), DOCUMENTS * 5);
+}
+
+/// The same command within a limit of the shell's `ulimit`.
+fn within(limit: &str, own: &Command) -> Command {
+    let mut command = Command::new("bash");
+    let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
+    command.args(["-c", &script]).arg(own.get_program());
+    command.args(own.get_args()).current_dir(own.get_current_dir().unwrap()).env_clear();
+    command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_machine_without_room_for_plugins_is_not_held_against_them() {
+    let desk = Desk::new();
+    let demo = fixture("playlists/demo_2026-07-06_06-00-00.json");
+    let own = desk.command(&["run", "--from", text(&demo)]);
+    said_by(within("-v 3000000", &own)).ends(
+        1,
+        &[
+            "1 file: 1 brought in",
+            "WebAssembly can't be run on this machine: Cannot allocate memory (os error 12) (it needs address space, see `ulimit -v`",
+        ],
+    );
+    let made = |key: &String| key.starts_with("transformed_data/") || key.contains(".error.");
+    assert_eq!(desk.keys().into_iter().filter(made).count(), 0);
+    desk.say(&["transform"]).ends(0, &["all done"]);
 }
 
 #[test]

@@ -380,7 +380,7 @@ async fn loaded(
     }
     let Some(object) = place.store.get(&listed.key).await? else { return Ok(Loaded::Gone) };
     let (sha256, tag) = (sha256(&object.bytes), object.tag());
-    let loaded = load(&engine, name, object.bytes.into()).await;
+    let loaded = load(&engine, name, object.bytes.into()).await?;
     let loaded = loaded.map_err(|problem| (sha256, problem));
     shelf.keep(&listed.key, tag, loaded.clone());
     Ok(match loaded {
@@ -434,22 +434,29 @@ async fn remember(
 }
 
 /// Loads a plugin, away from what must not block.
+///
+/// # Errors
+///
+/// If the machine can't run it, whatever it is.
 pub(super) async fn load(
     engine: &Arc<Engine>,
     name: &str,
     bytes: Vec<u8>,
-) -> Result<Arc<Plugin>, Problem> {
+) -> Result<Result<Arc<Plugin>, Problem>, EngineError> {
     let (engine, owned) = (engine.clone(), name.to_owned());
-    match tokio::task::spawn_blocking(move || engine.load(&owned, &bytes)).await {
+    Ok(match tokio::task::spawn_blocking(move || engine.load(&owned, &bytes)).await {
         Ok(Ok(plugin)) => Ok(Arc::new(plugin)),
-        Ok(Err(refusal)) => Err(Problem::of_plugin(name, format!("is refused: {refusal}"))),
+        Ok(Err(refusal)) => match refusal.of_machine() {
+            Some(cause) => return Err(EngineError::Setup(cause)),
+            None => Err(Problem::of_plugin(name, format!("is refused: {refusal}"))),
+        },
         Err(panic) => {
             let message = format!(
                 "is refused: looking at it failed inside the host: {panic} (have its author build it again)"
             );
             Err(Problem::of_plugin(name, message))
         }
-    }
+    })
 }
 
 /// Nobody can say which of two plugins a table should be filled by, so neither does.
@@ -486,7 +493,7 @@ async fn fallback(
         set.plugins.iter().flat_map(|active| table_names(&active.plugin)).collect();
     for record in all.into_iter().rev().filter(|record| record.sha256 != refused) {
         let Some(bytes) = file_of(records.store, &record).await? else { continue };
-        let Ok(plugin) = load(engine, name, bytes).await else { continue };
+        let Ok(plugin) = load(engine, name, bytes).await? else { continue };
         let free = table_names(&plugin).iter().all(|table| !taken.contains(table));
         if free && let Ok(targets) = records.targets(&plugin).await? {
             return Ok(Some(ActivePlugin { plugin, targets }));

@@ -86,7 +86,7 @@ async fn install_one(
     bytes: &[u8],
     now: OffsetDateTime,
 ) -> Result<InstallReport, PipelineError> {
-    let plugin = match load(engine, &name, bytes.to_vec()).await {
+    let plugin = match load(engine, &name, bytes.to_vec()).await? {
         Ok(plugin) => plugin,
         Err(problem) => return Ok(refused(name, problem)),
     };

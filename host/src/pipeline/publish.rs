@@ -286,7 +286,8 @@ async fn keep_file(
 ) -> Result<(), PublishError> {
     let now = transform.now;
     let engine = transform.shelf.engine().map_err(PipelineError::from)?;
-    let record = match load(&engine, name, bytes.to_vec()).await {
+    let loaded = load(&engine, name, bytes.to_vec()).await.map_err(PipelineError::from)?;
+    let record = match loaded {
         Ok(plugin) => HistoryRecord::of(&plugin, UPLOAD, now),
         Err(_) => HistoryRecord {
             name: name.to_owned(),

@@ -1,6 +1,6 @@
 //! What one plugin makes of a document, looked at and not yet written.
 
-use super::report::{Problem, SkipReport};
+use super::report::{Action, Problem, SkipReport};
 use crate::{
     batch::RawExtraction,
     config::Limits,
@@ -30,6 +30,10 @@ pub fn judge(
         Ok(extraction) => extraction,
         Err(error @ CallError::Unsupported { .. }) => {
             return Ok(Tried::Unsupported(error.to_string()));
+        }
+        Err(error @ CallError::Machine { .. }) => {
+            let problem = Problem::of_plugin(plugin.name(), error);
+            return Err(Problem { action: Action::Setup, ..problem });
         }
         Err(error) => return Err(Problem::of_plugin(plugin.name(), error)),
     };

@@ -1,6 +1,7 @@
 //! One call of a plugin: a fresh instance, the limits on, and an end that has a name.
 
 use std::{
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,6 +24,8 @@ use crate::{
 
 /// As many instructions as a call may run where they are counted: its end is the time limit's affair.
 const FUEL_MAX: u64 = u64::MAX;
+/// What Linux and macOS call it if there is no more memory, or no more addresses.
+const ENOMEM: i32 = 12;
 /// How many of a plugin's functions an error names.
 const FRAMES_MAX: usize = 6;
 /// How much of a function's name an error quotes, in characters.
@@ -126,6 +129,9 @@ impl Plugin {
     /// Gives a name to the end of a call.
     fn ending(&self, error: wasmtime::Error, store: &Store<Guest>, written: &str) -> CallError {
         let at = frames(&error);
+        if let Some(cause) = of_machine(&error) {
+            return CallError::Machine { cause };
+        }
         if error.downcast_ref::<I32Exit>().is_some() {
             return CallError::Exit { at, written: quote(written) };
         }
@@ -180,6 +186,13 @@ pub(super) fn quote(text: &str) -> String {
     let cut: String = text.chars().take(QUOTE_CHARACTERS_MAX).collect();
     let more = if cut.len() < text.len() { "..." } else { "" };
     format!("{}{more}", cut.replace(char::is_control, " "))
+}
+
+/// What the operating system says, if it is that the process may have no more memory or addresses. The type of
+/// these errors is not public; nothing but its very words will do, since others can hold a plugin's.
+pub(super) fn of_machine(error: &wasmtime::Error) -> Option<String> {
+    let no_room = io::Error::from_raw_os_error(ENOMEM).to_string();
+    (error.root_cause().to_string() == no_room).then_some(no_room)
 }
 
 /// The plugin's own functions that were running, innermost first.
@@ -289,6 +302,14 @@ pub enum CallError {
         max: u64,
         /// The functions that were running.
         at: Vec<String>,
+    },
+    /// The machine has no room for it.
+    #[error(
+        "could not be run: {cause} (that is this machine's doing, not the plugin's: give the process more memory and address space, see `ulimit -v`, or have it do less at a time with --jobs 1)"
+    )]
+    Machine {
+        /// What the operating system says.
+        cause: String,
     },
     /// It ended the program.
     #[error("ended itself instead of returning{}{}", within(.at), after(.written))]

@@ -118,7 +118,8 @@ impl Engine {
             Kept::new(folder).map_err(|cause| EngineError::Cache { folder: in_words(), cause })
         });
         let kept = kept.transpose()?;
-        let runners = Runners::new(config).map_err(EngineError::Setup)?;
+        let runners =
+            Runners::new(config).map_err(|error| EngineError::Setup(format!("{error:#}")))?;
         Ok(Engine { runners, counts: false, limits: limits.clone(), kept, shipped: None })
     }
 
@@ -403,9 +404,9 @@ pub enum EngineError {
     },
     /// The machine.
     #[error(
-        "WebAssembly can't be run on this machine: {0:#} (it needs address space, see `ulimit -v`, and a processor that wasmtime knows)"
+        "WebAssembly can't be run on this machine: {0} (it needs address space, see `ulimit -v`, and a processor that wasmtime knows)"
     )]
-    Setup(wasmtime::Error),
+    Setup(String),
 }
 
 /// Why a file is not used as a plugin.
@@ -501,6 +502,17 @@ pub enum Refusal {
         /// Every fault.
         faults: Vec<String>,
     },
+}
+
+impl Refusal {
+    /// What keeps the machine from running it, if that is why: what the plugin is was not found out.
+    pub fn of_machine(&self) -> Option<String> {
+        match self {
+            Refusal::Describe(CallError::Machine { cause }) => Some(cause.clone()),
+            Refusal::Invalid(error) => call::of_machine(error),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]
