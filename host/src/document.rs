@@ -363,9 +363,6 @@ impl Document {
     }
 
     fn of_landed(header: Header, pages: &[&RawValue]) -> Result<Self, Refused> {
-        if header.format != FORMAT {
-            return Err(Refused::Format { found: header.format });
-        }
         let sha256 = hash(pages.iter().map(|page| page.get()));
         if sha256 != header.sha256 {
             return Err(Refused::Changed { expected: header.sha256, found: sha256 });
@@ -629,9 +626,15 @@ fn landed(text: &str) -> Result<Option<(Header, Vec<&RawValue>)>, Refused> {
         return Ok(None);
     }
     let Ok(marks) = serde_json::from_str::<Marks<'_>>(text) else { return Ok(None) };
-    let (Some(_), Some(_), Some(pages)) = (marks.format, marks.sha256, marks.pages) else {
+    let (Some(format), Some(_), Some(pages)) = (marks.format, marks.sha256, marks.pages) else {
         return Ok(None);
     };
+    // What else another format has, this host doesn't know.
+    if let Ok(found) = format.get().parse::<u32>()
+        && found != FORMAT
+    {
+        return Err(Refused::Format { found });
+    }
     let bad = |error: serde_json::Error| Refused::Header { what: error.to_string() };
     let start = pages.get().as_ptr().addr() - text.as_ptr().addr();
     let around = format!("{}null{}", &text[..start], &text[start + pages.get().len()..]);
@@ -912,6 +915,11 @@ mod tests {
                 landed.replace("\"format\":1", "\"format\":2"),
                 NAME,
                 "a document of format 2, and this host reads format 1 (use a newer spotify-etl)",
+            ),
+            (
+                r#"{"format":3,"sha256":{"of":"header"},"pages":{"first":0}}"#.to_owned(),
+                NAME,
+                "a document of format 3, and this host reads format 1 (use a newer spotify-etl)",
             ),
             (
                 landed.replace("2023-09-27T", "then "),
