@@ -5,6 +5,8 @@
 
 use std::{fmt, str::FromStr, sync::OnceLock};
 
+use bytes::Bytes as RawBytes;
+use bytestring::ByteString;
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -210,7 +212,8 @@ struct Header {
 pub struct Document {
     id: DocumentId,
     header: Header,
-    pages: Vec<String>,
+    /// Parts of the bytes that it was read from.
+    pages: Vec<ByteString>,
     /// How many entries there are, once somebody asked.
     entries: OnceLock<usize>,
 }
@@ -267,12 +270,13 @@ impl Document {
         pages: Vec<String>,
         limits: &Limits,
     ) -> Result<Self, Refused> {
+        let pages: Vec<ByteString> = pages.into_iter().map(ByteString::from).collect();
         let mut entries = 0;
         for page in &pages {
-            let text = json_text(page.as_bytes(), limits)?;
+            let text = json_text(page, limits)?;
             entries += containers::read(text).map_err(Refused::NoEntries)?.entries();
         }
-        let sha256 = hash(pages.iter().map(String::as_str));
+        let sha256 = hash(pages.iter().map(AsRef::as_ref));
         let Extracted { playlist_id, name, owner, snapshot_id, extracted_at, market, fields } =
             about;
         let header = Header {
@@ -306,14 +310,15 @@ impl Document {
     ///
     /// Says why it is none, or which limit it breaks.
     pub fn read(
-        bytes: &[u8],
+        bytes: &RawBytes,
         origin: &Origin<'_>,
         limits: &Limits,
     ) -> Result<(Self, TimeSource), Refused> {
-        let text = json_text(bytes, limits)?;
+        let whole = decoded(bytes, limits)?;
+        let text = json_text(&whole, limits)?;
         match landed(text)? {
-            Some((header, pages)) => Self::of_landed(header, &pages)?.settled(origin),
-            None => Self::of_foreign(text, origin),
+            Some((header, pages)) => Self::of_landed(header, &pages, &whole)?.settled(origin),
+            None => Self::of_foreign(whole.slice_ref(text), origin),
         }
     }
 
@@ -324,7 +329,7 @@ impl Document {
     ///
     /// As for [`Document::read`].
     pub fn read_again(
-        bytes: &[u8],
+        bytes: &RawBytes,
         origin: &Origin<'_>,
         limits: &Limits,
     ) -> Result<(Self, TimeSource), Refused> {
@@ -336,11 +341,8 @@ impl Document {
 
     /// A document as a host writes it, if its hash holds. None if anything is otherwise, which takes a
     /// closer look.
-    fn as_landed(bytes: &[u8], limits: &Limits) -> Option<Self> {
-        if bytes.len() as u64 > limits.document_bytes {
-            return None;
-        }
-        let text = str::from_utf8(bytes).ok()?;
+    fn as_landed(bytes: &RawBytes, limits: &Limits) -> Option<Self> {
+        let text = decoded(bytes, limits).ok()?;
         let at = text.find(PAGES_BEGIN)?;
         let header: Header = serde_json::from_str(&format!("{}}}", &text[..at])).ok()?;
         let rest = text[at + PAGES_BEGIN.len()..].strip_suffix(PAGES_END)?;
@@ -348,7 +350,7 @@ impl Document {
         if hash(pages.iter().copied()) != header.sha256 {
             return None;
         }
-        let pages = pages.into_iter().map(str::to_owned).collect();
+        let pages = pages.into_iter().map(|page| text.slice_ref(page)).collect();
         Self::of_checked(header, pages, OnceLock::new()).ok()
     }
 
@@ -362,7 +364,7 @@ impl Document {
         Ok((self, TimeSource::Stated))
     }
 
-    fn of_landed(header: Header, pages: &[&RawValue]) -> Result<Self, Refused> {
+    fn of_landed(header: Header, pages: &[&RawValue], whole: &ByteString) -> Result<Self, Refused> {
         let sha256 = hash(pages.iter().map(|page| page.get()));
         if sha256 != header.sha256 {
             return Err(Refused::Changed { expected: header.sha256, found: sha256 });
@@ -371,14 +373,14 @@ impl Document {
             let contents = containers::read(page.get()).map_err(Refused::NoEntries)?;
             Ok(entries + contents.entries())
         });
-        let pages = pages.iter().map(|page| page.get().to_owned()).collect();
+        let pages = pages.iter().map(|page| whole.slice_ref(page.get())).collect();
         Self::of_checked(header, pages, entries?.into())
     }
 
     /// Makes a document of a header and the pages that belong to it.
     fn of_checked(
         header: Header,
-        pages: Vec<String>,
+        pages: Vec<ByteString>,
         entries: OnceLock<usize>,
     ) -> Result<Self, Refused> {
         if header.format != FORMAT {
@@ -393,8 +395,8 @@ impl Document {
         Ok(Document { id, header, pages, entries })
     }
 
-    fn of_foreign(text: &str, origin: &Origin<'_>) -> Result<(Self, TimeSource), Refused> {
-        let contents = containers::read(text).map_err(Refused::NoEntries)?;
+    fn of_foreign(text: ByteString, origin: &Origin<'_>) -> Result<(Self, TimeSource), Refused> {
+        let contents = containers::read(&text).map_err(Refused::NoEntries)?;
         let named = time_in_name(origin.name);
         let (moment, source) = match (origin.extracted_at, &named) {
             (Some(given), _) => (given.moment(), TimeSource::Stated),
@@ -411,7 +413,7 @@ impl Document {
                 playlist_id(&name_without_time(origin.name, named.map(|(_, range)| range)))?
             }
         };
-        let sha256 = hash([text]);
+        let sha256 = hash([text.as_ref()]);
         let header = Header {
             format: FORMAT,
             playlist_id: playlist_id.to_string(),
@@ -427,7 +429,7 @@ impl Document {
         };
         let id = DocumentId { playlist_id, extracted_at, hash8: sha256[..8].to_owned() };
         let entries = contents.entries().into();
-        Ok((Document { id, header, pages: vec![text.to_owned()], entries }, source))
+        Ok((Document { id, header, pages: vec![text], entries }, source))
     }
 
     /// What tells it from others.
@@ -437,7 +439,8 @@ impl Document {
 
     /// How many entries its pages hold, of whatever kind.
     pub fn entries(&self) -> usize {
-        let count = |page: &String| containers::read(page).map_or(0, |contents| contents.entries());
+        let count =
+            |page: &ByteString| containers::read(page).map_or(0, |contents| contents.entries());
         *self.entries.get_or_init(|| self.pages.iter().map(count).sum())
     }
 
@@ -467,7 +470,7 @@ impl Document {
     }
 
     /// The response bodies as received.
-    pub fn pages(&self) -> &[String] {
+    pub fn pages(&self) -> &[ByteString] {
         &self.pages
     }
 
@@ -492,12 +495,12 @@ impl Document {
     #[must_use]
     pub fn trimmed(&self, is_meant: impl Fn(u32) -> bool) -> Self {
         let (mut position, mut entries) = (0, 0);
-        let pages: Vec<String> = self
+        let pages: Vec<ByteString> = self
             .pages
             .iter()
-            .map(|page| trim(page, &mut position, &mut entries, &is_meant))
+            .map(|page| trim(page, &mut position, &mut entries, &is_meant).into())
             .collect();
-        let sha256 = hash(pages.iter().map(String::as_str));
+        let sha256 = hash(pages.iter().map(AsRef::as_ref));
         let id = DocumentId { hash8: sha256[..8].to_owned(), ..self.id.clone() };
         let complete = self.header.complete.map(|complete| complete && entries == self.entries());
         let header = Header { sha256, complete, ..self.header.clone() };
@@ -552,14 +555,18 @@ fn trim(
     trimmed + &page[at..]
 }
 
-/// The text of a JSON file, without BOM and outer white space.
-fn json_text<'a>(bytes: &'a [u8], limits: &Limits) -> Result<&'a str, Refused> {
+/// Bytes as text.
+fn decoded(bytes: &RawBytes, limits: &Limits) -> Result<ByteString, Refused> {
     if bytes.len() as u64 > limits.document_bytes {
         return Err(Refused::TooLarge { max: limits.document_bytes });
     }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let text =
-        str::from_utf8(bytes).map_err(|error| Refused::NotUtf8 { byte: error.valid_up_to() })?;
+    let text = ByteString::try_from(bytes.clone());
+    text.map_err(|error| Refused::NotUtf8 { byte: error.valid_up_to() })
+}
+
+/// The text of a JSON file, without BOM and outer white space.
+fn json_text<'a>(text: &'a str, limits: &Limits) -> Result<&'a str, Refused> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let text = text.trim_matches([' ', '\t', '\r', '\n']);
     if text.is_empty() {
         return Err(Refused::Empty);
@@ -853,7 +860,8 @@ mod tests {
     fn read(text: &str, name: &str) -> Result<Document, Refused> {
         let modified = OffsetDateTime::UNIX_EPOCH;
         let origin = Origin { name, modified, playlist: None, extracted_at: None };
-        Document::read(text.as_bytes(), &origin, &Limits::default()).map(|(document, _)| document)
+        Document::read(&RawBytes::copy_from_slice(text.as_bytes()), &origin, &Limits::default())
+            .map(|(document, _)| document)
     }
 
     #[test]
@@ -862,7 +870,7 @@ mod tests {
         let document = read(page, "a 2023-09-27 09:53:34.json").unwrap();
         let written = String::from_utf8(document.to_bytes()).unwrap();
         let again = read(&written, "another name").unwrap();
-        assert_eq!((again.id(), again.pages()), (document.id(), &[page.to_owned()][..]));
+        assert_eq!((again.id(), again.pages()), (document.id(), &[ByteString::from(page)][..]));
         assert_eq!((again.entries(), again.to_bytes()), (2, document.to_bytes()));
     }
 
@@ -889,15 +897,17 @@ mod tests {
             let limits = Limits::default();
             let document = Document::extracted(about(), pages.clone(), &limits).unwrap();
             let written = String::from_utf8(document.to_bytes()).unwrap();
-            assert_eq!(Document::as_landed(written.as_bytes(), &limits).is_some(), is_quick);
+            let bytes = RawBytes::from(written.clone());
+            assert_eq!(Document::as_landed(&bytes, &limits).is_some(), is_quick);
             let modified = OffsetDateTime::UNIX_EPOCH;
             let origin = Origin { name: "x", modified, playlist: None, extracted_at: None };
-            let (again, _) = Document::read_again(written.as_bytes(), &origin, &limits).unwrap();
-            assert_eq!((again.id(), again.pages()), (document.id(), pages.as_slice()));
+            let (again, _) = Document::read_again(&bytes, &origin, &limits).unwrap();
+            assert_eq!((again.id(), again.pages()), (document.id(), document.pages()));
+            assert!(again.pages().iter().eq(&pages));
             assert_eq!(again.entries(), document.entries());
             // What somebody changed is looked at closely, and refused for what it is.
             let changed = written.replacen("items", "stems", 1);
-            let error = Document::read_again(changed.as_bytes(), &origin, &limits);
+            let error = Document::read_again(&changed.into(), &origin, &limits);
             let is_changed = matches!(error, Err(Refused::Changed { .. }));
             assert_eq!(is_changed, written.contains("items"), "{error:?}");
         }

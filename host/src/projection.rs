@@ -105,8 +105,8 @@ impl Projection {
     }
 
     /// Cuts pages for all plugins.
-    pub fn cut<'p>(&'p self, pages: &'p [String]) -> Cut<'p> {
-        let cut = |page: &'p String| {
+    pub fn cut<'p>(&'p self, pages: &'p [impl AsRef<str>]) -> Cut<'p> {
+        let cut = |page: &'p str| {
             let mut walk = Walk::new(self, page.as_bytes());
             let end = walk.run();
             // Cut between whole characters, or it is not what was meant.
@@ -116,9 +116,9 @@ impl Projection {
                 kept.flush(page.as_bytes());
                 String::from_utf8(kept.bytes).ok().filter(|_| is_whole)
             });
-            (page.as_str(), kept.collect())
+            (page, kept.collect())
         };
-        Cut { projection: self, pages: pages.iter().map(cut).collect() }
+        Cut { projection: self, pages: pages.iter().map(AsRef::as_ref).map(cut).collect() }
     }
 }
 

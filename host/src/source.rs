@@ -125,7 +125,11 @@ impl Source {
                 return Ok(Content { bytes, modified: None });
             }
             let file = fs::File::open(&self.path)?;
-            let modified = file.metadata()?.modified()?.into();
+            let metadata = file.metadata()?;
+            let modified = metadata.modified()?.into();
+            // One page of memory after another takes longer than what is read.
+            let expected = metadata.len().min(bytes_max).saturating_add(1);
+            bytes.try_reserve_exact(usize::try_from(expected).unwrap_or(0))?;
             file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
             Ok(Content { bytes, modified: Some(modified) })
         };

@@ -130,7 +130,7 @@ fn change(value: &mut Value, chance: &mut Chance, odd: &[Value]) {
 
 fn document(bytes: &[u8]) -> Option<Document> {
     let origin = Origin { name: "a", modified: NOW, playlist: None, extracted_at: None };
-    Document::read(bytes, &origin, &limits()).ok().map(|(document, _)| document)
+    Document::read(&bytes.to_vec().into(), &origin, &limits()).ok().map(|(document, _)| document)
 }
 
 fn plugins() -> Vec<Plugin> {

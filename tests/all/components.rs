@@ -66,7 +66,7 @@ fn same_rows<P: Plugin>(name: &str) {
         tables.iter().collect::<Vec<_>>()
     );
     for path in json_files(&fixture("playlists")) {
-        let bytes = fs::read(&path).unwrap();
+        let bytes = fs::read(&path).unwrap().into();
         let name = path.file_name().unwrap().to_str().unwrap();
         let origin = Origin { name, modified: NOW, playlist: None, extracted_at: None };
         let (document, _) = Document::read(&bytes, &origin, &Limits::default()).unwrap();
@@ -83,7 +83,7 @@ fn native_document(document: &Document) -> NativeDocument {
         snapshot_id: document.snapshot_id().map(str::to_owned),
         extracted_at: document.id().extracted_at.moment().unix_timestamp(),
         complete: document.complete(),
-        pages: document.pages().to_vec(),
+        pages: document.pages().iter().map(|page| page.to_string()).collect(),
     }
 }
 

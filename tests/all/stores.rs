@@ -249,7 +249,7 @@ async fn keeps_the_contract(store: &dyn Store) {
     for key in ["", "/a", "a//b", "../a", "a/../b", "a/", ".hidden", "a/.b"] {
         assert!(store.put(key, b"x").await.is_err(), "`{key}` was taken as a key");
         assert!(store.get(key).await.is_err(), "`{key}` was taken as a key");
-        assert!(store.delete_if(key, &Tag(String::new())).await.is_err(), "`{key}`");
+        assert!(store.delete_if(key, &Tag::Mark(String::new())).await.is_err(), "`{key}`");
     }
 }
 

@@ -97,7 +97,7 @@ pub fn assembled(text: &str) -> Result<Vec<u8>, wat::Error> {
 
 fn document(json: &[u8]) -> Document {
     let origin = Origin { name: "a", modified: NOW, playlist: None, extracted_at: None };
-    Document::read(json, &origin, &Limits::default()).unwrap().0
+    Document::read(&json.to_vec().into(), &origin, &Limits::default()).unwrap().0
 }
 
 /// What comes of a component: `refused: why`, `ended: how`, or `kept`.

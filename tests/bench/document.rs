@@ -10,6 +10,7 @@
 use std::{collections::BTreeMap, env, fs, hint::black_box, path::Path, time::Instant};
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use spotify_etl::{
     batch::RawExtraction,
     config::Limits,
@@ -84,14 +85,14 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn landed(file: &Path, limits: &Limits) -> Result<Vec<u8>> {
+fn landed(file: &Path, limits: &Limits) -> Result<Bytes> {
     let name = file.file_name().context("a file")?.to_string_lossy();
     let modified = datetime!(2026-07-06 06:00 UTC);
     let origin = Origin { name: &name, modified, playlist: None, extracted_at: None };
-    Ok(Document::read(&fs::read(file)?, &origin, limits)?.0.to_bytes())
+    Ok(Document::read(&fs::read(file)?.into(), &origin, limits)?.0.to_bytes().into())
 }
 
-fn read(bytes: &[u8], limits: &Limits) -> Result<Document> {
+fn read(bytes: &Bytes, limits: &Limits) -> Result<Document> {
     let modified = datetime!(2026-07-06 06:00 UTC);
     let origin = Origin { name: "landed", modified, playlist: None, extracted_at: None };
     Ok(Document::read_again(bytes, &origin, limits)?.0)

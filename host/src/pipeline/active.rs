@@ -382,7 +382,9 @@ async fn loaded(
     let (sha256, tag) = (sha256(&object.bytes), object.tag());
     let loaded = load(&engine, name, object.bytes.into()).await?;
     let loaded = loaded.map_err(|problem| (sha256, problem));
-    shelf.keep(&listed.key, tag, loaded.clone());
+    if listed.tag.is_some() {
+        shelf.keep(&listed.key, tag, loaded.clone());
+    }
     Ok(match loaded {
         Ok(plugin) => Loaded::Plugin(plugin),
         Err((sha256, problem)) => Loaded::Refused { sha256, problem },

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::{Mutex, oneshot};
@@ -57,7 +58,7 @@ pub enum Incoming<'s> {
 /// The bytes of something to bring in, and what is known of them.
 struct Content {
     name: String,
-    bytes: Vec<u8>,
+    bytes: Bytes,
     modified: Option<OffsetDateTime>,
 }
 
@@ -84,7 +85,7 @@ impl Incoming<'_> {
                 let content = source.read(bytes_max);
                 let content = content.map_err(|error| Problem::new(Action::Setup, error))?;
                 let name = source.name.clone();
-                Ok(Content { name, bytes: content.bytes, modified: content.modified })
+                Ok(Content { name, bytes: content.bytes.into(), modified: content.modified })
             }
             Incoming::Object { listed, .. } if listed.size > bytes_max => {
                 let error = Refused::TooLarge { max: bytes_max };
@@ -96,7 +97,7 @@ impl Incoming<'_> {
                 let gone = || Problem::new(Action::Setup, "it is gone meanwhile");
                 let object = object.ok_or_else(gone)?;
                 let name = listed.key.rsplit('/').next().unwrap_or_default().to_owned();
-                Ok(Content { name, bytes: object.bytes.into(), modified: Some(object.modified) })
+                Ok(Content { name, bytes: object.bytes, modified: Some(object.modified) })
             }
         }
     }

@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -108,7 +109,7 @@ impl Trial {
             None
         };
         let output_bytes = extracted.as_ref().map_or(0, |extraction| extraction.bytes());
-        let page_bytes: usize = document.pages().iter().map(String::len).sum();
+        let page_bytes: usize = document.pages().iter().map(|page| page.len()).sum();
         let fuel = counted.fuel.unwrap_or_default();
         let fuel_per_byte = (fuel as f64 / page_bytes.max(1) as f64 * 10.0).round() / 10.0;
         Attempt {
@@ -129,7 +130,7 @@ pub fn document(name: &str, bytes: &[u8], limits: &Limits) -> Result<Document, R
     let modified = OffsetDateTime::from_unix_timestamp(FIXTURES_READ_AT);
     let modified = modified.unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let origin = Origin { name, modified, playlist: None, extracted_at: None };
-    Ok(Document::read(bytes, &origin, limits)?.0)
+    Ok(Document::read(&Bytes::copy_from_slice(bytes), &origin, limits)?.0)
 }
 
 /// A table as CSV.

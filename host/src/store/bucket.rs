@@ -194,7 +194,7 @@ impl Bucket {
         let complete = match condition {
             Condition::None => complete,
             Condition::Absent => complete.if_none_match("*"),
-            Condition::Unchanged(tag) => complete.if_match(&tag.0),
+            Condition::Unchanged(tag) => complete.if_match(etag(tag)),
         };
         self.outcome("write", key, complete.send().await)
     }
@@ -250,7 +250,7 @@ impl Store for Bucket {
             Err(error) if code(&error) == Some("NoSuchKey") => return Ok(None),
             Err(error) => return Err(self.error("read", key)(error)),
         };
-        let tag = Tag(found.e_tag().unwrap_or_default().to_owned());
+        let tag = Tag::Mark(found.e_tag().unwrap_or_default().to_owned());
         let modified = found.last_modified().map(moment);
         let body = found.body.collect().await.map_err(|error| StoreError::Service {
             verb: "read",
@@ -279,7 +279,7 @@ impl Store for Bucket {
                 key: key(object.key()).filter(|key| is_sound(key))?,
                 size: u64::try_from(object.size().unwrap_or_default()).unwrap_or_default(),
                 modified: object.last_modified().map(moment)?,
-                tag: object.e_tag().map(|tag| Tag(tag.to_owned())),
+                tag: object.e_tag().map(|tag| Tag::Mark(tag.to_owned())),
             })
         });
         Ok(Page { objects: objects.collect(), next: last.filter(|_| !is_last) })
@@ -306,7 +306,7 @@ impl Store for Bucket {
         let name = self.name(key)?;
         for _ in 0..CONFLICTS_MAX {
             let request = self.client.delete_object().bucket(&self.bucket).key(&name);
-            let deleted = request.if_match(&tag.0).send().await;
+            let deleted = request.if_match(etag(tag)).send().await;
             match self.outcome("delete", key, deleted)? {
                 Written::Done => return Ok(true),
                 Written::Refused => return Ok(false),
@@ -364,7 +364,15 @@ fn conditional(
     match condition {
         Condition::None => request,
         Condition::Absent => request.if_none_match("*"),
-        Condition::Unchanged(tag) => request.if_match(&tag.0),
+        Condition::Unchanged(tag) => request.if_match(etag(tag)),
+    }
+}
+
+/// A mark as a bucket gave it; no object has that of another store.
+fn etag(tag: &Tag) -> &str {
+    match tag {
+        Tag::Mark(mark) => mark,
+        Tag::Content(_) => "\"\"",
     }
 }
 

@@ -8,7 +8,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind, Read, Write},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -21,10 +21,12 @@ use time::OffsetDateTime;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{Created, Listed, Object, Page, Store, StoreError, Tag, is_sound};
-use crate::document::sha256;
 
 /// The folder inside the store that is the store's own. Hidden, so that nothing lists it.
 const OWN: &str = ".store";
+
+/// So much of a file is compared at a time.
+const COMPARED_BYTES: usize = 64 << 10;
 
 /// How deep folders may lie in one another.
 const FOLDER_LEVELS_MAX: usize = 16;
@@ -160,7 +162,7 @@ impl Folder {
         let linked = Unfinished { path, file, is_there: true };
         let metadata = fs::symlink_metadata(&linked.path).ok()?;
         let is_own = metadata.is_file() && has_two_names(&metadata);
-        (is_own && fs::read(&linked.path).ok()? == bytes).then_some(linked)
+        (is_own && holds(&linked.path, bytes).ok()?).then_some(linked)
     }
 
     /// Puts a file in its place, together with whatever else is written meanwhile.
@@ -193,14 +195,6 @@ impl Folder {
         let lock = File::create(self.root.join(OWN).join("changes.lock"))?;
         lock.lock()?;
         action()
-    }
-
-    fn has_tag(&self, path: &Path, tag: &Tag) -> io::Result<bool> {
-        match fs::read(path) {
-            Ok(bytes) => Ok(tag_of(&bytes) == *tag),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     /// What became of a creation.
@@ -326,7 +320,7 @@ impl Store for Folder {
     async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<bool, StoreError> {
         let path = self.path(key)?;
         self.exclusively(|| {
-            let same = self.has_tag(&path, tag)?;
+            let same = has_tag(&path, tag)?;
             if same {
                 self.place_now(bytes, &path)?;
             }
@@ -338,7 +332,7 @@ impl Store for Folder {
     async fn delete_if(&self, key: &str, tag: &Tag) -> Result<bool, StoreError> {
         let path = self.path(key)?;
         self.exclusively(|| {
-            let same = self.has_tag(&path, tag)?;
+            let same = has_tag(&path, tag)?;
             if same {
                 fs::remove_file(&path)?;
                 sync_folder(path.parent().unwrap_or(&self.root))?;
@@ -517,9 +511,36 @@ fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// The mark of a file's content. To make one takes as long as to read it, and few ask.
-pub(super) fn tag_of(bytes: &[u8]) -> Tag {
-    Tag(sha256(bytes))
+fn has_tag(path: &Path, tag: &Tag) -> io::Result<bool> {
+    match tag {
+        Tag::Content(bytes) => holds(path, bytes),
+        // A bucket's.
+        Tag::Mark(_) => Ok(false),
+    }
+}
+
+/// Whether a file is there and has these bytes.
+fn holds(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let (mut rest, mut part) = (bytes, vec![0; COMPARED_BYTES.min(bytes.len() + 1)]);
+    loop {
+        let length = match file.read(&mut part) {
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if length == 0 {
+            return Ok(rest.is_empty());
+        }
+        match rest.strip_prefix(&part[..length]) {
+            Some(after) => rest = after,
+            None => return Ok(false),
+        }
+    }
 }
 
 /// Makes a folder and those above it, each of which stays if the machine stops.

@@ -110,20 +110,25 @@ pub struct Object {
     pub bytes: Bytes,
     /// When it was last written.
     pub modified: OffsetDateTime,
-    /// Its content's mark, where the store has it at hand.
+    /// Its content's mark, where the store has one.
     tag: Option<Tag>,
 }
 
 impl Object {
-    /// Its content's mark.
+    /// What tells its content from every other.
     pub fn tag(&self) -> Tag {
-        self.tag.clone().unwrap_or_else(|| folder::tag_of(&self.bytes))
+        self.tag.clone().unwrap_or_else(|| Tag::Content(self.bytes.clone()))
     }
 }
 
-/// The mark of an object's content: another content, another tag.
+/// What tells an object's content from every other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tag(pub String);
+pub enum Tag {
+    /// The store's mark of it.
+    Mark(String),
+    /// The content itself, for a store that has no marks.
+    Content(Bytes),
+}
 
 /// An object in a listing.
 #[derive(Clone, Debug)]
@@ -220,7 +225,7 @@ pub async fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<Listed>, St
 /// The store's, or [`StoreError::Unconditional`], naming what it doesn't keep.
 pub async fn probe(store: &dyn Store, key: &str) -> Result<(), StoreError> {
     let broken = |what| StoreError::Unconditional { location: store.location(""), what };
-    let alien = Tag("\"00000000000000000000000000000000\"".to_owned());
+    let alien = Tag::Mark("\"00000000000000000000000000000000\"".to_owned());
     store.put_new(key, b"one").await?;
     if store.put_new(key, b"two").await? == Created::New {
         return Err(broken("refuses to create an object twice (If-None-Match)"));
