@@ -213,6 +213,20 @@ async fn keeps_the_contract(store: &dyn Store) {
     assert!(!store.delete_if("a/b", &fourth.tag()).await.unwrap());
     assert!(store.get("a/b").await.unwrap().is_none());
 
+    // Content of which only the end is another, or that goes on or stops short, is another.
+    let large = vec![7; 200_000];
+    store.put("large", &large).await.unwrap();
+    let was = store.get("large").await.unwrap().unwrap();
+    let other_end = [&large[1..], b"8"].concat();
+    for other in [&other_end[..], &[&large[..], b"7"].concat(), &large[1..], b""] {
+        store.put("large", other).await.unwrap();
+        assert!(!store.put_if("large", b"x", &was.tag()).await.unwrap());
+        assert!(!store.delete_if("large", &was.tag()).await.unwrap());
+        assert_eq!(store.get("large").await.unwrap().unwrap().bytes, other);
+    }
+    store.put("large", &large).await.unwrap();
+    assert!(store.delete_if("large", &was.tag()).await.unwrap());
+
     store.put("from", b"five").await.unwrap();
     for (key, bytes, from) in
         [("c/1", "five", "from"), ("c/2", "six", "from"), ("c/3", "six", "no")]
