@@ -2,6 +2,10 @@
 
 use crate::config::LimitSetting;
 
+/// What to do if there is no memory for what is to be read.
+pub const MORE_MEMORY: &str =
+    "give the process more memory, see `ulimit -v`, or have it do less at a time with --jobs 1";
+
 /// A word as a shell takes it.
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+".contains(c);

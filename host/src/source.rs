@@ -2,11 +2,13 @@
 
 use std::{
     fs,
-    io::{self, Read},
+    io::{self, ErrorKind, Read},
     path::{Path, PathBuf},
 };
 
 use time::OffsetDateTime;
+
+use crate::remedy::MORE_MEMORY;
 
 /// How deep folders may lie in one another.
 const FOLDER_LEVELS_MAX: usize = 16;
@@ -127,7 +129,7 @@ impl Source {
             let file = fs::File::open(&self.path)?;
             let metadata = file.metadata()?;
             let modified = metadata.modified()?.into();
-            // One page of memory after another takes longer than what is read.
+            // Memory that grows bit by bit is moved each time, and twice as much is had in the end.
             let expected = metadata.len().min(bytes_max).saturating_add(1);
             bytes.try_reserve_exact(usize::try_from(expected).unwrap_or(0))?;
             file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -145,11 +147,19 @@ fn unreadable(path: &Path, source: io::Error) -> SourceError {
     SourceError::Unreadable { path: path.display().to_string(), source }
 }
 
+/// What to do about a system's refusal.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::OutOfMemory => MORE_MEMORY,
+        _ => "is the path right, and may this user read it?",
+    }
+}
+
 /// Why a path means nothing that could be imported.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The system refused.
-    #[error("could not read `{path}`: {source} (is the path right, and may this user read it?)")]
+    #[error("could not read `{path}`: {source} ({})", advice(.source))]
     Unreadable {
         /// The path.
         path: String,

@@ -605,6 +605,24 @@ fn a_machine_without_room_for_plugins_is_not_held_against_them() {
     desk.say(&["transform"]).ends(0, &["all done"]);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_there_is_no_memory_for_is_told_as_that() {
+    let desk = Desk::new();
+    // It has no bytes on the disk.
+    fs::File::create(desk.path("large.json")).unwrap().set_len(8 << 30).unwrap();
+    let own = desk.command(&["import", "large.json", "--limit", "document_bytes=16GiB"]);
+    let why = "out of memory (give the process more memory, see `ulimit -v`";
+    said_by(within("-v 3000000", &own)).ends(1, &["could not read `large.json`", why]);
+    assert_eq!(desk.count("raw_data/"), 0);
+    // In the store, too.
+    let key = "raw_data/to_process/large.json";
+    fs::create_dir_all(desk.path("data/raw_data/to_process")).unwrap();
+    fs::rename(desk.path("large.json"), desk.path("data").join(key)).unwrap();
+    let own = desk.command(&["plugin", "capture", key, "--to", "fixtures"]);
+    said_by(within("-v 3000000", &own)).ends(2, &["could not read", key, why]);
+}
+
 #[test]
 fn what_was_brought_in_is_reported_even_if_nothing_can_be_made_of_it() {
     let desk = Desk::new();

@@ -382,6 +382,7 @@ async fn loaded(
     let (sha256, tag) = (sha256(&object.bytes), object.tag());
     let loaded = load(&engine, name, object.bytes.into()).await?;
     let loaded = loaded.map_err(|problem| (sha256, problem));
+    // Where a listing has no tags, it would not be found again.
     if listed.tag.is_some() {
         shelf.keep(&listed.key, tag, loaded.clone());
     }

@@ -126,11 +126,11 @@ impl Trial {
 /// # Errors
 ///
 /// Why it is none.
-pub fn document(name: &str, bytes: &[u8], limits: &Limits) -> Result<Document, Refused> {
+pub fn document(name: &str, bytes: impl Into<Bytes>, limits: &Limits) -> Result<Document, Refused> {
     let modified = OffsetDateTime::from_unix_timestamp(FIXTURES_READ_AT);
     let modified = modified.unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let origin = Origin { name, modified, playlist: None, extracted_at: None };
-    Ok(Document::read(&Bytes::copy_from_slice(bytes), &origin, limits)?.0)
+    Ok(Document::read(&bytes.into(), &origin, limits)?.0)
 }
 
 /// A table as CSV.
@@ -322,7 +322,7 @@ fn run_case(
     };
     let bytes = read(path)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let document = match document(&name, &bytes, limits) {
+    let document = match document(&name, bytes, limits) {
         Ok(document) => document,
         Err(refused) => {
             report.faults.push(format!("it is refused before a plugin sees it: {refused}"));

@@ -13,6 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use time::OffsetDateTime;
 
+use crate::remedy::MORE_MEMORY;
+
 pub use bucket::Bucket;
 pub use folder::Folder;
 
@@ -326,19 +328,21 @@ pub enum StoreError {
 }
 
 /// What to do about a system's refusal, in parentheses, where that is known.
-fn advice(error: &std::io::Error) -> &'static str {
+fn advice(error: &std::io::Error) -> String {
     use std::io::ErrorKind;
-    match error.kind() {
+    let advice = match error.kind() {
+        ErrorKind::OutOfMemory => MORE_MEMORY,
         ErrorKind::PermissionDenied => {
-            " (give this user the right to it, or name another store with --store)"
+            "give this user the right to it, or name another store with --store"
         }
-        ErrorKind::ReadOnlyFilesystem => " (name a store that can be written to with --store)",
+        ErrorKind::ReadOnlyFilesystem => "name a store that can be written to with --store",
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            " (make room, then run the same command again: nothing is lost)"
+            "make room, then run the same command again: nothing is lost"
         }
         ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
-            " (a store is a folder with folders in it: move away the file that is in the way)"
+            "a store is a folder with folders in it: move away the file that is in the way"
         }
-        _ => "",
-    }
+        _ => return String::new(),
+    };
+    format!(" ({advice})")
 }

@@ -145,7 +145,7 @@ impl Session {
                 .1
         };
         let file = path.file_name().unwrap_or_default().to_string_lossy();
-        trial::document(&file, &bytes, &self.limits)
+        trial::document(&file, bytes, &self.limits)
             .with_context(|| format!("`{name}` can't be handed to a plugin"))
     }
 
@@ -270,7 +270,7 @@ impl Session {
             bail!("`{name}` is no file's name (name the folder with --to)");
         }
         // What is left may be another thing than it was, to whoever reads it.
-        trial::document("fixture.json", &document.to_bytes(), &self.limits)
+        trial::document("fixture.json", document.to_bytes(), &self.limits)
             .context("with these entries alone it is no document any more (take others)")?;
         let path = to.join(format!("{}.json", name.trim_end_matches(".json")));
         if path.exists() {
