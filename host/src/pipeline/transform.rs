@@ -199,8 +199,6 @@ pub async fn work(
         let origin = Origin { name: &name, modified, playlist: None, extracted_at: None };
         let (document, time) = Document::read_again(&bytes, &origin, &limits)?;
         let cut = crew.projection.cut(document.pages());
-        // To count them takes time, too.
-        document.entries();
         let span = Span::current();
         let run = |(place, active): (usize, &ActivePlugin)| {
             let pages = cut.pages_for(place);
