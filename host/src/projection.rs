@@ -1,5 +1,5 @@
-//! What plugins look at in a page: a page is read once, and each plugin gets what it says it reads and the
-//! way to it.
+//! What plugins look at in a page: a page is cut to what a plugin says it reads, and the way to it. Plugins that
+//! read the same share what is left.
 //!
 //! Patterns are member names joined by dots, with array levels left out, beginning at any depth. What a
 //! pattern names is kept whole. Arrays keep their length: what is left of an element may be an empty object.
@@ -12,8 +12,6 @@ use std::{
 
 use spotify_etl_plugin::strings::quote_or_backslash;
 
-/// How many plugins can be served at once; further ones get pages as they are.
-const READERS_MAX: usize = 32;
 /// How deep a page is cut; what lies deeper is kept whole.
 const LEVELS_MAX: usize = 256;
 /// No member of this name is in any pattern.
@@ -39,15 +37,24 @@ pub struct Projection {
     /// Of each plugin, in order: which reader has what it reads, or none if it wants pages as they are.
     plugins: Vec<Option<usize>>,
     readers: Vec<Reader>,
-    names: Names,
 }
 
 /// One plugin's patterns as a machine: from a state, by a name, to a state.
 #[derive(Debug)]
 struct Reader {
+    names: Names,
     /// By state, then by name.
-    next: Vec<Vec<u16>>,
+    next: Vec<u16>,
+    /// By state: which names may lead on, at a glance.
+    glances: Vec<Glance>,
 }
+
+/// Which names may lead on from a state: by their length, one bit for what they begin with.
+#[derive(Clone, Debug, Default)]
+struct Glance([u32; GLANCE_LENGTHS]);
+
+/// Longer names count as shorter ones do.
+const GLANCE_LENGTHS: usize = 32;
 
 /// The names that patterns have, found by their bytes.
 #[derive(Debug, Default)]
@@ -79,43 +86,22 @@ struct Ends {
 impl Projection {
     /// What plugins read, each its patterns; none for one that wants pages as they are.
     pub fn of<'p>(plugins: impl IntoIterator<Item = Option<&'p [String]>>) -> Self {
-        let mut names = Names::default();
         // Plugins that read the same get the same.
         let mut distinct: Vec<&[String]> = Vec::new();
-        let mut places = Vec::new();
-        for patterns in plugins {
-            let known = distinct.iter().position(|known| Some(*known) == patterns);
-            let place = known.or_else(|| {
-                distinct.push(patterns.filter(|_| distinct.len() < READERS_MAX)?);
-                Some(distinct.len() - 1)
-            });
-            places.push(place);
-        }
-        let split = |pattern: &String, names: &mut Names| -> Vec<u16> {
-            pattern.split('.').map(|name| names.add(name.as_bytes())).collect()
+        let mut place = |patterns| {
+            distinct.iter().position(|known| *known == patterns).unwrap_or_else(|| {
+                distinct.push(patterns);
+                distinct.len() - 1
+            })
         };
-        let patterns: Vec<Vec<Vec<u16>>> = distinct
-            .iter()
-            .map(|patterns| patterns.iter().map(|one| split(one, &mut names)).collect())
-            .collect();
-        names.close();
-        let count = names.by_number.len();
-        let readers = patterns.iter().map(|patterns| Reader::of(patterns, count)).collect();
-        Projection { plugins: places, readers, names }
+        let plugins = plugins.into_iter().map(|patterns| patterns.map(&mut place)).collect();
+        Projection { plugins, readers: distinct.into_iter().map(Reader::of).collect() }
     }
 
     /// Cuts pages for all plugins.
-    pub fn cut<'p>(&'p self, pages: &'p [impl AsRef<str>]) -> Cut<'p> {
+    pub fn cut<'p>(&self, pages: &'p [impl AsRef<str>]) -> Cut<'_, 'p> {
         let cut = |page: &'p str| {
-            let mut walk = Walk::new(self, page.as_bytes());
-            let end = walk.run();
-            // Cut between whole characters, or it is not what was meant.
-            // What ends too early is no JSON, and stays as it is.
-            let is_whole = end <= page.len();
-            let kept = walk.kept.into_iter().map(|mut kept| {
-                kept.flush(page.as_bytes());
-                String::from_utf8(kept.bytes).ok().filter(|_| is_whole)
-            });
+            let kept = self.readers.iter().map(|reader| Walk::over(reader, page));
             (page, kept.collect())
         };
         Cut { projection: self, pages: pages.iter().map(AsRef::as_ref).map(cut).collect() }
@@ -123,13 +109,13 @@ impl Projection {
 }
 
 /// Pages as plugins get them.
-pub struct Cut<'p> {
-    projection: &'p Projection,
+pub struct Cut<'c, 'p> {
+    projection: &'c Projection,
     /// Each as it is, and what is left of it for each reader.
     pages: Vec<(&'p str, Vec<Option<String>>)>,
 }
 
-impl Cut<'_> {
+impl Cut<'_, '_> {
     /// What a plugin gets, by its place among those that the projection was made of.
     pub fn pages_for(&self, plugin: usize) -> Vec<&str> {
         let reader = self.projection.plugins.get(plugin).copied().flatten();
@@ -142,19 +128,26 @@ impl Cut<'_> {
 
 impl Reader {
     /// All states that patterns can be in together, by the names that lead there.
-    fn of(patterns: &[Vec<u16>], names: usize) -> Self {
+    fn of(patterns: &[String]) -> Self {
         // How far each pattern that has begun has got.
         type Begun = Vec<(usize, usize)>;
+        let mut names = Names::default();
+        let mut split = |pattern: &String| -> Vec<u16> {
+            pattern.split('.').map(|name| names.add(name.as_bytes())).collect()
+        };
+        let patterns: Vec<Vec<u16>> = patterns.iter().map(&mut split).collect();
+        names.close();
         let mut states: Vec<Begun> = vec![Vec::new()];
         let mut numbers: HashMap<Begun, u16> = HashMap::new();
-        let mut next: Vec<Vec<u16>> = Vec::new();
-        while let Some(begun) = states.get(next.len()).cloned() {
+        let (mut next, mut glances) = (Vec::new(), Vec::new());
+        while let Some(begun) = states.get(glances.len()).cloned() {
             let again = (0..patterns.len()).map(|pattern| (pattern, 0));
             let mut by_name: BTreeMap<u16, Begun> = BTreeMap::new();
             for (pattern, at) in begun.into_iter().chain(again) {
                 by_name.entry(patterns[pattern][at]).or_default().push((pattern, at + 1));
             }
-            let mut row = vec![NOTHING; names];
+            let mut row = vec![NOTHING; names.by_number.len()];
+            let mut glance = Glance::default();
             for (name, mut after) in by_name {
                 after.sort_unstable();
                 after.dedup();
@@ -169,14 +162,35 @@ impl Reader {
                         state
                     }
                 };
+                glance.add(&names.by_number[usize::from(name)]);
             }
-            next.push(row);
+            next.extend(row);
+            glances.push(glance);
         }
-        Reader { next }
+        Reader { names, next, glances }
     }
 
+    /// The state after a name that some pattern has.
+    #[inline(always)]
     fn after(&self, state: u16, name: u16) -> u16 {
-        self.next[usize::from(state)].get(usize::from(name)).copied().unwrap_or(NOTHING)
+        self.next[usize::from(state) * self.names.by_number.len() + usize::from(name)]
+    }
+}
+
+impl Glance {
+    fn add(&mut self, name: &[u8]) {
+        self.0[name.len() % GLANCE_LENGTHS] |= Self::bit(name);
+    }
+
+    /// Whether a name may be one of them.
+    #[inline(always)]
+    fn has(&self, name: &[u8]) -> bool {
+        self.0[name.len() % GLANCE_LENGTHS] & Self::bit(name) != 0
+    }
+
+    #[inline(always)]
+    fn bit(name: &[u8]) -> u32 {
+        1 << (name.first().copied().unwrap_or_default() % 32)
     }
 }
 
@@ -226,17 +240,18 @@ impl Names {
 impl Ends {
     #[inline(always)]
     fn of(name: &[u8]) -> Self {
-        let whole = |eight: Option<&[u8; 8]>| eight.copied().map_or(0, u64::from_le_bytes);
+        let length = name.len();
+        if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
+            let tail = if length > HEAD_BYTES { u64::from_le_bytes(*tail) } else { 0 };
+            return Ends { head: u64::from_le_bytes(*head), tail, length };
+        }
         let half = |four: Option<&[u8; 4]>| u64::from(four.copied().map_or(0, u32::from_le_bytes));
         let byte = |at: usize| u64::from(name.get(at).copied().unwrap_or_default());
-        let length = name.len();
         let head = match length {
-            HEAD_BYTES.. => whole(name.first_chunk()),
             4.. => half(name.first_chunk()) | half(name.last_chunk()) << 32,
             _ => byte(0) | byte(1) << 8 | byte(2) << 16,
         };
-        let tail = if length > HEAD_BYTES { whole(name.last_chunk()) } else { 0 };
-        Ends { head, tail, length }
+        Ends { head, tail: 0, length }
     }
 
     #[inline(always)]
@@ -246,33 +261,17 @@ impl Ends {
     }
 }
 
-/// Where each plugin is, on the way down to a value.
-type States = [u16; READERS_MAX];
-
-/// A member of an object, up to its value: where its parts are.
-struct Member<'w> {
-    /// None before the first.
-    comma: &'w Range<usize>,
-    name: Range<usize>,
-    colon: usize,
-    value: usize,
-}
-
-/// One way through a page.
+/// One way through a page, for one reader.
 struct Walk<'w> {
-    projection: &'w Projection,
+    reader: &'w Reader,
+    text: &'w str,
     page: &'w [u8],
-    /// What is kept for each plugin.
-    kept: Vec<Kept>,
-    /// How much that was before each value that may turn out to have nothing to be kept.
-    marks: Vec<Mark>,
-}
-
-/// What is kept of a page. What lies side by side there is copied at once.
-struct Kept {
-    bytes: Vec<u8>,
-    /// What is kept after that, and not yet copied.
+    /// What is kept.
+    kept: String,
+    /// What is kept after that, and not yet copied: what lies side by side in the page is copied at once.
     open: Range<usize>,
+    /// Whether the page was no JSON, so that what was to be kept of it is no text.
+    is_torn: bool,
 }
 
 /// How much was kept at one time.
@@ -281,56 +280,31 @@ struct Mark {
     open: Range<usize>,
 }
 
-impl Kept {
-    #[inline(always)]
-    fn add(&mut self, page: &[u8], range: &Range<usize>) {
-        if self.open.end != range.start {
-            self.flush(page);
-            self.open.start = range.start;
-        }
-        self.open.end = range.end;
-    }
-
-    fn flush(&mut self, page: &[u8]) {
-        self.bytes.extend_from_slice(page.get(self.open.clone()).unwrap_or_default());
-        self.open.start = self.open.end;
-    }
-
-    fn mark(&self) -> Mark {
-        Mark { bytes: self.bytes.len(), open: self.open.clone() }
-    }
-
-    fn back_to(&mut self, mark: Mark) {
-        self.bytes.truncate(mark.bytes);
-        self.open = mark.open;
-    }
+/// A member of an object, up to its value: where its parts are.
+struct Member {
+    /// The comma before it, if one that is kept comes before it.
+    comma: Option<usize>,
+    /// From its first quote to the place after its last.
+    name: Range<usize>,
+    colon: usize,
+    value: usize,
 }
 
 impl<'w> Walk<'w> {
-    fn new(projection: &'w Projection, page: &'w [u8]) -> Self {
+    /// What a reader keeps of a page; none if that is no JSON, which stays as it is.
+    fn over(reader: &'w Reader, text: &'w str) -> Option<String> {
+        let page = text.as_bytes();
         // Half of a page is more than is read of most.
-        let room =
-            || Kept { bytes: Vec::with_capacity((page.len() / 2).min(ROOM_MAX)), open: 0..0 };
-        let kept = projection.readers.iter().map(|_| room()).collect();
-        Walk { projection, page, kept, marks: Vec::new() }
-    }
-
-    /// Writes what is kept of the page, and says where it came to.
-    fn run(&mut self) -> usize {
-        match (0..self.projection.readers.len()).fold(0, |all, place| all | 1 << place) {
-            0 => 0,
-            all => self.value(self.blank(0), all, &[NOTHING; READERS_MAX], 0).0,
-        }
+        let kept = String::with_capacity((page.len() / 2).min(ROOM_MAX));
+        let mut walk = Walk { reader, text, page, kept, open: 0..0, is_torn: false };
+        let (end, _) = walk.value(walk.blank(0), NOTHING, 0);
+        walk.flush();
+        (end <= page.len() && !walk.is_torn).then_some(walk.kept)
     }
 
     #[inline(always)]
     fn byte(&self, at: usize) -> u8 {
         self.page.get(at).copied().unwrap_or_default()
-    }
-
-    #[inline(always)]
-    fn is_container(&self, at: usize) -> bool {
-        matches!(self.byte(at), b'{' | b'[')
     }
 
     /// The place after the blank that may be at a place.
@@ -339,6 +313,7 @@ impl<'w> Walk<'w> {
         if self.byte(at) > b' ' { at } else { self.after_blank(at) }
     }
 
+    #[cold]
     fn after_blank(&self, mut at: usize) -> usize {
         while matches!(self.byte(at), b' ' | b'\n' | b'\r' | b'\t') {
             at += 1;
@@ -346,174 +321,192 @@ impl<'w> Walk<'w> {
         at
     }
 
-    /// Writes what is kept of a value for each plugin of a set, and says where it ends, and for which that is
-    /// anything.
-    fn value(&mut self, at: usize, readers: u32, states: &States, level: usize) -> (usize, u32) {
-        if level == LEVELS_MAX && self.is_container(at) {
-            let end = self.skip(at, true).unwrap_or(self.page.len());
-            self.write(readers, &(at..end));
-            return (end, readers);
-        }
+    /// Keeps what there is of a value, and says where it ends, and whether anything in it is read.
+    fn value(&mut self, at: usize, state: u16, level: usize) -> (usize, bool) {
         match self.byte(at) {
-            b'{' => self.object(at, readers, states, level + 1),
-            b'[' => self.array(at, readers, states, level + 1),
+            b'{' | b'[' if level == LEVELS_MAX => {
+                let end = self.skip(at, true).unwrap_or(self.page.len());
+                self.keep(at..end);
+                (end, true)
+            }
+            b'{' => self.object(at, state, level + 1),
+            b'[' => self.array(at, state, level + 1),
             _ => {
                 let end = self.scalar(at);
-                self.write(readers, &(at..end));
-                (end, 0)
+                self.keep(at..end);
+                (end, false)
             }
         }
     }
 
-    fn array(&mut self, begun: usize, readers: u32, states: &States, level: usize) -> (usize, u32) {
-        let mut at = self.write_byte(readers, begun);
-        let mut kept = 0;
+    fn array(&mut self, begun: usize, state: u16, level: usize) -> (usize, bool) {
+        let mut at = self.keep_byte(begun);
+        let mut is_read = false;
         loop {
             at = self.blank(at);
             match self.byte(at) {
-                b']' => return (self.write_byte(readers, at), kept),
-                b'}' | 0 => return (at, kept),
-                b',' => at = self.write_byte(readers, at),
+                b']' => return (self.keep_byte(at), is_read),
+                b'}' | 0 => return (at, is_read),
+                b',' => at = self.keep_byte(at),
                 _ => {
-                    let (end, found) = self.value(at, readers, states, level);
+                    let (end, found) = self.value(at, state, level);
                     at = end;
-                    kept |= found;
+                    is_read |= found;
                 }
             }
         }
     }
 
-    fn object(
-        &mut self,
-        begun: usize,
-        readers: u32,
-        states: &States,
-        level: usize,
-    ) -> (usize, u32) {
-        let mut at = self.write_byte(readers, begun);
-        // The plugins that keep a member.
-        let mut kept = 0;
-        let mut comma = 0..0;
+    fn object(&mut self, begun: usize, state: u16, level: usize) -> (usize, bool) {
+        let mut at = self.keep_byte(begun);
+        // The comma before the next member, if one before that is kept.
+        let (mut comma, mut is_read) = (None, false);
         loop {
-            at = self.blank(at);
-            match self.byte(at) {
-                b'"' => {
-                    let (end, found) = self.member(at, &comma, readers, states, kept, level);
-                    at = end;
-                    kept |= found;
-                }
-                b',' => {
-                    comma = at..at + 1;
-                    at += 1;
-                }
-                _ => return (self.write_byte(readers, at), kept),
+            // A comma and a quote, in most cases.
+            let (mut begun, mut byte) = (at, self.byte(at));
+            if byte == b',' {
+                comma = is_read.then_some(at);
+                begun += 1;
+                byte = self.byte(begun);
             }
+            if byte != b'"' {
+                begun = self.after_blank(begun);
+                match self.byte(begun) {
+                    b'"' => {}
+                    b',' => {
+                        at = begun;
+                        continue;
+                    }
+                    _ => return (self.keep_byte(begun), is_read),
+                }
+            }
+            let (member, after) = self.member(begun, comma, state);
+            let is_kept;
+            (at, is_kept) = match self.byte(member.value) {
+                b'{' | b'[' => self.container(&member, after, level),
+                _ => {
+                    let end = self.scalar(member.value);
+                    if after != NOTHING {
+                        self.keep_member(&member, end);
+                    }
+                    (end, after != NOTHING)
+                }
+            };
+            is_read |= is_kept;
         }
     }
 
-    /// Writes a member for each plugin that keeps it, and says where it ends, and which do.
+    /// A member that begins at a place, and the state after its name.
     #[inline(always)]
-    fn member(
-        &mut self,
-        begun: usize,
-        comma: &Range<usize>,
-        readers: u32,
-        states: &States,
-        before: u32,
-        level: usize,
-    ) -> (usize, u32) {
-        let (end, is_escaped) = string_end(self.page, begun + 1);
-        let colon = self.blank(end);
+    fn member(&self, begun: usize, comma: Option<usize>, state: u16) -> (Member, u16) {
+        let end = string_end(self.page, begun + 1);
+        let after = self.after(state, begun, end);
+        let colon = self.blank(end.0);
         let value = self.blank(colon + 1);
-        let member = Member { comma, name: begun..end, colon, value };
-        let number = self.number(&member.name, is_escaped);
-        let is_container = self.is_container(value);
-        if number == UNNAMED && !is_container {
-            return (self.scalar(value), 0);
-        }
-        let mut after = [NOTHING; READERS_MAX];
-        let (mut whole, mut on_the_way) = (0, 0);
-        if number != UNNAMED {
-            for place in places(readers) {
-                match self.projection.readers[place].after(states[place], number) {
-                    WHOLE => whole |= 1 << place,
-                    NOTHING => {}
-                    state => {
-                        on_the_way |= 1 << place;
-                        after[place] = state;
-                    }
-                }
-            }
-        }
-        if !is_container {
-            let end = self.scalar(value);
-            self.begin(on_the_way | whole, &member, before);
-            self.write(on_the_way | whole, &(value..end));
-            return (end, on_the_way | whole);
-        }
-        let inside = readers & !whole;
+        (Member { comma, name: begun..end.0, colon, value }, after)
+    }
+
+    /// Keeps what there is of a member that holds an array or object, and says where it ends, and whether that
+    /// is anything.
+    fn container(&mut self, member: &Member, after: u16, level: usize) -> (usize, bool) {
         // Many arrays have only texts or numbers in them, which are kept on the way to something alone.
-        let passed = match self.byte(value) {
-            _ if inside == 0 => self.skip(value, true),
-            b'[' if on_the_way == 0 => self.skip(value, false),
+        let passed = match (after, self.byte(member.value)) {
+            (WHOLE, _) => self.skip(member.value, true),
+            (NOTHING, b'[') => self.skip(member.value, false),
             _ => None,
         };
-        let end = passed.unwrap_or_else(|| {
-            let marks = self.marks.len();
-            self.marks.extend(places(inside).map(|place| self.kept[place].mark()));
-            self.begin(inside, &member, before);
-            let (end, found) = self.value(value, inside, &after, level);
-            let found = found | on_the_way;
-            for (place, mark) in places(inside).zip(self.marks.drain(marks..)) {
-                if found & (1 << place) == 0 {
-                    self.kept[place].back_to(mark);
-                }
+        match passed {
+            Some(end) if after == WHOLE => {
+                self.keep_member(member, end);
+                (end, true)
             }
-            on_the_way |= found & inside;
-            end
-        });
-        self.begin(whole, &member, before);
-        self.write(whole, &(value..end));
-        (end, on_the_way | whole)
-    }
-
-    /// Writes a member's name.
-    #[inline(always)]
-    fn begin(&mut self, readers: u32, member: &Member<'_>, before: u32) {
-        self.write(readers & before, member.comma);
-        if member.name.end == member.colon && member.colon + 1 == member.value {
-            // As it usually stands there, in one piece.
-            self.write(readers, &(member.name.start..member.value));
-        } else {
-            self.write(readers, &member.name);
-            self.write(readers, &(member.colon..member.colon + 1));
+            Some(end) => (end, false),
+            None => {
+                let mark = Mark { bytes: self.kept.len(), open: self.open.clone() };
+                self.keep_member(member, member.value);
+                let (end, found) = self.value(member.value, after, level);
+                let is_kept = found || after != NOTHING;
+                if !is_kept {
+                    self.back_to(mark);
+                }
+                (end, is_kept)
+            }
         }
     }
 
-    /// The number of a member's name, which stands there with its quotes.
+    /// The state after a member's name, which stands there with its quotes.
     #[inline(always)]
-    fn number(&self, name: &Range<usize>, is_escaped: bool) -> u16 {
-        let quoted = self.page.get(name.clone()).unwrap_or_default();
-        let inner = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
-        if !is_escaped {
-            return self.projection.names.find(inner);
+    fn after(&self, state: u16, begun: usize, (end, is_escaped): (usize, bool)) -> u16 {
+        if is_escaped {
+            return self.after_spelled(state, begun, end);
         }
+        let name = self.page.get(begun + 1..end - 1).unwrap_or_default();
+        if !self.reader.glances[usize::from(state)].has(name) {
+            return NOTHING;
+        }
+        match self.reader.names.find(name) {
+            UNNAMED => NOTHING,
+            number => self.reader.after(state, number),
+        }
+    }
+
+    #[cold]
+    fn after_spelled(&self, state: u16, begun: usize, end: usize) -> u16 {
+        let quoted = self.page.get(begun..end).unwrap_or_default();
         let spelled = serde_json::from_slice::<String>(quoted);
-        spelled.map_or(UNNAMED, |name| self.projection.names.find(name.as_bytes()))
-    }
-
-    #[inline(always)]
-    fn write(&mut self, readers: u32, range: &Range<usize>) {
-        for place in places(readers) {
-            self.kept[place].add(self.page, range);
+        match spelled.map_or(UNNAMED, |name| self.reader.names.find(name.as_bytes())) {
+            UNNAMED => NOTHING,
+            number => self.reader.after(state, number),
         }
     }
 
-    /// Writes what is at a place, and says where it ends.
+    /// Keeps a member to a place in its value, without blank before that.
     #[inline(always)]
-    fn write_byte(&mut self, readers: u32, at: usize) -> usize {
-        self.write(readers, &(at..at + 1));
+    fn keep_member(&mut self, member: &Member, end: usize) {
+        let begun = member.comma.unwrap_or(member.name.start);
+        if member.name.end == member.colon
+            && member.colon + 1 == member.value
+            && member.name.start - begun <= 1
+        {
+            // As it usually stands there, in one piece.
+            return self.keep(begun..end);
+        }
+        if member.comma.is_some() {
+            self.keep(begun..begun + 1);
+        }
+        self.keep(member.name.clone());
+        self.keep(member.colon..member.colon + 1);
+        self.keep(member.value..end);
+    }
+
+    #[inline(always)]
+    fn keep(&mut self, range: Range<usize>) {
+        if self.open.end != range.start {
+            self.flush();
+            self.open.start = range.start;
+        }
+        self.open.end = range.end;
+    }
+
+    /// Keeps what is at a place, and says where it ends.
+    #[inline(always)]
+    fn keep_byte(&mut self, at: usize) -> usize {
+        self.keep(at..at + 1);
         at + 1
+    }
+
+    /// Copies what is kept.
+    fn flush(&mut self) {
+        match self.text.get(self.open.clone()) {
+            Some(text) => self.kept.push_str(text),
+            None => self.is_torn = true,
+        }
+        self.open.start = self.open.end;
+    }
+
+    fn back_to(&mut self, mark: Mark) {
+        self.kept.truncate(mark.bytes);
+        self.open = mark.open;
     }
 
     /// The place after a text, number or word.
@@ -569,15 +562,6 @@ pub(crate) fn string_end(json: &[u8], from: usize) -> (usize, bool) {
             None => return (json.len(), is_escaped),
         }
     }
-}
-
-/// The places of a set.
-fn places(mut set: u32) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let place = set.trailing_zeros() as usize;
-        set &= set.checked_sub(1)?;
-        Some(place)
-    })
 }
 
 #[cfg(test)]

@@ -182,7 +182,7 @@ quick!(Track {
     b"artists" => artists,
     b"type" => kind,
     b"is_local" => is_local,
-});
+} else { b"track" });
 
 quick!(Album {
     b"id" => id,
@@ -474,29 +474,23 @@ impl<'a> Page<'a> {
 impl<'a> TrackEntry<'a> {
     /// Reads an entry in which everything has the type that it should have: nearly all of them.
     fn read_sound(&mut self, seen: &mut Seen, json: Json<'a>, at: usize) -> Option<After> {
+        const ADDED_AT: usize = 0;
+        const IS_LOCAL: usize = 1;
+        const ITEM: usize = 2;
+        const TRACK: usize = 3;
         json.object(at, |at| {
-            enum Place {
-                AddedAt,
-                IsLocal,
-                Item,
-                Track,
-            }
-            let (place, at) = named!(json, at, {
-                b"added_at" => Place::AddedAt,
-                b"is_local" => Place::IsLocal,
-                b"item" => Place::Item,
-                b"track" => Place::Track,
-                _ => return json.skip(at),
-            });
+            let (place, at) = named!(json, at, [
+                b"added_at" => ADDED_AT, b"is_local" => IS_LOCAL, b"item" => ITEM, b"track" => TRACK,
+            ]);
             match place {
-                Place::AddedAt if mem::replace(&mut seen.added_at, true) => None,
-                Place::AddedAt => self.added_at.fill(json, at),
-                Place::IsLocal if seen.is_local.is_some() => None,
-                Place::IsLocal => seen.is_local.insert(None).fill(json, at),
-                Place::Item if seen.item.is_some() => None,
-                Place::Item => self.payload(seen.item.insert(Holds::Nothing), json, at),
-                Place::Track if seen.track.is_some() => None,
-                Place::Track => {
+                ADDED_AT if mem::replace(&mut seen.added_at, true) => None,
+                ADDED_AT => self.added_at.fill(json, at),
+                IS_LOCAL if seen.is_local.is_some() => None,
+                IS_LOCAL => seen.is_local.insert(None).fill(json, at),
+                ITEM if seen.item.is_some() => None,
+                ITEM => self.payload(seen.item.insert(Holds::Nothing), json, at),
+                TRACK if seen.track.is_some() => None,
+                TRACK => {
                     let holds = seen.track.insert(Holds::Nothing);
                     match seen.item {
                         // It would count only if there were no item.
@@ -504,6 +498,7 @@ impl<'a> TrackEntry<'a> {
                         _ => self.payload(holds, json, at),
                     }
                 }
+                _ => json.skip(at),
             }
         })
     }

@@ -55,6 +55,8 @@ impl<'a> Json<'a> {
         if self.byte(at) > b' ' { at } else { self.after_blank(at) }
     }
 
+    #[cold]
+    #[inline(never)]
     fn after_blank(self, mut at: usize) -> usize {
         while matches!(self.byte(at), b' ' | b'\n' | b'\r' | b'\t') {
             at += 1;
@@ -141,6 +143,16 @@ impl<'a> Json<'a> {
         is_it.then_some(at + name.len)
     }
 
+    /// Which of these names a member has, however it is written, and the place of its value; `names.len()` if it
+    /// is called otherwise.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn other_name(self, at: usize, names: &[&[u8]]) -> Option<Named> {
+        let (name, at) = self.name(at)?;
+        let which = names.iter().position(|known| *known == name).unwrap_or(names.len());
+        Named::new(which, self.begin(at))
+    }
+
     /// A member's name however it is written, and the place of what follows.
     pub(crate) fn name(self, at: usize) -> Option<(&'a [u8], usize)> {
         let begun = self.take(self.begin(at), b'"')?.get();
@@ -180,6 +192,12 @@ impl<'a> Json<'a> {
 
     /// The place after a value, of which no more is looked at than where it ends.
     pub(crate) fn skip(self, at: usize) -> Option<After> {
+        // What most members have that nobody looks at.
+        match self.byte(at) {
+            b't' => return self.word(at, b"true"),
+            b'n' => return self.word(at, b"null"),
+            _ => {}
+        }
         let (mut at, mut depth) = (at, 0_usize);
         loop {
             at = self.begin(at);
@@ -222,19 +240,56 @@ pub(crate) fn set<T>(place: &mut T, value: T) {
 
 impl<'a> Quick<'a> for i64 {
     fn fill(&mut self, json: Json<'a>, begun: usize) -> Option<After> {
-        const DIGITS_MAX: usize = 15;
-        let (mut at, mut number) = (begun, 0_i64);
-        while json.byte(at).is_ascii_digit() && at - begun <= DIGITS_MAX {
-            number = number * 10 + i64::from(json.byte(at) - b'0');
-            at += 1;
-        }
-        let digits = at - begun;
+        let Some(text) = json.eight(begun) else { return fill_long(self, json, begun) };
+        let digits = digits_at_start(text);
+        let at = begun + digits as usize;
         let is_plain = !matches!(json.byte(at), b'.' | b'e' | b'E')
-            && (1..=DIGITS_MAX).contains(&digits)
-            && (digits == 1 || json.byte(begun) != b'0');
-        *self = number;
-        if is_plain { After::new(at) } else { None }
+            && (1..8).contains(&digits)
+            && (digits == 1 || text as u8 != b'0');
+        if !is_plain {
+            return fill_long(self, json, begun);
+        }
+        *self = number(text << (u64::BITS - 8 * digits)) as i64;
+        After::new(at)
     }
+}
+
+/// How many of eight bytes, from the first one on, are digits.
+#[inline(always)]
+fn digits_at_start(text: u64) -> u32 {
+    const EACH: u64 = u64::MAX / 0xff;
+    // The upper half of a digit's byte is 3, and still is if 6 is added to the byte.
+    let more = (text & (0x7f * EACH)) + 6 * EACH;
+    let halves = text & (0xf0 * EACH) | (more & (0xf0 * EACH)) >> 4;
+    (halves ^ (0x33 * EACH)).trailing_zeros() / 8
+}
+
+/// The number that eight digits make, the first one in the lowest byte: two bytes at a time make one of two digits,
+/// then of four, then of eight.
+#[inline(always)]
+fn number(digits: u64) -> u64 {
+    let digits = digits & 0x0f0f_0f0f_0f0f_0f0f;
+    let pairs = (digits.wrapping_mul((10 << 8) + 1) >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs.wrapping_mul((100 << 16) + 1) >> 16) & 0x0000_ffff_0000_ffff;
+    fours.wrapping_mul((10_000 << 32) + 1) >> 32
+}
+
+/// Reads a number that is longer than most, or near the text's end.
+#[cold]
+#[inline(never)]
+fn fill_long(place: &mut i64, json: Json<'_>, begun: usize) -> Option<After> {
+    const DIGITS_MAX: usize = 15;
+    let (mut at, mut number) = (begun, 0_i64);
+    while json.byte(at).is_ascii_digit() && at - begun <= DIGITS_MAX {
+        number = number * 10 + i64::from(json.byte(at) - b'0');
+        at += 1;
+    }
+    let digits = at - begun;
+    let is_plain = !matches!(json.byte(at), b'.' | b'e' | b'E')
+        && (1..=DIGITS_MAX).contains(&digits)
+        && (digits == 1 || json.byte(begun) != b'0');
+    *place = number;
+    if is_plain { After::new(at) } else { None }
 }
 
 impl<'a> Quick<'a> for bool {
@@ -316,53 +371,63 @@ const fn words(bytes: [[u8; 8]; NAME_WORDS]) -> [u64; NAME_WORDS] {
     words
 }
 
-/// Which of these names a member has, and the place of its value; none of the function around it if
-/// something is odd. What else it may be called is for an expression that gets that place.
+/// Which of some names a member has, and the place of its value: in one number, as functions hand out no more.
+#[derive(Clone, Copy)]
+pub(crate) struct Named(NonZero<u64>);
+
+impl Named {
+    fn new(which: usize, at: usize) -> Option<Self> {
+        let (which, at) = (u32::try_from(which).ok()?, u32::try_from(at).ok()?);
+        NonZero::new(u64::from(which) << 32 | u64::from(at)).map(Named)
+    }
+
+    /// Which, and the place.
+    pub(crate) fn get(self) -> (usize, usize) {
+        ((self.0.get() >> 32) as usize, self.0.get() as u32 as usize)
+    }
+}
+
+/// Which of these names a member has, as a number, and the place of its value; none of the function around it if
+/// something is odd.
 macro_rules! named {
-    ($json:ident, $at:ident, { $($name:literal => $known:expr,)+ _ => $other:expr $(,)? }) => {{
+    ($json:ident, $at:ident, [$($name:literal => $number:expr),+ $(,)?]) => {{
         let first = $json.first($at);
-        let (known, $at) = $(if let Some(after) = $json.after_name($at, first, const { &$crate::quick::Name::new($name) }) {
-            ($known, after)
+        $(if let Some(after) = $json.after_name($at, first, const { &$crate::quick::Name::new($name) }) {
+            ($number, $json.begin(after))
         } else)+ {
-            let (name, $at) = $json.name($at)?;
-            let $at = $json.begin($at);
-            let known = match name {
-                $($name => $known,)+
-                _ => $other,
-            };
-            (known, $at)
-        };
-        (known, $json.begin($at))
+            $json.other_name($at, &[$($name),+])?.get()
+        }
     }};
 }
 pub(crate) use named;
 
-/// Reads an object into a struct whose fields can all be missing. Other members are passed over.
+/// Reads an object into a struct whose fields can all be missing. Other members are passed over, in no time if they
+/// are among those named after `else`.
 macro_rules! quick {
-    ($object:ident { $($name:literal => $field:ident),+ $(,)? }) => {
+    ($object:ident { $($name:literal => $field:ident),+ $(,)? } $(else { $($other:literal),+ })?) => {
         impl<'a> $crate::quick::Quick<'a> for $object<'a> {
+            #[expect(non_camel_case_types, non_upper_case_globals, reason = "named for fields")]
             fn fill(
                 &mut self,
                 json: $crate::quick::Json<'a>,
                 at: usize,
             ) -> Option<$crate::quick::After> {
-                #[derive(Clone, Copy)]
-                #[expect(non_camel_case_types, reason = "named for fields")]
                 enum Place { $($field),+ }
+                $(const $field: usize = Place::$field as usize;)+
                 let mut met = 0_u32;
                 json.object(at, |at| {
-                    let (place, at) = $crate::quick::named!(json, at, {
-                        $($name => Place::$field,)+
-                        _ => return json.skip(at),
-                    });
+                    let (place, at) = $crate::quick::named!(json, at, [
+                        $($name => $field,)+ $($($other => usize::MAX),+)?
+                    ]);
                     // A member that is there twice is odd.
-                    let bit = 1 << place as u32;
-                    if met & bit != 0 {
-                        return None;
-                    }
-                    met |= bit;
+                    let bit = 1_u32.unbounded_shl(place as u32);
                     match place {
-                        $(Place::$field => self.$field.fill(json, at),)+
+                        _ if met & bit != 0 => None,
+                        $($field => {
+                            met |= bit;
+                            self.$field.fill(json, at)
+                        })+
+                        _ => json.skip(at),
                     }
                 })
             }
@@ -370,3 +435,66 @@ macro_rules! quick {
     };
 }
 pub(crate) use quick;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_as_serde_reads_it_or_left_to_that() {
+        let lengths = (0..18).map(|length| "9876543210987654321"[..length].to_owned());
+        let powers = (0..18).map(|length| format!("1{}", "0".repeat(length)));
+        let odd = [
+            "",
+            "-1",
+            "00",
+            "01",
+            "1.5",
+            "1e3",
+            "1E3",
+            "12345678.5",
+            "1x",
+            "/1",
+            ":1",
+            "1:",
+            "1\u{e9}",
+        ];
+        for text in lengths.chain(powers).chain(odd.map(str::to_owned)) {
+            for after in ["", ",", "}", "]       ", ",\"name\":1"] {
+                let json = format!("{text}{after}");
+                let mut read = 0_i64;
+                let Some(end) = read.fill(Json::of(&json), 0) else {
+                    // Never for what nearly all numbers are.
+                    let is_usual = text.len() < 8 && !text.starts_with('0') || text == "0";
+                    assert!(!is_usual || text.parse::<u32>().is_err(), "{json}");
+                    continue;
+                };
+                let number = &json[..end.get()];
+                assert_eq!(serde_json::from_str::<i64>(number).ok(), Some(read), "{json}");
+                let goes_on = text.starts_with(number) && text.len() > number.len();
+                assert!(!goes_on || !text[number.len()..].starts_with(['.', 'e', 'E']), "{json}");
+            }
+        }
+    }
+
+    #[test]
+    fn digits_are_told_from_all_other_bytes() {
+        for byte in 0..=u8::MAX {
+            for place in 0..8 {
+                let mut text = [b'9'; 8];
+                text[place] = byte;
+                let expected = if byte.is_ascii_digit() { 8 } else { place as u32 };
+                assert_eq!(
+                    digits_at_start(u64::from_le_bytes(text)),
+                    expected,
+                    "{byte} at {place}"
+                );
+            }
+        }
+        for number_ in [0_u32, 7, 10, 99_999_999, 12_345_678, 90_000_001] {
+            let text = format!("{number_:08}");
+            let eight = u64::from_le_bytes(*text.as_bytes().first_chunk().unwrap());
+            assert_eq!(number(eight), u64::from(number_));
+        }
+    }
+}
