@@ -317,6 +317,9 @@ impl<'a, T: Quick<'a>> Quick<'a> for Option<T> {
 
 impl<'a, T: Quick<'a>> Quick<'a> for Vec<T> {
     fn fill(&mut self, json: Json<'a>, at: usize) -> Option<After> {
+        // As many as most have, so that it need not grow.
+        const AT_FIRST: usize = 2;
+        set(self, Vec::with_capacity(AT_FIRST));
         json.array(at, |at| self.push_mut(T::default()).fill(json, at))
     }
 }

@@ -1,5 +1,7 @@
 //! Tables: columns, and the rows that fill them.
 
+use std::hash::{Hash, Hasher};
+
 use rustc_hash::FxHashMap;
 
 use crate::bindings::spotify_etl::plugin::types as wit;
@@ -233,6 +235,38 @@ impl TextBuilder {
     }
 }
 
+/// An id to look for rows by: told from others eight bytes at a time.
+#[derive(Clone, Copy, Debug, Eq)]
+pub struct Id<'a>(pub &'a str);
+
+impl Id<'_> {
+    /// Of an id of Spotify's, which has 22 bytes, all of them.
+    fn parts(&self) -> Option<[u64; 3]> {
+        let bytes = self.0.as_bytes();
+        let ([first, second], _) = bytes.get(..16)?.as_chunks::<8>() else { return None };
+        let last = bytes.last_chunk::<8>().filter(|_| bytes.len() <= 24)?;
+        Some([first, second, last].map(|eight| u64::from_le_bytes(*eight)))
+    }
+}
+
+impl Hash for Id<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self.parts() {
+            Some([first, _, last]) => state.write_u64(first ^ last.rotate_left(32)),
+            None => self.0.hash(state),
+        }
+    }
+}
+
+impl PartialEq for Id<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self.parts(), other.parts()) {
+            (Some(one), Some(another)) => self.0.len() == other.0.len() && one == another,
+            _ => self.0 == other.0,
+        }
+    }
+}
+
 /// One row for each id, in order of first appearance. The first row of an id wins, but a later
 /// one that has a name replaces one that has none, whole and at its place: Spotify describes the
 /// same artist with and without a name in one answer.
@@ -245,7 +279,7 @@ pub fn first_named<'r, R>(
     let mut places = FxHashMap::default();
     for row in rows {
         let Some(key) = id(row) else { continue };
-        let place = *places.entry(key).or_insert(kept.len());
+        let place = *places.entry(Id(key)).or_insert(kept.len());
         match kept.get_mut(place) {
             None => kept.push(row),
             Some(first) if has_text(name(first)) || !has_text(name(row)) => {}

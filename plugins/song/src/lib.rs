@@ -3,6 +3,7 @@
 use rustc_hash::FxHashSet;
 use spotify_etl_plugin::{
     Document, Extraction, Failure, Info, Playlist, Plugin, Table, TrackEntry, dates, entries,
+    table::Id,
 };
 
 /// Fills `song` and `song_artist`.
@@ -19,7 +20,7 @@ impl Plugin for Song {
         let playlist = Playlist::read(document)?;
         let mut seen = FxHashSet::default();
         let mut performers: Vec<_> = playlist.tracks().iter().flat_map(performers).collect();
-        performers.retain(|row| seen.insert((row.song_id, row.position)));
+        performers.retain(|row| seen.insert((Id(row.song_id), row.position)));
         let batches = [song().of(playlist.tracks()), song_artist().of(&performers)];
         Ok(playlist.extraction(batches))
     }
