@@ -23,13 +23,12 @@ pub(super) fn days(date: Date) -> i32 {
 
 /// The moment that is so many milliseconds after 1970-01-01T00:00:00Z; none outside the years 1 to 9999.
 pub(super) fn moment_of(milliseconds: i64) -> Option<OffsetDateTime> {
-    let nanoseconds = i128::from(milliseconds) * 1_000_000;
-    let moment = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok();
+    let second = OffsetDateTime::from_unix_timestamp(milliseconds.div_euclid(1_000)).ok()?;
+    let moment = second.replace_millisecond(milliseconds.rem_euclid(1_000) as u16).ok();
     moment.filter(|moment| YEARS.contains(&moment.year()))
 }
 
 /// The inverse of [`moment_of`].
 pub(super) fn milliseconds(moment: OffsetDateTime) -> i64 {
-    // All years that there are here fit.
-    i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000_000)).unwrap_or_default()
+    moment.unix_timestamp() * 1_000 + i64::from(moment.millisecond())
 }
