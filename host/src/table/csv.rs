@@ -4,8 +4,12 @@ use std::{borrow::Cow, fmt::Write, iter};
 
 use time::{Date, OffsetDateTime};
 
-use super::{Table, Values, WriteError, Written};
-use crate::{document::DocumentId, schema::LINEAGE_COLUMNS};
+use super::{
+    Table, Values, WriteError, Written,
+    moments::{date_of, moment_of},
+    text_at,
+};
+use crate::{batch::RawValues, document::DocumentId, schema::LINEAGE_COLUMNS};
 
 /// Writes the rows of a document.
 pub(super) fn write(
@@ -52,9 +56,9 @@ pub(super) fn write(
 
 /// About how many bytes the rows take.
 fn room(table: &Table, lineage: usize) -> usize {
-    let width = |column: &Values| match column {
-        Values::Text { text, .. } => text.len(),
-        Values::Timestamp(_) => table.rows * 20,
+    let width = |column: &Values| match &column.all {
+        RawValues::Text { text, .. } => text.len(),
+        RawValues::Timestamp(_) => table.rows * 20,
         _ => table.rows * 8,
     };
     let columns: usize = table.columns.iter().map(width).sum();
@@ -64,7 +68,7 @@ fn room(table: &Table, lineage: usize) -> usize {
 
 /// Whether a column may have values that can't be written as they are.
 fn has_odd_text(column: &Values) -> bool {
-    let Values::Text { text, .. } = column else { return false };
+    let RawValues::Text { text, .. } = &column.all else { return false };
     let text = text.as_bytes();
     memchr::memchr3(b'"', b',', b'\n', text).is_some()
         || memchr::memchr2(b'\r', 0x7f, text).is_some()
@@ -89,8 +93,8 @@ fn write_text(cell: &str, text: &mut String) -> bool {
 impl Values {
     /// A value as text; none where it is null.
     pub(super) fn cell(&self, row: usize) -> Option<Cow<'_, str>> {
-        if let Values::Text { text, ranges } = self {
-            return Some(Cow::Borrowed(text.get(ranges[row].clone()?).unwrap_or_default()));
+        if let RawValues::Text { text, ends } = &self.all {
+            return (!self.is_null(row)).then(|| Cow::Borrowed(text_at(text, ends, row)));
         }
         let mut text = String::new();
         self.spell(row, &mut text)?;
@@ -99,15 +103,18 @@ impl Values {
 
     /// Writes a value as text; none where it is null.
     fn spell(&self, row: usize, text: &mut String) -> Option<()> {
-        match self {
-            Values::Text { text: all, ranges } => text.push_str(all.get(ranges[row].clone()?)?),
-            Values::Int64(values) => text.push_str(itoa::Buffer::new().format(values[row]?)),
+        if self.is_null(row) {
+            return None;
+        }
+        match &self.all {
+            RawValues::Text { text: all, ends } => text.push_str(text_at(all, ends, row)),
+            RawValues::Int64(values) => text.push_str(itoa::Buffer::new().format(values[row])),
             // Rust's shortest spelling that reads back as the same number; and Debug, since Display
             // spells out hundreds of zeros. Writing to memory doesn't fail.
-            Values::Float64(values) => drop(write!(text, "{:?}", values[row]?)),
-            Values::Boolean(values) => text.push_str(if values[row]? { "true" } else { "false" }),
-            Values::Date(values) => spell_date(values[row]?, text),
-            Values::Timestamp(values) => spell_timestamp(values[row]?, text),
+            RawValues::Float64(values) => drop(write!(text, "{:?}", values[row])),
+            RawValues::Boolean(values) => text.push_str(if values[row] { "true" } else { "false" }),
+            RawValues::Date(values) => spell_date(date_of(values[row])?, text),
+            RawValues::Timestamp(values) => spell_timestamp(moment_of(values[row])?, text),
         }
         Some(())
     }

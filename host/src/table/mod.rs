@@ -9,9 +9,10 @@ mod parquet;
 mod read;
 mod validate;
 
-use std::{borrow::Cow, ops::Range, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use crate::{
+    batch::RawValues,
     config::Bytes,
     document::DocumentId,
     layout::Format,
@@ -93,31 +94,28 @@ pub enum WriteError {
     },
 }
 
-/// The values of a column, null or not.
+/// The values of a column, as its plugin returned them and [`validate()`] found them fit.
 #[derive(Debug)]
-enum Values {
-    Text { text: String, ranges: Vec<Option<Range<usize>>> },
-    Int64(Vec<Option<i64>>),
-    Float64(Vec<Option<f64>>),
-    Boolean(Vec<Option<bool>>),
-    Date(Vec<Option<time::Date>>),
-    Timestamp(Vec<Option<time::OffsetDateTime>>),
+struct Values {
+    all: RawValues,
+    /// For each row, whether it is null; nothing if none is.
+    nulls: Vec<bool>,
 }
 
 impl Values {
-    fn nulls(&self) -> usize {
-        fn count<T>(values: &[Option<T>]) -> usize {
-            values.iter().filter(|value| value.is_none()).count()
-        }
-        match self {
-            Values::Text { ranges, .. } => count(ranges),
-            Values::Int64(values) => count(values),
-            Values::Float64(values) => count(values),
-            Values::Boolean(values) => count(values),
-            Values::Date(values) => count(values),
-            Values::Timestamp(values) => count(values),
-        }
+    fn is_null(&self, row: usize) -> bool {
+        self.nulls.get(row).copied().unwrap_or(false)
     }
+
+    fn nulls(&self) -> usize {
+        self.nulls.iter().filter(|null| **null).count()
+    }
+}
+
+/// A row's value in a column of text.
+fn text_at<'t>(text: &'t str, ends: &[u32], row: usize) -> &'t str {
+    let begin = row.checked_sub(1).map_or(0, |before| ends[before]);
+    text.get(begin as usize..ends[row] as usize).unwrap_or_default()
 }
 
 impl Table {

@@ -4,16 +4,18 @@ use std::ops::RangeInclusive;
 
 use time::{Date, OffsetDateTime};
 
-/// The years that there are here, which four digits spell.
-const YEARS: RangeInclusive<i32> = 1..=9999;
+/// The days that there are here: of the years 1 to 9999, which four digits spell.
+pub(super) const DAYS: RangeInclusive<i32> = -719_162..=2_932_896;
+/// The moments, in milliseconds: from the first one of these days to the last.
+pub(super) const MILLISECONDS: RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
 
 /// The Julian day of 1970-01-01.
 const EPOCH_JULIAN_DAY: i32 = 2_440_588;
 
-/// The day that is so many days after 1970-01-01; none outside the years 1 to 9999.
+/// The day that is so many days after 1970-01-01, if it is one of these.
 pub(super) fn date_of(days: i32) -> Option<Date> {
-    let date = Date::from_julian_day(days.checked_add(EPOCH_JULIAN_DAY)?).ok();
-    date.filter(|date| YEARS.contains(&date.year()))
+    let julian_day = days.checked_add(EPOCH_JULIAN_DAY).filter(|_| DAYS.contains(&days))?;
+    Date::from_julian_day(julian_day).ok()
 }
 
 /// The inverse of [`date_of`].
@@ -21,14 +23,46 @@ pub(super) fn days(date: Date) -> i32 {
     date.to_julian_day() - EPOCH_JULIAN_DAY
 }
 
-/// The moment that is so many milliseconds after 1970-01-01T00:00:00Z; none outside the years 1 to 9999.
+/// The moment that is so many milliseconds after 1970-01-01T00:00:00Z, if it is one of these.
 pub(super) fn moment_of(milliseconds: i64) -> Option<OffsetDateTime> {
-    let second = OffsetDateTime::from_unix_timestamp(milliseconds.div_euclid(1_000)).ok()?;
-    let moment = second.replace_millisecond(milliseconds.rem_euclid(1_000) as u16).ok();
-    moment.filter(|moment| YEARS.contains(&moment.year()))
+    let second = MILLISECONDS.contains(&milliseconds).then(|| milliseconds.div_euclid(1_000))?;
+    let moment = OffsetDateTime::from_unix_timestamp(second).ok()?;
+    moment.replace_millisecond(milliseconds.rem_euclid(1_000) as u16).ok()
 }
 
 /// The inverse of [`moment_of`].
 pub(super) fn milliseconds(moment: OffsetDateTime) -> i64 {
     moment.unix_timestamp() * 1_000 + i64::from(moment.millisecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use time::{Time, macros::datetime};
+
+    use super::*;
+
+    #[test]
+    fn days_and_moments_are_those_of_the_years_1_to_9999() {
+        let (first, last) =
+            (datetime!(0001-01-01 00:00 UTC), datetime!(9999-12-31 23:59:59.999 UTC));
+        assert_eq!((days(first.date()), days(last.date())), (*DAYS.start(), *DAYS.end()));
+        let ends = (milliseconds(first), milliseconds(last));
+        assert_eq!(ends, (*MILLISECONDS.start(), *MILLISECONDS.end()));
+        for moment in
+            [first, last, datetime!(1969-12-31 23:59:59.001 UTC), datetime!(2026-07-06 06:00 UTC)]
+        {
+            assert_eq!(moment_of(milliseconds(moment)), Some(moment));
+            assert_eq!(date_of(days(moment.date())), Some(moment.date()));
+            let midnight = moment.replace_time(Time::MIDNIGHT);
+            assert_eq!(milliseconds(midnight), i64::from(days(moment.date())) * 86_400_000);
+        }
+        for (day, moment) in [
+            (DAYS.start() - 1, MILLISECONDS.start() - 1),
+            (DAYS.end() + 1, MILLISECONDS.end() + 1),
+            (i32::MIN, i64::MIN),
+            (i32::MAX, i64::MAX),
+        ] {
+            assert_eq!((date_of(day), moment_of(moment)), (None, None));
+        }
+    }
 }

@@ -20,8 +20,10 @@ use parquet::{
 use super::{
     MadeBy, Table, Values, WriteError, Written,
     moments::{days, milliseconds},
+    text_at,
 };
 use crate::{
+    batch::RawValues,
     config::HOST_VERSION,
     document::DocumentId,
     schema::{ColumnType, LINEAGE_COLUMNS, TableSchema},
@@ -131,24 +133,22 @@ fn write_values(
     values: &Values,
     nullable: bool,
 ) -> Result<(), ParquetError> {
-    match values {
-        Values::Text { text, ranges } => {
-            let bytes = |range: &std::ops::Range<usize>| text.as_bytes().get(range.clone());
-            let value = |range: &Option<std::ops::Range<usize>>| {
-                Some(ByteArray::from(bytes(range.as_ref()?)?.to_vec()))
-            };
-            optional::<ByteArrayType>(group, ranges.iter().map(value), nullable)
+    /// Each value with whether it is null.
+    fn each<T: Copy>(all: &[T], values: &Values) -> impl Iterator<Item = Option<T>> {
+        all.iter().enumerate().map(|(row, value)| (!values.is_null(row)).then_some(*value))
+    }
+    match &values.all {
+        RawValues::Text { text, ends } => {
+            let bytes = |row| ByteArray::from(text_at(text, ends, row).as_bytes().to_vec());
+            let value = |row| (!values.is_null(row)).then(|| bytes(row));
+            optional::<ByteArrayType>(group, (0..ends.len()).map(value), nullable)
         }
-        Values::Int64(values) => optional::<Int64Type>(group, values.iter().copied(), nullable),
-        Values::Float64(values) => optional::<DoubleType>(group, values.iter().copied(), nullable),
-        Values::Boolean(values) => optional::<BoolType>(group, values.iter().copied(), nullable),
-        Values::Date(values) => {
-            optional::<Int32Type>(group, values.iter().map(|date| date.map(days)), nullable)
+        RawValues::Int64(all) | RawValues::Timestamp(all) => {
+            optional::<Int64Type>(group, each(all, values), nullable)
         }
-        Values::Timestamp(values) => {
-            let moments = values.iter().map(|moment| moment.map(milliseconds));
-            optional::<Int64Type>(group, moments, nullable)
-        }
+        RawValues::Float64(all) => optional::<DoubleType>(group, each(all, values), nullable),
+        RawValues::Boolean(all) => optional::<BoolType>(group, each(all, values), nullable),
+        RawValues::Date(all) => optional::<Int32Type>(group, each(all, values), nullable),
     }
 }
 

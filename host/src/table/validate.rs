@@ -1,13 +1,12 @@
 //! Whether rows are what the plugin declared. Every violation is found; as many as the limit
 //! allows are told, the others counted.
 
-use std::{fmt, ops::Range, sync::Arc};
-
-use time::{Date, OffsetDateTime};
+use std::{fmt, sync::Arc};
 
 use super::{
     Table, Values,
-    moments::{date_of, moment_of},
+    moments::{DAYS, MILLISECONDS},
+    text_at,
 };
 use crate::{
     batch::{RawBatch, RawColumn, RawExtraction, RawValues},
@@ -158,29 +157,25 @@ fn checked(
                 .add(|| format!("{}: null, and the column is declared not null", place.row(row)));
         }
     }
-    let values = match raw.values {
-        RawValues::Text { text, ends } => texts(text, &ends, &nulls, place, violations)?,
-        RawValues::Int64(values) => Values::Int64(each(values, &nulls, place, violations, Ok)),
-        RawValues::Float64(values) => {
-            Values::Float64(each(values, &nulls, place, violations, float))
-        }
-        RawValues::Boolean(values) => Values::Boolean(each(values, &nulls, place, violations, Ok)),
-        RawValues::Date(values) => Values::Date(each(values, &nulls, place, violations, date)),
-        RawValues::Timestamp(values) => {
-            Values::Timestamp(each(values, &nulls, place, violations, timestamp))
-        }
-    };
+    let values = Values { all: raw.values, nulls };
+    match &values.all {
+        RawValues::Text { text, ends } => check_texts(text, ends, place, violations),
+        RawValues::Int64(_) | RawValues::Boolean(_) => {}
+        RawValues::Float64(all) => check_each(all, &values, place, violations, float),
+        RawValues::Date(all) => check_each(all, &values, place, violations, date),
+        RawValues::Timestamp(all) => check_each(all, &values, place, violations, timestamp),
+    }
     (violations.found == before).then_some(values)
 }
 
-/// For each row, whether it is null.
+/// For each row, whether it is null; nothing if none is.
 fn null_rows(
     nulls: &[u32],
     rows: usize,
     place: Place<'_>,
     violations: &mut Violations,
 ) -> Vec<bool> {
-    let mut is_null = vec![false; rows];
+    let mut is_null = vec![false; if nulls.is_empty() { 0 } else { rows }];
     for (index, null) in nulls.iter().enumerate() {
         let ascending = index == 0 || nulls[index - 1] < *null;
         match is_null.get_mut(*null as usize) {
@@ -192,16 +187,9 @@ fn null_rows(
     is_null
 }
 
-fn texts(
-    text: String,
-    ends: &[u32],
-    nulls: &[bool],
-    place: Place<'_>,
-    violations: &mut Violations,
-) -> Option<Values> {
-    let mut ranges: Vec<Option<Range<usize>>> = Vec::with_capacity(ends.len());
+fn check_texts(text: &str, ends: &[u32], place: Place<'_>, violations: &mut Violations) {
     let mut start = 0;
-    for (row, (end, null)) in ends.iter().zip(nulls).enumerate() {
+    for (row, end) in ends.iter().enumerate() {
         let end = *end as usize;
         if end < start || !text.is_char_boundary(end) {
             let length = text.len();
@@ -211,51 +199,46 @@ fn texts(
                     place.row(row)
                 )
             });
-            return None;
+            return;
         }
-        ranges.push((!null).then_some(start..end));
         start = end;
     }
     if start != text.len() {
         let length = text.len();
         violations.add(|| format!("{place}: the last value ends at byte {start} of {length}"));
-        return None;
     }
-    Some(Values::Text { text, ranges })
 }
 
-fn each<T: Copy, V>(
-    values: Vec<T>,
-    nulls: &[bool],
+fn check_each<T: Copy>(
+    all: &[T],
+    values: &Values,
     place: Place<'_>,
     violations: &mut Violations,
-    check: fn(T) -> Result<V, String>,
-) -> Vec<Option<V>> {
-    let mut checked = Vec::with_capacity(values.len());
-    for (row, (value, null)) in values.into_iter().zip(nulls).enumerate() {
-        let value = if *null { Ok(None) } else { check(value).map(Some) };
-        checked.push(value.unwrap_or_else(|fault| {
+    check: impl Fn(T) -> Result<(), String>,
+) {
+    for (row, value) in all.iter().enumerate() {
+        if let Err(fault) = check(*value)
+            && !values.is_null(row)
+        {
             violations.add(|| format!("{}: {fault}", place.row(row)));
-            None
-        }));
+        }
     }
-    checked
 }
 
-fn float(value: f64) -> Result<f64, String> {
-    value.is_finite().then_some(value).ok_or_else(|| format!("`{value}` is not a finite number"))
+fn float(value: f64) -> Result<(), String> {
+    let fault = || format!("`{value}` is not a finite number");
+    value.is_finite().then_some(()).ok_or_else(fault)
 }
 
-fn date(days: i32) -> Result<Date, String> {
-    date_of(days).ok_or_else(|| {
-        format!("`{days}` days since 1970-01-01 is not a day of the years 1 to 9999")
-    })
+fn date(days: i32) -> Result<(), String> {
+    let fault = || format!("`{days}` days since 1970-01-01 is not a day of the years 1 to 9999");
+    DAYS.contains(&days).then_some(()).ok_or_else(fault)
 }
 
-fn timestamp(milliseconds: i64) -> Result<OffsetDateTime, String> {
-    moment_of(milliseconds).ok_or_else(|| {
-        format!("`{milliseconds}` milliseconds since 1970-01-01 is not in the years 1 to 9999")
-    })
+fn timestamp(milliseconds: i64) -> Result<(), String> {
+    let fault =
+        || format!("`{milliseconds}` milliseconds since 1970-01-01 is not in the years 1 to 9999");
+    MILLISECONDS.contains(&milliseconds).then_some(()).ok_or_else(fault)
 }
 
 /// A key tells the rows of a document apart; without one there is one row at most.
@@ -324,19 +307,15 @@ impl fmt::Display for KeyPart<'_> {
 
 impl Values {
     fn key_part(&self, row: usize) -> KeyPart<'_> {
-        let number = match self {
-            Values::Text { text, ranges } => {
-                let range = ranges.get(row).cloned().flatten().unwrap_or_default();
-                return KeyPart::Text(text.get(range).unwrap_or_default());
-            }
-            Values::Int64(values) => values[row].map(i128::from),
+        let number = match &self.all {
+            RawValues::Text { text, ends } => return KeyPart::Text(text_at(text, ends, row)),
+            RawValues::Int64(all) | RawValues::Timestamp(all) => all[row].into(),
             // Zero has two signs and is one number.
-            Values::Float64(values) => values[row].map(|value| i128::from((value + 0.0).to_bits())),
-            Values::Boolean(values) => values[row].map(i128::from),
-            Values::Date(values) => values[row].map(|date| i128::from(date.to_julian_day())),
-            Values::Timestamp(values) => values[row].map(OffsetDateTime::unix_timestamp_nanos),
+            RawValues::Float64(all) => (all[row] + 0.0).to_bits().into(),
+            RawValues::Boolean(all) => all[row].into(),
+            RawValues::Date(all) => all[row].into(),
         };
-        KeyPart::Number(number.unwrap_or_default())
+        KeyPart::Number(number)
     }
 }
 
