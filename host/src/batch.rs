@@ -1,6 +1,6 @@
-//! Rows as they come from a plugin: packed columns that nobody has looked at yet.
+//! Rows as they come from a plugin: packed columns.
 //!
-//! Nothing here can be trusted. `table` makes a table of them, or says why not.
+//! Nothing here can be trusted until `table` has looked at it, which makes a table of it, or says why not.
 
 /// One column: a value for each row, and which rows are null.
 #[derive(Clone, Debug, PartialEq)]

@@ -205,7 +205,7 @@ struct Header {
     fields: Option<String>,
     complete: Option<bool>,
     sha256: String,
-    /// A checksum of the pages; none in documents of older hosts.
+    /// A checksum of the pages and their hash; none in documents of older hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     xxh3: Option<String>,
     host_version: String,
@@ -281,7 +281,7 @@ impl Document {
             entries += containers::read(text).map_err(Refused::NoEntries)?.entries();
         }
         let sha256 = hash(pages.iter().map(AsRef::as_ref));
-        let xxh3 = Some(checksum(pages.iter().map(AsRef::as_ref)));
+        let xxh3 = Some(checksum(&sha256, pages.iter().map(AsRef::as_ref)));
         let Extracted { playlist_id, name, owner, snapshot_id, extracted_at, market, fields } =
             about;
         let header = Header {
@@ -329,9 +329,8 @@ impl Document {
     }
 
     /// The same of a document in a store. One that is just as a host wrote it was read when it was landed;
-    /// while its pages have the checksum that they had then, they are not looked at again. Where there is none
-    /// they have their hash. Who changes both the pages and what the header says of them could as well land
-    /// another document.
+    /// while its pages and hash have the checksum that they had then, they are not looked at again. Where there is
+    /// none, pages have their hash. Who makes a checksum for other pages could as well land another document.
     ///
     /// # Errors
     ///
@@ -356,7 +355,9 @@ impl Document {
         let rest = text[at + PAGES_BEGIN.len()..].strip_suffix(PAGES_END)?;
         let pages = divided(rest);
         let is_as_it_was = match &header.xxh3 {
-            Some(xxh3) => *xxh3 == checksum(pages.iter().copied()) && is_hash(&header.sha256),
+            Some(xxh3) => {
+                is_hash(&header.sha256) && *xxh3 == checksum(&header.sha256, pages.iter().copied())
+            }
             None => hash(pages.iter().copied()) == header.sha256,
         };
         if !is_as_it_was {
@@ -386,7 +387,7 @@ impl Document {
             return Err(Refused::Changed { expected: header.sha256, found: sha256 });
         }
         // The hash is what counts.
-        header.xxh3 = header.xxh3.map(|_| checksum(pages.iter().map(|page| page.get())));
+        header.xxh3 = header.xxh3.map(|_| checksum(&sha256, pages.iter().map(|page| page.get())));
         let entries = pages.iter().try_fold(0, |entries, page| {
             let contents = containers::read(page.get()).map_err(Refused::NoEntries)?;
             Ok(entries + contents.entries())
@@ -432,7 +433,7 @@ impl Document {
             }
         };
         let sha256 = hash([text.as_ref()]);
-        let xxh3 = Some(checksum([text.as_ref()]));
+        let xxh3 = Some(checksum(&sha256, [text.as_ref()]));
         let header = Header {
             format: FORMAT,
             playlist_id: playlist_id.to_string(),
@@ -523,7 +524,7 @@ impl Document {
         let sha256 = hash(pages.iter().map(AsRef::as_ref));
         let id = DocumentId { hash8: sha256[..8].to_owned(), ..self.id.clone() };
         let complete = self.header.complete.map(|complete| complete && entries == self.entries());
-        let xxh3 = Some(checksum(pages.iter().map(AsRef::as_ref)));
+        let xxh3 = Some(checksum(&sha256, pages.iter().map(AsRef::as_ref)));
         let header = Header { sha256, xxh3, complete, ..self.header.clone() };
         Document { id, header, pages, entries: entries.into() }
     }
@@ -683,9 +684,11 @@ fn hash<'a>(pages: impl IntoIterator<Item = &'a str>) -> String {
     hex(&hasher.finalize())
 }
 
-/// A checksum over the same. It tells whether something happened to them, in a twentieth of the time.
-fn checksum<'a>(pages: impl IntoIterator<Item = &'a str>) -> String {
+/// A checksum over the pages and their hash. It tells whether something happened to either, in a twentieth of the
+/// time.
+fn checksum<'a>(sha256: &str, pages: impl IntoIterator<Item = &'a str>) -> String {
     let mut hasher = XxHash3_64::new();
+    hasher.write(sha256.as_bytes());
     for page in pages {
         hasher.write(page.as_bytes());
         hasher.write(b"\n");
@@ -966,8 +969,8 @@ mod tests {
         let limits = Limits::default();
         let document = read(r#"{"items":[null]}"#, origin().name).unwrap();
         let written = String::from_utf8(document.to_bytes()).unwrap();
-        let xxh3 =
-            format!("\"xxh3\":\"{}\",", checksum(document.pages().iter().map(AsRef::as_ref)));
+        let xxh3 = checksum(document.sha256(), document.pages().iter().map(AsRef::as_ref));
+        let xxh3 = format!("\"xxh3\":\"{xxh3}\",");
         assert!(written.contains(&xxh3), "{written}");
         // Documents of older hosts have none, and stay as they are.
         let older = written.replace(&xxh3, "");
@@ -981,10 +984,18 @@ mod tests {
         assert!(Document::as_landed(&other.clone().into(), &limits).is_none());
         let (again, _) = Document::read_again(&other.into(), &origin(), &limits).unwrap();
         assert_eq!((again.id(), again.to_bytes()), (document.id(), document.to_bytes()));
-        // At the door the hash is looked at, whatever the checksum is.
+        // The hash that the header says is part of it; at the door it is looked at whatever the checksum is.
         let another = written.replace(document.sha256(), &"0".repeat(64));
-        assert!(Document::as_landed(&another.clone().into(), &limits).is_some());
-        let error = read(&another, origin().name);
+        for error in [
+            Document::read_again(&another.clone().into(), &origin(), &limits).map(drop),
+            read(&another, origin().name).map(drop),
+        ] {
+            assert!(matches!(error, Err(Refused::Changed { .. })), "{error:?}");
+        }
+        let pages = || document.pages().iter().map(AsRef::as_ref);
+        let forged = another.replace(&xxh3, &format!("\"xxh3\":\"{}\",", checksum("0", pages())));
+        let forged = forged.replace(&"0".repeat(64), "0");
+        let error = Document::read_again(&forged.into(), &origin(), &limits);
         assert!(matches!(error, Err(Refused::Changed { .. })), "{error:?}");
     }
 

@@ -272,6 +272,8 @@ struct Walk<'w> {
     open: Range<usize>,
     /// Whether the page was no JSON, so that what was to be kept of it is no text.
     is_torn: bool,
+    /// Where the first object is in the array that was looked at last for one: arrays before it have it in them.
+    object_at: usize,
 }
 
 /// How much was kept at one time.
@@ -291,12 +293,13 @@ struct Member {
 }
 
 impl<'w> Walk<'w> {
-    /// What a reader keeps of a page; none if that is no JSON, which stays as it is.
+    /// What a reader keeps of a page; none if it ends too early, or would be cut inside of a character, which JSON
+    /// never is: then it stays as it is.
     fn over(reader: &'w Reader, text: &'w str) -> Option<String> {
         let page = text.as_bytes();
         // Half of a page is more than is read of most.
         let kept = String::with_capacity((page.len() / 2).min(ROOM_MAX));
-        let mut walk = Walk { reader, text, page, kept, open: 0..0, is_torn: false };
+        let mut walk = Walk { reader, text, page, kept, open: 0..0, is_torn: false, object_at: 0 };
         let (end, _) = walk.value(walk.blank(0), NOTHING, 0);
         walk.flush();
         (end <= page.len() && !walk.is_torn).then_some(walk.kept)
@@ -412,7 +415,7 @@ impl<'w> Walk<'w> {
         // Many arrays have only texts or numbers in them, which are kept on the way to something alone.
         let passed = match (after, self.byte(member.value)) {
             (WHOLE, _) => self.skip(member.value, true),
-            (NOTHING, b'[') => self.skip(member.value, false),
+            (NOTHING, b'[') if member.value >= self.object_at => self.skip(member.value, false),
             _ => None,
         };
         match passed {
@@ -523,7 +526,7 @@ impl<'w> Walk<'w> {
     }
 
     /// The place after an array or object that is passed over; none if there is an object in it, and may not be.
-    fn skip(&self, begun: usize, may_hold_objects: bool) -> Option<usize> {
+    fn skip(&mut self, begun: usize, may_hold_objects: bool) -> Option<usize> {
         let (mut at, mut depth) = (begun, 0_usize);
         loop {
             match self.byte(at) {
@@ -531,7 +534,10 @@ impl<'w> Walk<'w> {
                     at = string_end(self.page, at + 1).0;
                     continue;
                 }
-                b'{' if !may_hold_objects => return None,
+                b'{' if !may_hold_objects => {
+                    self.object_at = at;
+                    return None;
+                }
                 b'{' | b'[' => depth += 1,
                 b'}' | b']' => depth -= 1,
                 // Not even the end of it is there: nothing in it is looked at again.
@@ -629,8 +635,37 @@ mod tests {
             assert_eq!(projection.cut(&[page.to_owned()]).pages_for(0).len(), 1);
         }
         assert_eq!(projection.cut(std::slice::from_ref(&deep)).pages_for(0)[0].len(), deep.len());
-        // What is passed over to the end is not looked at again and again.
-        let open = "{".to_owned() + &"\"m\":[{],".repeat(1_000_000);
-        assert_eq!(projection.cut(&[open]).pages_for(0).len(), 1);
+        // What is passed over to the end is not looked at again and again, nor what is looked through for objects.
+        for member in ["\"m\":[{],", "\"m\":[x[],"] {
+            let open = "{".to_owned() + &member.repeat(1_000_000) + "{";
+            assert_eq!(projection.cut(&[open]).pages_for(0).len(), 1);
+        }
+    }
+
+    #[test]
+    fn any_text_is_cut_to_some_text() {
+        let patterns = ["a.b".to_owned(), "é".to_owned()];
+        let projection = Projection::of([Some(&patterns[..]), Some(&[]), None]);
+        let parts = [
+            "{", "}", "[", "]", "\"", ",", ":", "\\", "é", "a", "b", "0", "\0", " ", "\"a\":",
+            "\"b\":",
+        ];
+        let mut random = 1_u64;
+        let mut text = || {
+            let mut next = |below: usize| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (random >> 33) as usize % below
+            };
+            let length = next(40);
+            (0..length).map(|_| parts[next(parts.len())]).collect::<String>()
+        };
+        for page in (0..100_000).map(|_| text()) {
+            let pages = [page.clone()];
+            let cut = projection.cut(&pages);
+            assert!(
+                cut.pages_for(0)[0].len() <= page.len() && cut.pages_for(1)[0].len() <= page.len()
+            );
+            assert_eq!(cut.pages_for(2), [page.as_str()]);
+        }
     }
 }

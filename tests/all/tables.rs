@@ -129,12 +129,13 @@ fn table(rows: &[Row]) -> Table {
         RawColumn { values: RawValues::Int64((0..).take(rows.len()).collect()), nulls: Vec::new() };
     let columns = vec![
         places,
-        packed(rows, |row| row.0.clone(), &String::new(), text),
-        packed(rows, |row| row.1, &0, RawValues::Int64),
-        packed(rows, |row| row.2, &0.0, RawValues::Float64),
-        packed(rows, |row| row.3, &false, RawValues::Boolean),
-        packed(rows, |row| row.4, &0, RawValues::Date),
-        packed(rows, |row| row.5, &0, RawValues::Timestamp),
+        // What stands where a value is null counts for nothing, and need not even be one.
+        packed(rows, |row| row.0.clone(), &"null, \"or\"\n\u{e9}".to_owned(), text),
+        packed(rows, |row| row.1, &5, RawValues::Int64),
+        packed(rows, |row| row.2, &f64::NAN, RawValues::Float64),
+        packed(rows, |row| row.3, &true, RawValues::Boolean),
+        packed(rows, |row| row.4, &i32::MAX, RawValues::Date),
+        packed(rows, |row| row.5, &i64::MIN, RawValues::Timestamp),
     ];
     let extraction = RawExtraction { batches: vec![RawBatch { columns }], skips: Vec::new() };
     validate(&[schema(true).into()], extraction, &Limits::default()).unwrap().remove(0)

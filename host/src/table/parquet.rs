@@ -133,7 +133,7 @@ fn write_values(
     values: &Values,
     nullable: bool,
 ) -> Result<(), ParquetError> {
-    /// Each value with whether it is null.
+    /// Each value; none where it is null.
     fn each<T: Copy>(all: &[T], values: &Values) -> impl Iterator<Item = Option<T>> {
         all.iter().enumerate().map(|(row, value)| (!values.is_null(row)).then_some(*value))
     }

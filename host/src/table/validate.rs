@@ -217,8 +217,8 @@ fn check_each<T: Copy>(
     check: impl Fn(T) -> Result<(), String>,
 ) {
     for (row, value) in all.iter().enumerate() {
-        if let Err(fault) = check(*value)
-            && !values.is_null(row)
+        if !values.is_null(row)
+            && let Err(fault) = check(*value)
         {
             violations.add(|| format!("{}: {fault}", place.row(row)));
         }
@@ -308,6 +308,7 @@ impl fmt::Display for KeyPart<'_> {
 impl Values {
     fn key_part(&self, row: usize) -> KeyPart<'_> {
         let number = match &self.all {
+            _ if self.is_null(row) => return KeyPart::Text(""),
             RawValues::Text { text, ends } => return KeyPart::Text(text_at(text, ends, row)),
             RawValues::Int64(all) | RawValues::Timestamp(all) => all[row].into(),
             // Zero has two signs and is one number.

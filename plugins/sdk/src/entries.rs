@@ -474,10 +474,10 @@ impl<'a> Page<'a> {
 impl<'a> TrackEntry<'a> {
     /// Reads an entry in which everything has the type that it should have: nearly all of them.
     fn read_sound(&mut self, seen: &mut Seen, json: Json<'a>, at: usize) -> Option<After> {
-        const ADDED_AT: usize = 0;
-        const IS_LOCAL: usize = 1;
-        const ITEM: usize = 2;
-        const TRACK: usize = 3;
+        const ADDED_AT: u32 = 0;
+        const IS_LOCAL: u32 = 1;
+        const ITEM: u32 = 2;
+        const TRACK: u32 = 3;
         json.object(at, |at| {
             let (place, at) = named!(json, at, [
                 b"added_at" => ADDED_AT, b"is_local" => IS_LOCAL, b"item" => ITEM, b"track" => TRACK,
@@ -853,9 +853,11 @@ mod tests {
                 let mut marked = page.clone();
                 let Some(place) = marked.pointer_mut(at) else { continue };
                 *place = json!("HERE");
+                let pretty = serde_json::to_string_pretty(&marked).unwrap();
                 let marked = marked.to_string();
                 for odd in odd {
                     assert_same(&marked.replace("\"HERE\"", odd));
+                    assert_same(&pretty.replace("\"HERE\"", odd));
                 }
                 // There twice, and not there at all.
                 if let Some((_, name)) =

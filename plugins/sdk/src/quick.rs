@@ -143,14 +143,13 @@ impl<'a> Json<'a> {
         is_it.then_some(at + name.len)
     }
 
-    /// Which of these names a member has, however it is written, and the place of its value; `names.len()` if it
-    /// is called otherwise.
+    /// The number of a member's name, however it is written, and the place of its value.
     #[cold]
     #[inline(never)]
-    pub(crate) fn other_name(self, at: usize, names: &[&[u8]]) -> Option<Named> {
+    pub(crate) fn other_name(self, at: usize, names: &[(&[u8], u32)]) -> Option<Named> {
         let (name, at) = self.name(at)?;
-        let which = names.iter().position(|known| *known == name).unwrap_or(names.len());
-        Named::new(which, self.begin(at))
+        let known = names.iter().find(|(known, _)| *known == name);
+        Named::new(known.map_or(OTHER, |(_, number)| *number), self.begin(at))
     }
 
     /// A member's name however it is written, and the place of what follows.
@@ -374,38 +373,41 @@ const fn words(bytes: [[u8; 8]; NAME_WORDS]) -> [u64; NAME_WORDS] {
     words
 }
 
-/// Which of some names a member has, and the place of its value: in one number, as functions hand out no more.
+/// The number of a name that nobody knows.
+pub(crate) const OTHER: u32 = u32::MAX;
+
+/// A name's number, and the place of what it names: in one number, as functions hand out no more.
 #[derive(Clone, Copy)]
 pub(crate) struct Named(NonZero<u64>);
 
 impl Named {
-    fn new(which: usize, at: usize) -> Option<Self> {
-        let (which, at) = (u32::try_from(which).ok()?, u32::try_from(at).ok()?);
-        NonZero::new(u64::from(which) << 32 | u64::from(at)).map(Named)
+    fn new(number: u32, at: usize) -> Option<Self> {
+        let at = u32::try_from(at).ok()?;
+        NonZero::new(u64::from(number) << 32 | u64::from(at)).map(Named)
     }
 
-    /// Which, and the place.
-    pub(crate) fn get(self) -> (usize, usize) {
-        ((self.0.get() >> 32) as usize, self.0.get() as u32 as usize)
+    /// The number, and the place.
+    pub(crate) fn get(self) -> (u32, usize) {
+        ((self.0.get() >> 32) as u32, self.0.get() as u32 as usize)
     }
 }
 
-/// Which of these names a member has, as a number, and the place of its value; none of the function around it if
-/// something is odd.
+/// The number that a member's name has here, or `OTHER`, and the place of its value; none of the function around it
+/// if something is odd.
 macro_rules! named {
     ($json:ident, $at:ident, [$($name:literal => $number:expr),+ $(,)?]) => {{
         let first = $json.first($at);
         $(if let Some(after) = $json.after_name($at, first, const { &$crate::quick::Name::new($name) }) {
             ($number, $json.begin(after))
         } else)+ {
-            $json.other_name($at, &[$($name),+])?.get()
+            $json.other_name($at, &[$(($name, $number)),+])?.get()
         }
     }};
 }
 pub(crate) use named;
 
-/// Reads an object into a struct whose fields can all be missing. Other members are passed over, in no time if they
-/// are among those named after `else`.
+/// Reads an object into a struct whose fields can all be missing. Other members are passed over; those that many
+/// objects have are named after `else`.
 macro_rules! quick {
     ($object:ident { $($name:literal => $field:ident),+ $(,)? } $(else { $($other:literal),+ })?) => {
         impl<'a> $crate::quick::Quick<'a> for $object<'a> {
@@ -416,14 +418,16 @@ macro_rules! quick {
                 at: usize,
             ) -> Option<$crate::quick::After> {
                 enum Place { $($field),+ }
-                $(const $field: usize = Place::$field as usize;)+
+                $(const $field: u32 = Place::$field as u32;)+
+                // A bit for each.
+                const { assert!([$($field),+].len() <= u32::BITS as usize) };
                 let mut met = 0_u32;
                 json.object(at, |at| {
                     let (place, at) = $crate::quick::named!(json, at, [
-                        $($name => $field,)+ $($($other => usize::MAX),+)?
+                        $($name => $field,)+ $($($other => $crate::quick::OTHER),+)?
                     ]);
                     // A member that is there twice is odd.
-                    let bit = 1_u32.unbounded_shl(place as u32);
+                    let bit = 1_u32.unbounded_shl(place);
                     match place {
                         _ if met & bit != 0 => None,
                         $($field => {

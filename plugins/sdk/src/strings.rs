@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn the_first_one_from_a_place_on_is_found_wherever_it_stands() {
-        for length in [0, 1, 15, 16, 63, 64, 65, 128, 200] {
+        for length in [0, 1, 15, 16, 31, 32, 33, 64, 65, 200] {
             let mut json = vec![b'x'; length];
             assert_eq!(quote_or_backslash(&json, 0), length);
             for at in 0..length {

@@ -240,7 +240,7 @@ impl TextBuilder {
 pub struct Id<'a>(pub &'a str);
 
 impl Id<'_> {
-    /// Of an id of Spotify's, which has 22 bytes, all of them.
+    /// All bytes of an id that has 16 to 24, as Spotify's have.
     fn parts(&self) -> Option<[u64; 3]> {
         let bytes = self.0.as_bytes();
         let ([first, second], _) = bytes.get(..16)?.as_chunks::<8>() else { return None };
@@ -252,7 +252,9 @@ impl Id<'_> {
 impl Hash for Id<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self.parts() {
-            Some([first, _, last]) => state.write_u64(first ^ last.rotate_left(32)),
+            Some([first, second, last]) => {
+                state.write_u64(first ^ second.rotate_left(21) ^ last.rotate_left(42));
+            }
             None => self.0.hash(state),
         }
     }
@@ -291,4 +293,36 @@ pub fn first_named<'r, R>(
 
 fn has_text(text: Option<&str>) -> bool {
     text.is_some_and(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::BuildHasher;
+
+    use rustc_hash::FxBuildHasher;
+
+    use super::Id;
+
+    #[test]
+    fn ids_are_equal_where_their_texts_are() {
+        for length in [0, 7, 8, 15, 16, 17, 22, 24, 25, 40] {
+            let text = "x".repeat(length);
+            let id = Id(&text);
+            assert_eq!(
+                (id, FxBuildHasher.hash_one(id)),
+                (Id(&text.clone()), FxBuildHasher.hash_one(Id(&text)))
+            );
+            assert_ne!(id, Id(&"x".repeat(length + 1)));
+            for place in 0..length {
+                let mut other = text.clone();
+                other.replace_range(place..=place, "y");
+                assert_ne!(id, Id(&other), "{length} {place}");
+                assert_ne!(
+                    FxBuildHasher.hash_one(id),
+                    FxBuildHasher.hash_one(Id(&other)),
+                    "{length} {place}"
+                );
+            }
+        }
+    }
 }
