@@ -10,7 +10,7 @@ use std::{
     ops::Range,
 };
 
-use spotify_etl_plugin::strings::quote_or_backslash;
+use spotify_etl_plugin::strings::{TOGETHER, quote, quote_or_backslash, same};
 
 /// How deep a page is cut; what lies deeper is kept whole.
 const LEVELS_MAX: usize = 256;
@@ -24,8 +24,10 @@ const SLOT_BITS: u32 = 10;
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 /// How many bytes of a name its head has.
 const HEAD_BYTES: usize = 8;
-/// So much room there is at first for what is kept of a page, in bytes.
-const ROOM_MAX: usize = 1 << 20;
+/// How many names of members are remembered: more than Spotify's pages have.
+const KNOWN_MAX: usize = 1_000;
+/// How many of them are looked at for a member.
+const LOOKED_AT_MAX: usize = 64;
 /// Nothing of a pattern is matched so far.
 const NOTHING: u16 = 0;
 /// A pattern is matched to its end.
@@ -45,16 +47,7 @@ struct Reader {
     names: Names,
     /// By state, then by name.
     next: Vec<u16>,
-    /// By state: which names may lead on, at a glance.
-    glances: Vec<Glance>,
 }
-
-/// Which names may lead on from a state: by their length, one bit for what they begin with.
-#[derive(Clone, Debug, Default)]
-struct Glance([u32; GLANCE_LENGTHS]);
-
-/// Longer names count as shorter ones do.
-const GLANCE_LENGTHS: usize = 32;
 
 /// The names that patterns have, found by their bytes.
 #[derive(Debug, Default)]
@@ -139,15 +132,14 @@ impl Reader {
         names.close();
         let mut states: Vec<Begun> = vec![Vec::new()];
         let mut numbers: HashMap<Begun, u16> = HashMap::new();
-        let (mut next, mut glances) = (Vec::new(), Vec::new());
-        while let Some(begun) = states.get(glances.len()).cloned() {
+        let (mut next, mut done) = (Vec::new(), 0);
+        while let Some(begun) = states.get(done).cloned() {
             let again = (0..patterns.len()).map(|pattern| (pattern, 0));
             let mut by_name: BTreeMap<u16, Begun> = BTreeMap::new();
             for (pattern, at) in begun.into_iter().chain(again) {
                 by_name.entry(patterns[pattern][at]).or_default().push((pattern, at + 1));
             }
             let mut row = vec![NOTHING; names.by_number.len()];
-            let mut glance = Glance::default();
             for (name, mut after) in by_name {
                 after.sort_unstable();
                 after.dedup();
@@ -162,35 +154,17 @@ impl Reader {
                         state
                     }
                 };
-                glance.add(&names.by_number[usize::from(name)]);
             }
             next.extend(row);
-            glances.push(glance);
+            done += 1;
         }
-        Reader { names, next, glances }
+        Reader { names, next }
     }
 
     /// The state after a name that some pattern has.
     #[inline(always)]
     fn after(&self, state: u16, name: u16) -> u16 {
         self.next[usize::from(state) * self.names.by_number.len() + usize::from(name)]
-    }
-}
-
-impl Glance {
-    fn add(&mut self, name: &[u8]) {
-        self.0[name.len() % GLANCE_LENGTHS] |= Self::bit(name);
-    }
-
-    /// Whether a name may be one of them.
-    #[inline(always)]
-    fn has(&self, name: &[u8]) -> bool {
-        self.0[name.len() % GLANCE_LENGTHS] & Self::bit(name) != 0
-    }
-
-    #[inline(always)]
-    fn bit(name: &[u8]) -> u32 {
-        1 << (name.first().copied().unwrap_or_default() % 32)
     }
 }
 
@@ -266,43 +240,77 @@ struct Walk<'w> {
     reader: &'w Reader,
     text: &'w str,
     page: &'w [u8],
-    /// What is kept.
-    kept: String,
-    /// What is kept after that, and not yet copied: what lies side by side in the page is copied at once.
+    /// What is kept, but for what is open.
+    kept: Vec<Range<usize>>,
+    /// What is kept after that: what lies side by side in the page is one piece.
     open: Range<usize>,
-    /// Whether the page was no JSON, so that what was to be kept of it is no text.
-    is_torn: bool,
     /// Where the first object is in the array that was looked at last for one: arrays before it have it in them.
     object_at: usize,
+    /// The members that were met. Objects that lie in the same member nearly all have the same ones in the same
+    /// order, so that each is looked for where it was before.
+    known: Vec<Known>,
+}
+
+/// A member that was met before.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Known {
+    /// Its name as it stands in the page, with its quotes and colon, and nothing after it.
+    spelled: [u8; TOGETHER],
+    /// A bit for each byte that counts.
+    bytes: u32,
+    len: u32,
+    /// The state after its name.
+    after: u16,
+    /// The place of the one that came after it, and of the first one in the objects that lie in it.
+    next: u16,
+    inner: u16,
 }
 
 /// How much was kept at one time.
 struct Mark {
-    bytes: usize,
+    pieces: usize,
     open: Range<usize>,
 }
 
 /// A member of an object, up to its value: where its parts are.
 struct Member {
-    /// The comma before it, if one that is kept comes before it.
-    comma: Option<usize>,
     /// From its first quote to the place after its last.
     name: Range<usize>,
     colon: usize,
     value: usize,
+    /// The state after its name.
+    after: u16,
+    /// Its place among those that are known.
+    place: usize,
 }
+
+/// The place of what stands for all members that are not remembered, and is none of them.
+const UNKNOWN: usize = 0;
+/// The place of what stands for a member that has the page as its value.
+const OUTERMOST: usize = 1;
 
 impl<'w> Walk<'w> {
     /// What a reader keeps of a page; none if it ends too early, or would be cut inside of a character, which JSON
     /// never is: then it stays as it is.
     fn over(reader: &'w Reader, text: &'w str) -> Option<String> {
         let page = text.as_bytes();
-        // Half of a page is more than is read of most.
-        let kept = String::with_capacity((page.len() / 2).min(ROOM_MAX));
-        let mut walk = Walk { reader, text, page, kept, open: 0..0, is_torn: false, object_at: 0 };
-        let (end, _) = walk.value(walk.blank(0), NOTHING, 0);
-        walk.flush();
-        (end <= page.len() && !walk.is_torn).then_some(walk.kept)
+        let known = vec![Known::new(b"", NOTHING), Known::new(b"", NOTHING)];
+        let mut walk =
+            Walk { reader, text, page, kept: Vec::new(), open: 0..0, object_at: 0, known };
+        let (end, _) = walk.value(walk.blank(0), NOTHING, OUTERMOST, 0);
+        if end <= page.len() { walk.copied() } else { None }
+    }
+
+    /// What is kept; none if it is no text.
+    fn copied(mut self) -> Option<String> {
+        self.kept.push(self.open);
+        let bytes = self.kept.iter().map(ExactSizeIterator::len).sum();
+        let mut text = String::with_capacity(bytes);
+        for piece in self.kept {
+            text.push_str(self.text.get(piece)?);
+        }
+        Some(text)
     }
 
     #[inline(always)]
@@ -325,15 +333,15 @@ impl<'w> Walk<'w> {
     }
 
     /// Keeps what there is of a value, and says where it ends, and whether anything in it is read.
-    fn value(&mut self, at: usize, state: u16, level: usize) -> (usize, bool) {
+    fn value(&mut self, at: usize, state: u16, of: usize, level: usize) -> (usize, bool) {
         match self.byte(at) {
             b'{' | b'[' if level == LEVELS_MAX => {
                 let end = self.skip(at, true).unwrap_or(self.page.len());
                 self.keep(at..end);
                 (end, true)
             }
-            b'{' => self.object(at, state, level + 1),
-            b'[' => self.array(at, state, level + 1),
+            b'{' => self.object(at, state, of, level + 1),
+            b'[' => self.array(at, state, of, level + 1),
             _ => {
                 let end = self.scalar(at);
                 self.keep(at..end);
@@ -342,7 +350,7 @@ impl<'w> Walk<'w> {
         }
     }
 
-    fn array(&mut self, begun: usize, state: u16, level: usize) -> (usize, bool) {
+    fn array(&mut self, begun: usize, state: u16, of: usize, level: usize) -> (usize, bool) {
         let mut at = self.keep_byte(begun);
         let mut is_read = false;
         loop {
@@ -352,7 +360,7 @@ impl<'w> Walk<'w> {
                 b'}' | 0 => return (at, is_read),
                 b',' => at = self.keep_byte(at),
                 _ => {
-                    let (end, found) = self.value(at, state, level);
+                    let (end, found) = self.value(at, state, of, level);
                     at = end;
                     is_read |= found;
                 }
@@ -360,77 +368,124 @@ impl<'w> Walk<'w> {
         }
     }
 
-    fn object(&mut self, begun: usize, state: u16, level: usize) -> (usize, bool) {
+    fn object(&mut self, begun: usize, state: u16, of: usize, level: usize) -> (usize, bool) {
         let mut at = self.keep_byte(begun);
-        // The comma before the next member, if one before that is kept.
-        let (mut comma, mut is_read) = (None, false);
+        // Where the comma is before what is next, if there is one.
+        let mut comma = at;
+        let mut is_read = false;
+        let mut place = usize::from(self.known[of].inner);
         loop {
-            // A comma and a quote, in most cases.
-            let (mut begun, mut byte) = (at, self.byte(at));
-            if byte == b',' {
-                comma = is_read.then_some(at);
-                begun += 1;
-                byte = self.byte(begun);
-            }
-            if byte != b'"' {
-                begun = self.after_blank(begun);
-                match self.byte(begun) {
-                    b'"' => {}
-                    b',' => {
-                        at = begun;
-                        continue;
+            let member = match self.known(at, place) {
+                Some(member) => member,
+                None => {
+                    at = self.blank(at);
+                    match self.byte(at) {
+                        b'"' => self.member(at, state, of),
+                        b',' => {
+                            (comma, at) = (at, at + 1);
+                            continue;
+                        }
+                        _ => return (self.keep_byte(at), is_read),
                     }
-                    _ => return (self.keep_byte(begun), is_read),
                 }
-            }
-            let (member, after) = self.member(begun, comma, state);
-            let is_kept;
-            (at, is_kept) = match self.byte(member.value) {
-                b'{' | b'[' => self.container(&member, after, level),
+            };
+            place = usize::from(self.known[member.place].next);
+            let from = if is_read { comma } else { at };
+            let (end, is_kept) = match self.byte(member.value) {
+                b'{' | b'[' => self.container(&member, from, level),
                 _ => {
                     let end = self.scalar(member.value);
-                    if after != NOTHING {
-                        self.keep_member(&member, end);
+                    if member.after != NOTHING {
+                        self.keep_member(&member, from, end);
                     }
-                    (end, after != NOTHING)
+                    (end, member.after != NOTHING)
                 }
             };
             is_read |= is_kept;
+            // What is next, in most cases.
+            (comma, at) = match self.byte(end) {
+                b',' => (end, end + 1),
+                b'}' => return (self.keep_byte(end), is_read),
+                _ => (end, end),
+            };
         }
     }
 
-    /// A member that begins at a place, and the state after its name.
+    /// The member that begins at a place, if it is the one that is known by a place.
     #[inline(always)]
-    fn member(&self, begun: usize, comma: Option<usize>, state: u16) -> (Member, u16) {
-        let end = string_end(self.page, begun + 1);
-        let after = self.after(state, begun, end);
-        let colon = self.blank(end.0);
+    fn known(&self, at: usize, place: usize) -> Option<Member> {
+        let known = &self.known[place];
+        if !known.is_in(self.page.get(at..at + TOGETHER)?.first_chunk()?) {
+            return None;
+        }
+        let colon = at + known.len as usize - 1;
         let value = self.blank(colon + 1);
-        (Member { comma, name: begun..end.0, colon, value }, after)
+        Some(Member { name: at..colon, colon, value, after: known.after, place })
+    }
+
+    /// The member that begins at a place, whichever it is, of the objects that lie in another.
+    #[inline(never)]
+    fn member(&mut self, begun: usize, state: u16, of: usize) -> Member {
+        let mut last = UNKNOWN;
+        for _ in 0..LOOKED_AT_MAX {
+            let place = match last {
+                UNKNOWN => self.known[of].inner,
+                _ => self.known[last].next,
+            };
+            if usize::from(place) == UNKNOWN {
+                break;
+            }
+            last = usize::from(place);
+            if let Some(member) = self.known(begun, last) {
+                return member;
+            }
+        }
+        let (end, is_escaped) = string_end(self.page, begun + 1);
+        let after = self.after(state, begun, (end, is_escaped));
+        let colon = self.blank(end);
+        let value = self.blank(colon + 1);
+        let is_usual = colon == end && !is_escaped && of != UNKNOWN;
+        let place = if is_usual { self.remember(begun..end + 1, after, of, last) } else { UNKNOWN };
+        Member { name: begun..end, colon, value, after, place }
+    }
+
+    /// Remembers a member of the objects that lie in another, after the last one that is known of them, and gives
+    /// its place.
+    fn remember(&mut self, spelled: Range<usize>, after: u16, of: usize, last: usize) -> usize {
+        let place = self.known.len();
+        let spelled = self.page.get(spelled).filter(|spelled| spelled.len() <= TOGETHER);
+        let (Some(spelled), true) = (spelled, place < KNOWN_MAX) else { return UNKNOWN };
+        match last {
+            UNKNOWN => self.known[of].inner = place as u16,
+            _ => self.known[last].next = place as u16,
+        }
+        self.known.push(Known::new(spelled, after));
+        place
     }
 
     /// Keeps what there is of a member that holds an array or object, and says where it ends, and whether that
     /// is anything.
-    fn container(&mut self, member: &Member, after: u16, level: usize) -> (usize, bool) {
+    fn container(&mut self, member: &Member, kept_from: usize, level: usize) -> (usize, bool) {
         // Many arrays have only texts or numbers in them, which are kept on the way to something alone.
-        let passed = match (after, self.byte(member.value)) {
+        let passed = match (member.after, self.byte(member.value)) {
             (WHOLE, _) => self.skip(member.value, true),
             (NOTHING, b'[') if member.value >= self.object_at => self.skip(member.value, false),
             _ => None,
         };
         match passed {
-            Some(end) if after == WHOLE => {
-                self.keep_member(member, end);
+            Some(end) if member.after == WHOLE => {
+                self.keep_member(member, kept_from, end);
                 (end, true)
             }
             Some(end) => (end, false),
             None => {
-                let mark = Mark { bytes: self.kept.len(), open: self.open.clone() };
-                self.keep_member(member, member.value);
-                let (end, found) = self.value(member.value, after, level);
-                let is_kept = found || after != NOTHING;
+                let mark = Mark { pieces: self.kept.len(), open: self.open.clone() };
+                self.keep_member(member, kept_from, member.value);
+                let (end, found) = self.value(member.value, member.after, member.place, level);
+                let is_kept = found || member.after != NOTHING;
                 if !is_kept {
-                    self.back_to(mark);
+                    self.kept.truncate(mark.pieces);
+                    self.open = mark.open;
                 }
                 (end, is_kept)
             }
@@ -438,54 +493,37 @@ impl<'w> Walk<'w> {
     }
 
     /// The state after a member's name, which stands there with its quotes.
-    #[inline(always)]
     fn after(&self, state: u16, begun: usize, (end, is_escaped): (usize, bool)) -> u16 {
-        if is_escaped {
-            return self.after_spelled(state, begun, end);
-        }
-        let name = self.page.get(begun + 1..end - 1).unwrap_or_default();
-        if !self.reader.glances[usize::from(state)].has(name) {
-            return NOTHING;
-        }
-        match self.reader.names.find(name) {
-            UNNAMED => NOTHING,
-            number => self.reader.after(state, number),
-        }
-    }
-
-    #[cold]
-    fn after_spelled(&self, state: u16, begun: usize, end: usize) -> u16 {
         let quoted = self.page.get(begun..end).unwrap_or_default();
-        let spelled = serde_json::from_slice::<String>(quoted);
-        match spelled.map_or(UNNAMED, |name| self.reader.names.find(name.as_bytes())) {
-            UNNAMED => NOTHING,
-            number => self.reader.after(state, number),
-        }
+        let number = if is_escaped {
+            let spelled = serde_json::from_slice::<String>(quoted);
+            spelled.map_or(UNNAMED, |name| self.reader.names.find(name.as_bytes()))
+        } else {
+            self.reader.names.find(quoted.get(1..quoted.len() - 1).unwrap_or_default())
+        };
+        if number == UNNAMED { NOTHING } else { self.reader.after(state, number) }
     }
 
-    /// Keeps a member to a place in its value, without blank before that.
+    /// Keeps a member from the comma before it, or its name, to a place in its value, without blank before that.
     #[inline(always)]
-    fn keep_member(&mut self, member: &Member, end: usize) {
-        let begun = member.comma.unwrap_or(member.name.start);
-        if member.name.end == member.colon
-            && member.colon + 1 == member.value
-            && member.name.start - begun <= 1
-        {
+    fn keep_member(&mut self, member: &Member, from: usize, end: usize) {
+        let Member { ref name, colon, value, .. } = *member;
+        if name.end == colon && colon + 1 == value && name.start - from <= 1 {
             // As it usually stands there, in one piece.
-            return self.keep(begun..end);
+            return self.keep(from..end);
         }
-        if member.comma.is_some() {
-            self.keep(begun..begun + 1);
+        if from < name.start {
+            self.keep(from..from + 1);
         }
-        self.keep(member.name.clone());
-        self.keep(member.colon..member.colon + 1);
-        self.keep(member.value..end);
+        self.keep(name.clone());
+        self.keep(colon..colon + 1);
+        self.keep(value..end);
     }
 
     #[inline(always)]
     fn keep(&mut self, range: Range<usize>) {
         if self.open.end != range.start {
-            self.flush();
+            self.kept.push(self.open.clone());
             self.open.start = range.start;
         }
         self.open.end = range.end;
@@ -498,25 +536,11 @@ impl<'w> Walk<'w> {
         at + 1
     }
 
-    /// Copies what is kept.
-    fn flush(&mut self) {
-        match self.text.get(self.open.clone()) {
-            Some(text) => self.kept.push_str(text),
-            None => self.is_torn = true,
-        }
-        self.open.start = self.open.end;
-    }
-
-    fn back_to(&mut self, mark: Mark) {
-        self.kept.truncate(mark.bytes);
-        self.open = mark.open;
-    }
-
     /// The place after a text, number or word.
     #[inline(always)]
     fn scalar(&self, begun: usize) -> usize {
         if self.byte(begun) == b'"' {
-            return string_end(self.page, begun + 1).0;
+            return self.text_end(begun + 1);
         }
         let mut at = begun;
         while !matches!(self.byte(at), b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t' | 0) {
@@ -525,13 +549,23 @@ impl<'w> Walk<'w> {
         at
     }
 
+    /// The place after a text that is open at a place.
+    #[inline(always)]
+    fn text_end(&self, from: usize) -> usize {
+        match quote(self.page, from) {
+            // Whether it is escaped takes a closer look.
+            Some(end) if self.byte(end.wrapping_sub(1)) != b'\\' => end + 1,
+            _ => string_end(self.page, from).0,
+        }
+    }
+
     /// The place after an array or object that is passed over; none if there is an object in it, and may not be.
     fn skip(&mut self, begun: usize, may_hold_objects: bool) -> Option<usize> {
         let (mut at, mut depth) = (begun, 0_usize);
         loop {
             match self.byte(at) {
                 b'"' => {
-                    at = string_end(self.page, at + 1).0;
+                    at = self.text_end(at + 1);
                     continue;
                 }
                 b'{' if !may_hold_objects => {
@@ -552,8 +586,25 @@ impl<'w> Walk<'w> {
     }
 }
 
+impl Known {
+    /// One of which nothing else is known.
+    fn new(spelled: &[u8], after: u16) -> Self {
+        let len = spelled.len() as u32;
+        let bytes = u32::MAX.unbounded_shr(u32::BITS - len);
+        let (next, inner) = (UNKNOWN as u16, UNKNOWN as u16);
+        let mut known = Known { spelled: [0; TOGETHER], bytes, len, after, next, inner };
+        known.spelled[..spelled.len()].copy_from_slice(spelled);
+        known
+    }
+
+    /// Whether a text begins with it.
+    #[inline(always)]
+    fn is_in(&self, text: &[u8; TOGETHER]) -> bool {
+        self.bytes != 0 && !same(&self.spelled, text) & self.bytes == 0
+    }
+}
+
 /// The place after a string that is open at a place, and whether something in it is escaped.
-#[inline(always)]
 pub(crate) fn string_end(json: &[u8], from: usize) -> (usize, bool) {
     let (mut at, mut is_escaped) = (from, false);
     loop {

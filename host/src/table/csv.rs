@@ -1,15 +1,18 @@
 //! CSV as RFC 4180 has it, with what Athena can't read made readable and counted.
 
-use std::{borrow::Cow, fmt::Write, iter};
+use std::{borrow::Cow, iter};
 
-use time::{Date, OffsetDateTime};
+use time::{Date, Time};
 
 use super::{
     Table, Values, WriteError, Written,
     moments::{date_of, moment_of},
-    text_at,
+    text_at, text_range,
 };
 use crate::{batch::RawValues, document::DocumentId, schema::LINEAGE_COLUMNS};
+
+/// How many bytes of a column are looked at together for those that can't be written as they are.
+const WINDOW_BYTES: usize = 4 << 10;
 
 /// Writes the rows of a document.
 pub(super) fn write(
@@ -19,39 +22,48 @@ pub(super) fn write(
 ) -> Result<Written, WriteError> {
     let names = table.schema.columns.iter().map(|column| column.name.as_str());
     let header: Vec<&str> = LINEAGE_COLUMNS.iter().map(|(name, _)| *name).chain(names).collect();
-    let mut text = header.join(",") + "\n";
     let moment = document.extracted_at.moment();
-    let mut line_breaks_replaced = 0;
     // None of these is ever quoted.
     let lineage = [
         document.to_string(),
         document.playlist_id.to_string(),
-        timestamp(moment),
+        timestamp(moment.date(), moment.time()),
         date(moment.date()),
     ];
     let lineage = lineage.join(",");
-    let columns: Vec<_> =
-        table.columns.iter().map(|column| (column, has_odd_text(column))).collect();
-    text.reserve(room(table, lineage.len()).min(usize::try_from(bytes_max).unwrap_or(usize::MAX)));
+    let mut columns: Vec<_> = table.columns.iter().map(|values| (values, 0)).collect();
+    let mut quotes = Quotes::default();
+    let mut lines = (header.join(",") + "\n").into_bytes();
+    lines.reserve(room(table, lineage.len()).min(usize::try_from(bytes_max).unwrap_or(usize::MAX)));
     for row in 0..table.rows {
-        text.push_str(&lineage);
-        for (column, is_odd) in &columns {
-            text.push(',');
-            // What is no text is never quoted.
-            if *is_odd {
-                let cell = column.cell(row).unwrap_or_default();
-                line_breaks_replaced += u64::from(write_text(&cell, &mut text));
-            } else {
-                let _ = column.spell(row, &mut text);
+        lines.extend_from_slice(lineage.as_bytes());
+        for (values, plain_to) in &mut columns {
+            lines.push(b',');
+            match &values.all {
+                _ if values.is_null(row) => {}
+                RawValues::Text { text, ends } => {
+                    let (begin, end) = text_range(ends, row);
+                    if end > *plain_to {
+                        *plain_to = begin + plain_bytes(&text.as_bytes()[begin..]);
+                    }
+                    match text.get(begin..end) {
+                        Some(cell) if end > *plain_to => {
+                            lines.extend_from_slice(quotes.quoted(cell))
+                        }
+                        _ => lines.extend_from_slice(&text.as_bytes()[begin..end]),
+                    }
+                }
+                _ => drop(values.spell(row, &mut lines)),
             }
         }
-        text.extend(iter::repeat_n(',', table.missing));
-        text.push('\n');
-        if text.len() as u64 > bytes_max {
+        lines.extend(iter::repeat_n(b',', table.missing));
+        lines.push(b'\n');
+        if lines.len() as u64 > bytes_max {
             return Err(WriteError::TooLarge { table: table.schema.name.clone(), bytes_max });
         }
     }
-    Ok(Written { bytes: text.into_bytes(), line_breaks_replaced })
+    let line_breaks_replaced = quotes.line_breaks_replaced;
+    Ok(Written { bytes: lines, line_breaks_replaced })
 }
 
 /// About how many bytes the rows take.
@@ -66,28 +78,32 @@ fn room(table: &Table, lineage: usize) -> usize {
     table.rows * lineage + columns + separators
 }
 
-/// Whether a column may have values that can't be written as they are.
-fn has_odd_text(column: &Values) -> bool {
-    let RawValues::Text { text, .. } = &column.all else { return false };
-    let text = text.as_bytes();
-    memchr::memchr3(b'"', b',', b'\n', text).is_some()
-        || memchr::memchr2(b'\r', 0x7f, text).is_some()
+/// How many bytes at the beginning of a text can be written as they are, of those that are looked at together.
+fn plain_bytes(text: &[u8]) -> usize {
+    let window = text.get(..WINDOW_BYTES).unwrap_or(text);
+    let odd = [memchr::memchr3(b'"', b',', b'\n', window), memchr::memchr2(b'\r', 0x7f, window)];
+    odd.into_iter().flatten().min().unwrap_or(window.len())
 }
 
-/// Writes a field, and says whether line breaks in it were replaced. Nearly all fields are written as they
-/// are.
-fn write_text(cell: &str, text: &mut String) -> bool {
-    if !cell.bytes().any(|byte| matches!(byte, b'"' | b',' | b'\r' | b'\n' | 0x7f)) {
-        text.push_str(cell);
-        return false;
+/// Quotes cells that may have something in them which can't be written as it is.
+#[derive(Default)]
+struct Quotes {
+    writer: Option<csv::Writer<Vec<u8>>>,
+    line_breaks_replaced: u64,
+}
+
+impl Quotes {
+    fn quoted(&mut self, cell: &str) -> &[u8] {
+        let (cell, is_replaced) = on_one_line(Cow::Borrowed(cell));
+        self.line_breaks_replaced += u64::from(is_replaced);
+        let writer = self.writer.get_or_insert_with(|| csv::Writer::from_writer(Vec::new()));
+        let before = writer.get_ref().len();
+        // Writing to memory doesn't fail.
+        let _ = writer.write_record([cell.as_bytes()]);
+        let _ = writer.flush();
+        let written = writer.get_ref().get(before..).unwrap_or_default();
+        written.strip_suffix(b"\n").unwrap_or(written)
     }
-    let (cell, replaced) = on_one_line(Cow::Borrowed(cell));
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    // Writing to memory doesn't fail, and what is text stays text.
-    let _ = writer.write_record([cell.as_bytes()]);
-    let quoted = String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default();
-    text.push_str(quoted.strip_suffix('\n').unwrap_or(&quoted));
-    replaced
 }
 
 impl Values {
@@ -96,71 +112,74 @@ impl Values {
         if let RawValues::Text { text, ends } = &self.all {
             return (!self.is_null(row)).then(|| Cow::Borrowed(text_at(text, ends, row)));
         }
-        let mut text = String::new();
+        let mut text = Vec::new();
         self.spell(row, &mut text)?;
-        Some(Cow::Owned(text))
+        String::from_utf8(text).ok().map(Cow::Owned)
     }
 
-    /// Writes a value as text; none where it is null.
-    fn spell(&self, row: usize, text: &mut String) -> Option<()> {
+    /// Writes a value that is no text; none where it is null.
+    fn spell(&self, row: usize, text: &mut Vec<u8>) -> Option<()> {
         if self.is_null(row) {
             return None;
         }
         match &self.all {
-            RawValues::Text { text: all, ends } => text.push_str(text_at(all, ends, row)),
-            RawValues::Int64(values) => text.push_str(itoa::Buffer::new().format(values[row])),
+            RawValues::Text { .. } => return None,
+            RawValues::Int64(values) => {
+                text.extend_from_slice(itoa::Buffer::new().format(values[row]).as_bytes());
+            }
             // Rust's shortest spelling that reads back as the same number; and Debug, since Display
-            // spells out hundreds of zeros. Writing to memory doesn't fail.
-            RawValues::Float64(values) => drop(write!(text, "{:?}", values[row])),
-            RawValues::Boolean(values) => text.push_str(if values[row] { "true" } else { "false" }),
+            // spells out hundreds of zeros.
+            RawValues::Float64(values) => {
+                text.extend_from_slice(format!("{:?}", values[row]).as_bytes())
+            }
+            RawValues::Boolean(values) => {
+                text.extend_from_slice(if values[row] { b"true" } else { b"false" })
+            }
             RawValues::Date(values) => spell_date(date_of(values[row])?, text),
-            RawValues::Timestamp(values) => spell_timestamp(moment_of(values[row])?, text),
+            RawValues::Timestamp(values) => {
+                let (date, time) = moment_of(values[row])?;
+                spell_date(date, text);
+                spell_time(time, text);
+            }
         }
         Some(())
     }
 }
 
 pub(super) fn date(date: Date) -> String {
-    let mut text = String::new();
+    let mut text = Vec::new();
     spell_date(date, &mut text);
-    text
-}
-
-fn spell_date(date: Date, text: &mut String) {
-    // There are the years 1 to 9999 (see `moments`).
-    let year = date.year().unsigned_abs();
-    two_digits(year / 100, text);
-    two_digits(year % 100, text);
-    for part in [u8::from(date.month()), date.day()] {
-        text.push('-');
-        two_digits(part.into(), text);
-    }
-}
-
-fn two_digits(number: u32, text: &mut String) {
-    for digit in [number / 10 % 10, number % 10] {
-        text.push(char::from(b'0' + digit as u8));
-    }
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// `YYYY-MM-DD HH:MM:SS`, and milliseconds where there are some.
-pub(super) fn timestamp(moment: OffsetDateTime) -> String {
-    let mut text = String::new();
-    spell_timestamp(moment, &mut text);
-    text
+pub(super) fn timestamp(date: Date, time: Time) -> String {
+    let mut text = Vec::new();
+    spell_date(date, &mut text);
+    spell_time(time, &mut text);
+    String::from_utf8(text).unwrap_or_default()
 }
 
-fn spell_timestamp(moment: OffsetDateTime, text: &mut String) {
-    let (hour, minute, second, millisecond) = moment.time().as_hms_milli();
-    spell_date(moment.date(), text);
-    for (before, part) in [(' ', hour), (':', minute), (':', second)] {
-        text.push(before);
-        two_digits(part.into(), text);
-    }
+fn spell_date(date: Date, text: &mut Vec<u8>) {
+    // There are the years 1 to 9999 (see `moments`).
+    let (year, month, day) = date.to_calendar_date();
+    let year = year.unsigned_abs();
+    let [[y, yy], [yyy, yyyy]] = [year / 100, year % 100].map(two_digits);
+    let [[m, mm], [d, dd]] = [u8::from(month), day].map(|part| two_digits(part.into()));
+    text.extend_from_slice(&[y, yy, yyy, yyyy, b'-', m, mm, b'-', d, dd]);
+}
+
+fn spell_time(time: Time, text: &mut Vec<u8>) {
+    let (hour, minute, second, millisecond) = time.as_hms_milli();
+    let [[h, hh], [m, mm], [s, ss]] = [hour, minute, second].map(|part| two_digits(part.into()));
+    text.extend_from_slice(&[b' ', h, hh, b':', m, mm, b':', s, ss]);
     if millisecond > 0 {
-        // Writing to memory doesn't fail.
-        let _ = write!(text, ".{millisecond:03}");
+        text.extend_from_slice(format!(".{millisecond:03}").as_bytes());
     }
+}
+
+fn two_digits(number: u32) -> [u8; 2] {
+    [number / 10 % 10, number % 10].map(|digit| b'0' + digit as u8)
 }
 
 /// Athena's CSV readers end a row at every line break, quoted or not, and take DEL for the escape

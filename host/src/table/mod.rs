@@ -114,8 +114,14 @@ impl Values {
 
 /// A row's value in a column of text.
 fn text_at<'t>(text: &'t str, ends: &[u32], row: usize) -> &'t str {
+    let (begin, end) = text_range(ends, row);
+    text.get(begin..end).unwrap_or_default()
+}
+
+/// Where a row's value begins and ends in a column of text.
+fn text_range(ends: &[u32], row: usize) -> (usize, usize) {
     let begin = row.checked_sub(1).map_or(0, |before| ends[before]);
-    text.get(begin as usize..ends[row] as usize).unwrap_or_default()
+    (begin as usize, ends[row] as usize)
 }
 
 impl Table {

@@ -2,13 +2,14 @@
 
 use std::ops::RangeInclusive;
 
-use time::{Date, OffsetDateTime};
+use time::{Date, OffsetDateTime, Time};
 
 /// The days that there are here: of the years 1 to 9999, which four digits spell.
 pub(super) const DAYS: RangeInclusive<i32> = -719_162..=2_932_896;
 /// The moments, in milliseconds: from the first one of these days to the last.
 pub(super) const MILLISECONDS: RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
 
+const DAY_MILLISECONDS: i64 = 86_400_000;
 /// The Julian day of 1970-01-01.
 const EPOCH_JULIAN_DAY: i32 = 2_440_588;
 
@@ -23,11 +24,14 @@ pub(super) fn days(date: Date) -> i32 {
     date.to_julian_day() - EPOCH_JULIAN_DAY
 }
 
-/// The moment that is so many milliseconds after 1970-01-01T00:00:00Z, if it is one of these.
-pub(super) fn moment_of(milliseconds: i64) -> Option<OffsetDateTime> {
-    let second = MILLISECONDS.contains(&milliseconds).then(|| milliseconds.div_euclid(1_000))?;
-    let moment = OffsetDateTime::from_unix_timestamp(second).ok()?;
-    moment.replace_millisecond(milliseconds.rem_euclid(1_000) as u16).ok()
+/// The day and the time that are so many milliseconds after 1970-01-01T00:00:00Z, if they are among these.
+pub(super) fn moment_of(milliseconds: i64) -> Option<(Date, Time)> {
+    let day = i32::try_from(milliseconds.div_euclid(DAY_MILLISECONDS)).ok()?;
+    let of_day = milliseconds.rem_euclid(DAY_MILLISECONDS) as u32;
+    let (seconds, millisecond) = (of_day / 1_000, (of_day % 1_000) as u16);
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    let time = Time::from_hms_milli(hour as u8, minute as u8, second as u8, millisecond).ok()?;
+    Some((date_of(day)?, time))
 }
 
 /// The inverse of [`moment_of`].
@@ -37,7 +41,7 @@ pub(super) fn milliseconds(moment: OffsetDateTime) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use time::{Time, macros::datetime};
+    use time::macros::datetime;
 
     use super::*;
 
@@ -51,10 +55,10 @@ mod tests {
         for moment in
             [first, last, datetime!(1969-12-31 23:59:59.001 UTC), datetime!(2026-07-06 06:00 UTC)]
         {
-            assert_eq!(moment_of(milliseconds(moment)), Some(moment));
+            assert_eq!(moment_of(milliseconds(moment)), Some((moment.date(), moment.time())));
             assert_eq!(date_of(days(moment.date())), Some(moment.date()));
             let midnight = moment.replace_time(Time::MIDNIGHT);
-            assert_eq!(milliseconds(midnight), i64::from(days(moment.date())) * 86_400_000);
+            assert_eq!(milliseconds(midnight), i64::from(days(moment.date())) * DAY_MILLISECONDS);
         }
         for (day, moment) in [
             (DAYS.start() - 1, MILLISECONDS.start() - 1),

@@ -91,7 +91,7 @@ fn of_field(field: Field) -> Cell {
         Field::Bool(is) => Cell::Integer(i64::from(is)),
         Field::Date(days) => date_of(days).map_or(Cell::Null, |day| Cell::Text(date(day))),
         Field::TimestampMillis(moment) => {
-            moment_of(moment).map_or(Cell::Null, |moment| Cell::Text(timestamp(moment)))
+            moment_of(moment).map_or(Cell::Null, |(date, time)| Cell::Text(timestamp(date, time)))
         }
         _ => Cell::Null,
     }

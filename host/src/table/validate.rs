@@ -250,18 +250,20 @@ fn check_key(schema: &TableSchema, key: &[&Values], rows: usize, violations: &mu
         }
         return;
     }
-    let parts: Vec<KeyPart<'_>> =
-        (0..rows).flat_map(|row| key.iter().map(move |column| column.key_part(row))).collect();
+    let compare = |one: usize, other: usize| {
+        let parts = |row| key.iter().map(move |column| column.key_part(row));
+        parts(one).cmp(parts(other))
+    };
     // Sorted, those that are equal stand side by side; nobody can make that slow, as they can with hashes.
-    let keys = parts.chunks(key.len()).map(|key| (key.first().map_or(0, KeyPart::head), key));
-    let mut sorted: Vec<_> = keys.zip(0..).collect();
+    let head = |row| key.first().map_or(0, |column| column.key_part(row).head());
+    let mut sorted: Vec<(u64, usize)> = (0..rows).map(|row| (head(row), row)).collect();
     sorted.sort_unstable();
-    let pairs = sorted.windows(2).filter_map(|pair| match *pair {
-        [(one, first), (other, row)] if one == other => Some((row, first)),
-        _ => None,
-    });
-    let mut again: Vec<(usize, usize)> = pairs.collect();
-    again.sort_unstable();
+    let mut again: Vec<(usize, usize)> = Vec::new();
+    for alike in sorted.chunk_by_mut(|one, other| one.0 == other.0).filter(|all| all.len() > 1) {
+        alike.sort_unstable_by(|(_, one), (_, other)| compare(*one, *other).then(one.cmp(other)));
+        let equal = alike.windows(2).filter(|pair| compare(pair[0].1, pair[1].1).is_eq());
+        again.extend(equal.map(|pair| (pair[1].1, pair[0].1)));
+    }
     for (row, first) in again {
         violations.add(|| {
             let columns = schema.key.join(", ");

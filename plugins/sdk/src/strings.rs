@@ -3,29 +3,35 @@
 use wide::u8x16;
 
 /// How many bytes are looked at without a question in between: more than most strings have.
-const TOGETHER: usize = 32;
+pub const TOGETHER: usize = 32;
 
 /// The place of the next quote or backslash in a JSON text, from a place on, or the text's end.
 #[inline(always)]
 pub fn quote_or_backslash(json: &[u8], from: usize) -> usize {
+    find(json, from, |bytes| bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\')))
+        .unwrap_or_else(|at| one_by_one(json, at))
+}
+
+/// The place of the next quote in a JSON text, from a place on; none also if it is among the text's last bytes.
+#[inline(always)]
+pub fn quote(json: &[u8], from: usize) -> Option<usize> {
+    find(json, from, |bytes| bytes.simd_eq(u8x16::splat(b'"'))).ok()
+}
+
+/// The place of the first byte that is marked, or the place from which on there are too few to look at together.
+#[inline(always)]
+fn find(json: &[u8], from: usize, mark: impl Fn(u8x16) -> u8x16) -> Result<usize, usize> {
+    let marked = |bytes: [u8; 16]| mark(u8x16::new(bytes)).to_bitmask();
     let mut at = from;
     while let Some(bytes) = json.get(at..at + TOGETHER) {
         let [first, second] = bytes.as_chunks::<16>().0 else { break };
-        let found = quotes_and_backslashes(*first) | quotes_and_backslashes(*second) << 16;
+        let found = marked(*first) | marked(*second) << 16;
         if found != 0 {
-            return at + found.trailing_zeros() as usize;
+            return Ok(at + found.trailing_zeros() as usize);
         }
         at += TOGETHER;
     }
-    one_by_one(json, at)
-}
-
-/// Which bytes are a quote or a backslash, each a bit, the first one the lowest.
-#[inline(always)]
-fn quotes_and_backslashes(bytes: [u8; 16]) -> u32 {
-    let bytes = u8x16::new(bytes);
-    let found = bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\'));
-    found.to_bitmask()
+    Err(at)
 }
 
 /// The same for a text's last bytes.
@@ -35,6 +41,16 @@ fn one_by_one(json: &[u8], from: usize) -> usize {
     let rest = json.get(from..).unwrap_or_default();
     let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
     found.map_or(json.len(), |found| from + found)
+}
+
+/// Which bytes of two texts are the same, each a bit, the first one the lowest.
+#[inline(always)]
+pub fn same(one: &[u8; TOGETHER], other: &[u8; TOGETHER]) -> u32 {
+    let half = |at: usize| {
+        let of = |text: &[u8; TOGETHER]| u8x16::new(text.as_chunks::<16>().0[at]);
+        of(one).simd_eq(of(other)).to_bitmask()
+    };
+    half(0) | half(1) << 16
 }
 
 #[cfg(test)]
