@@ -505,6 +505,7 @@ impl<'a> TrackEntry<'a> {
 
     /// Reads what a member holds, if that is an object.
     fn payload(&mut self, holds: &mut Holds, json: Json<'a>, at: usize) -> Option<After> {
+        let at = json.begin(at);
         match json.byte(at) {
             b'{' => {
                 *holds = Holds::Object;

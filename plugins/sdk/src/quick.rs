@@ -19,8 +19,8 @@ pub(crate) type After = NonZero<usize>;
 
 /// What is read from JSON in the quick way, in its place: values that are handed on are copied on the way.
 pub(crate) trait Quick<'a>: Default {
-    /// Takes the value at a place, before which no blank is; none if something is odd. It is as it was made
-    /// before that: it takes one value in all.
+    /// Takes the value at a place, before which no blank is unless it can be missing; none if something is odd. It
+    /// is as it was made before that: it takes one value in all.
     fn fill(&mut self, json: Json<'a>, at: usize) -> Option<After>;
 }
 
@@ -88,15 +88,21 @@ impl<'a> Json<'a> {
         mut member: impl FnMut(usize) -> Option<After>,
     ) -> Option<After> {
         let mut at = self.take(at, b'{')?.get();
-        if let Some(after) = self.take(self.begin(at), b'}') {
+        if self.byte(at) != b'"'
+            && let Some(after) = self.take(self.begin(at), b'}')
+        {
             return Some(after);
         }
         loop {
-            at = self.begin(member(at)?.get());
-            match self.byte(at) {
-                b',' => at += 1,
-                _ => return self.take(at, b'}'),
-            }
+            let end = member(at)?.get();
+            at = match self.byte(end) {
+                b',' => end + 1,
+                b'}' => return After::new(end + 1),
+                _ => match self.after_blank(end) {
+                    end if self.byte(end) == b',' => end + 1,
+                    end => return self.take(end, b'}'),
+                },
+            };
         }
     }
 
@@ -112,18 +118,24 @@ impl<'a> Json<'a> {
             return Some(after);
         }
         loop {
-            at = self.begin(element(at)?.get());
-            match self.byte(at) {
-                b',' => at = self.begin(at + 1),
-                _ => return self.take(at, b']'),
-            }
+            let end = element(at)?.get();
+            at = match self.byte(end) {
+                b',' => self.begin(end + 1),
+                b']' => return After::new(end + 1),
+                _ => match self.after_blank(end) {
+                    end if self.byte(end) == b',' => self.begin(end + 1),
+                    end => return self.take(end, b']'),
+                },
+            };
         }
     }
 
     /// What a name begins with, to be compared with those that are known; nothing like them at the end.
     #[inline(always)]
-    pub(crate) fn first(self, at: usize) -> u64 {
-        self.eight(at).unwrap_or_default()
+    pub(crate) fn first(self, at: usize) -> [u64; 2] {
+        let sixteen = self.0.as_bytes().get(at..).and_then(<[u8]>::first_chunk::<16>);
+        let both = u128::from_le_bytes(sixteen.copied().unwrap_or_default());
+        [both as u64, (both >> 64) as u64]
     }
 
     #[inline(always)]
@@ -134,13 +146,18 @@ impl<'a> Json<'a> {
 
     /// The place of a member's value, if its name is this one and written as it usually is.
     #[inline(always)]
-    pub(crate) fn after_name(self, at: usize, first: u64, name: &Name) -> Option<usize> {
-        let rest = |word: usize| {
-            name.masks[word] == 0
-                || self.eight(at + word * 8).is_some_and(|eight| name.has(word, eight))
-        };
-        let is_it = name.has(0, first) && rest(1) && rest(2) && rest(3);
+    pub(crate) fn after_name(self, at: usize, first: [u64; 2], name: &Name) -> Option<usize> {
+        let is_it = name.has(0, first[0])
+            && name.has(1, first[1])
+            && self.has_word(at, name, 2)
+            && self.has_word(at, name, 3);
         is_it.then_some(at + name.len)
+    }
+
+    #[inline(always)]
+    fn has_word(self, at: usize, name: &Name, word: usize) -> bool {
+        name.masks[word] == 0
+            || self.eight(at + word * 8).is_some_and(|eight| name.has(word, eight))
     }
 
     /// The number of a member's name, however it is written, and the place of its value.
@@ -195,6 +212,7 @@ impl<'a> Json<'a> {
         match self.byte(at) {
             b't' => return self.word(at, b"true"),
             b'n' => return self.word(at, b"null"),
+            b'f' => return self.word(at, b"false"),
             _ => {}
         }
         let (mut at, mut depth) = (at, 0_usize);
@@ -239,13 +257,13 @@ pub(crate) fn set<T>(place: &mut T, value: T) {
 
 impl<'a> Quick<'a> for i64 {
     fn fill(&mut self, json: Json<'a>, begun: usize) -> Option<After> {
-        let Some(text) = json.eight(begun) else { return fill_long(self, json, begun) };
+        let text = json.eight(begun).unwrap_or_default();
         let digits = digits_at_start(text);
         let at = begun + digits as usize;
-        let is_plain = !matches!(json.byte(at), b'.' | b'e' | b'E')
-            && (1..8).contains(&digits)
-            && (digits == 1 || text as u8 != b'0');
-        if !is_plain {
+        let is_usual = matches!(text as u8, b'1'..=b'9')
+            && digits < 8
+            && matches!(json.byte(at), b',' | b'}' | b']' | ..=b' ');
+        if !is_usual {
             return fill_long(self, json, begun);
         }
         *self = number(text << (u64::BITS - 8 * digits)) as i64;
@@ -273,7 +291,7 @@ fn number(digits: u64) -> u64 {
     fours.wrapping_mul((10_000 << 32) + 1) >> 32
 }
 
-/// Reads a number that is longer than most, or near the text's end.
+/// Reads a number that is zero, or longer than most, or near the text's end.
 #[cold]
 #[inline(never)]
 fn fill_long(place: &mut i64, json: Json<'_>, begun: usize) -> Option<After> {
@@ -306,12 +324,20 @@ impl<'a, T: Quick<'a>> Quick<'a> for Option<T> {
     fn fill(&mut self, json: Json<'a>, at: usize) -> Option<After> {
         match json.byte(at) {
             b'n' => json.word(at, b"null"),
+            ..=b' ' => fill_after_blank(self, json, at),
             _ => {
                 set(self, Some(T::default()));
                 self.as_mut()?.fill(json, at)
             }
         }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn fill_after_blank<'a, T: Quick<'a>>(place: &mut T, json: Json<'a>, at: usize) -> Option<After> {
+    let value = json.after_blank(at);
+    if value > at { place.fill(json, value) } else { None }
 }
 
 impl<'a, T: Quick<'a>> Quick<'a> for Vec<T> {
@@ -392,13 +418,13 @@ impl Named {
     }
 }
 
-/// The number that a member's name has here, or `OTHER`, and the place of its value; none of the function around it
-/// if something is odd.
+/// The number that a member's name has here, or `OTHER`, and the place of its value or of the blank before that; none
+/// of the function around it if something is odd.
 macro_rules! named {
     ($json:ident, $at:ident, [$($name:literal => $number:expr),+ $(,)?]) => {{
         let first = $json.first($at);
         $(if let Some(after) = $json.after_name($at, first, const { &$crate::quick::Name::new($name) }) {
-            ($number, $json.begin(after))
+            ($number, after)
         } else)+ {
             $json.other_name($at, &[$(($name, $number)),+])?.get()
         }

@@ -5,42 +5,61 @@ use wide::u8x16;
 /// How many bytes are looked at without a question in between: more than most strings have.
 pub const TOGETHER: usize = 32;
 
-/// The place of the next quote or backslash in a JSON text, from a place on, or the text's end.
+/// The place of the next quote or backslash in a JSON text, from a place on, or the text's end. It is near for most:
+/// without a loop a function that looks for it stays simple.
 #[inline(always)]
 pub fn quote_or_backslash(json: &[u8], from: usize) -> usize {
-    find(json, from, |bytes| bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\')))
-        .unwrap_or_else(|at| one_by_one(json, at))
+    let near = |at| Some(at + first(quotes_and_backslashes(json, at)?)?);
+    near(from).or_else(|| near(from + TOGETHER)).unwrap_or_else(|| far(json, from))
+}
+
+/// The same if it may be far.
+#[inline(never)]
+fn far(json: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while let Some(found) = quotes_and_backslashes(json, at) {
+        match first(found) {
+            Some(place) => return at + place,
+            None => at += TOGETHER,
+        }
+    }
+    let rest = json.get(at..).unwrap_or_default();
+    let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+    found.map_or(json.len(), |found| at + found)
 }
 
 /// The place of the next quote in a JSON text, from a place on; none also if it is among the text's last bytes.
 #[inline(always)]
 pub fn quote(json: &[u8], from: usize) -> Option<usize> {
-    find(json, from, |bytes| bytes.simd_eq(u8x16::splat(b'"'))).ok()
-}
-
-/// The place of the first byte that is marked, or the place from which on there are too few to look at together.
-#[inline(always)]
-fn find(json: &[u8], from: usize, mark: impl Fn(u8x16) -> u8x16) -> Result<usize, usize> {
-    let marked = |bytes: [u8; 16]| mark(u8x16::new(bytes)).to_bitmask();
     let mut at = from;
-    while let Some(bytes) = json.get(at..at + TOGETHER) {
-        let [first, second] = bytes.as_chunks::<16>().0 else { break };
-        let found = marked(*first) | marked(*second) << 16;
-        if found != 0 {
-            return Ok(at + found.trailing_zeros() as usize);
+    loop {
+        let found = marked(json, at, |bytes| bytes.simd_eq(u8x16::splat(b'"')))?;
+        match first(found) {
+            Some(place) => return Some(at + place),
+            None => at += TOGETHER,
         }
-        at += TOGETHER;
     }
-    Err(at)
 }
 
-/// The same for a text's last bytes.
-#[cold]
-#[inline(never)]
-fn one_by_one(json: &[u8], from: usize) -> usize {
-    let rest = json.get(from..).unwrap_or_default();
-    let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
-    found.map_or(json.len(), |found| from + found)
+#[inline(always)]
+fn quotes_and_backslashes(json: &[u8], at: usize) -> Option<u32> {
+    let mark =
+        |bytes: u8x16| bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\'));
+    marked(json, at, mark)
+}
+
+/// Which of the bytes at a place are marked, each a bit, the first one the lowest; none if there are too few of them.
+#[inline(always)]
+fn marked(json: &[u8], at: usize, mark: impl Fn(u8x16) -> u8x16) -> Option<u32> {
+    let bytes: &[u8; TOGETHER] = json.get(at..)?.first_chunk()?;
+    let [one, other] = bytes.as_chunks::<16>().0 else { return None };
+    let bits = |bytes: [u8; 16]| mark(u8x16::new(bytes)).to_bitmask();
+    Some(bits(*one) | bits(*other) << 16)
+}
+
+#[inline(always)]
+fn first(bits: u32) -> Option<usize> {
+    (bits != 0).then_some(bits.trailing_zeros() as usize)
 }
 
 /// Which bytes of two texts are the same, each a bit, the first one the lowest.
