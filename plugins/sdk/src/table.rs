@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::bindings::spotify_etl::plugin::types as wit;
 
@@ -28,15 +28,16 @@ pub struct Table<R> {
 
 /// What fills a column.
 enum Column<R> {
-    Text(TextOf<R>, TextBuilder),
-    Int64(fn(&R) -> Option<i64>, Builder<i64>),
-    Float64(fn(&R) -> Option<f64>, Builder<f64>),
-    Boolean(fn(&R) -> Option<bool>, Builder<bool>),
-    Date(fn(&R) -> Option<i32>, Builder<i32>),
-    Timestamp(fn(&R) -> Option<i64>, Builder<i64>),
+    Text(Fill<R, TextBuilder>, TextBuilder),
+    Int64(Fill<R, Builder<i64>>, Builder<i64>),
+    Float64(Fill<R, Builder<f64>>, Builder<f64>),
+    Boolean(Fill<R, Builder<bool>>, Builder<bool>),
+    Date(Fill<R, Builder<i32>>, Builder<i32>),
+    Timestamp(Fill<R, Builder<i64>>, Builder<i64>),
 }
 
-type TextOf<R> = for<'r> fn(&'r R) -> Option<&'r str>;
+/// Adds the values of all rows: one call for each column and not for each value.
+type Fill<R, B> = Box<dyn Fn(&[&R], &mut B)>;
 
 impl<R> Table<R> {
     /// A table whose rows belong to their snapshot: the newest snapshot is its newest state.
@@ -75,38 +76,57 @@ impl<R> Table<R> {
     }
 
     /// A column of text.
-    pub fn text(self, name: &str, description: &str, value: TextOf<R>) -> Self {
-        let column = Column::Text(value, TextBuilder::default());
+    pub fn text<F>(self, name: &str, description: &str, value: F) -> Self
+    where
+        F: Fn(&R) -> Option<&str> + 'static,
+    {
+        let fill = move |rows: &[&R], builder: &mut TextBuilder| builder.add(rows, &value);
+        let column = Column::Text(Box::new(fill), TextBuilder::default());
         self.column(name, description, wit::ColumnType::Text, column)
     }
 
     /// A column of 64 bit integers.
-    pub fn int64(self, name: &str, description: &str, value: fn(&R) -> Option<i64>) -> Self {
-        let column = Column::Int64(value, Builder::default());
+    pub fn int64<F>(self, name: &str, description: &str, value: F) -> Self
+    where
+        F: Fn(&R) -> Option<i64> + 'static,
+    {
+        let column = Column::Int64(fill(value), Builder::default());
         self.column(name, description, wit::ColumnType::Int64, column)
     }
 
     /// A column of 64 bit floats. NaN and infinity are refused by the host.
-    pub fn float64(self, name: &str, description: &str, value: fn(&R) -> Option<f64>) -> Self {
-        let column = Column::Float64(value, Builder::default());
+    pub fn float64<F>(self, name: &str, description: &str, value: F) -> Self
+    where
+        F: Fn(&R) -> Option<f64> + 'static,
+    {
+        let column = Column::Float64(fill(value), Builder::default());
         self.column(name, description, wit::ColumnType::Float64, column)
     }
 
     /// A column of booleans.
-    pub fn boolean(self, name: &str, description: &str, value: fn(&R) -> Option<bool>) -> Self {
-        let column = Column::Boolean(value, Builder::default());
+    pub fn boolean<F>(self, name: &str, description: &str, value: F) -> Self
+    where
+        F: Fn(&R) -> Option<bool> + 'static,
+    {
+        let column = Column::Boolean(fill(value), Builder::default());
         self.column(name, description, wit::ColumnType::Boolean, column)
     }
 
     /// A column of days since 1970-01-01.
-    pub fn date(self, name: &str, description: &str, value: fn(&R) -> Option<i32>) -> Self {
-        let column = Column::Date(value, Builder::default());
+    pub fn date<F>(self, name: &str, description: &str, value: F) -> Self
+    where
+        F: Fn(&R) -> Option<i32> + 'static,
+    {
+        let column = Column::Date(fill(value), Builder::default());
         self.column(name, description, wit::ColumnType::Date, column)
     }
 
     /// A column of milliseconds since 1970-01-01T00:00:00Z.
-    pub fn timestamp(self, name: &str, description: &str, value: fn(&R) -> Option<i64>) -> Self {
-        let column = Column::Timestamp(value, Builder::default());
+    pub fn timestamp<F>(self, name: &str, description: &str, value: F) -> Self
+    where
+        F: Fn(&R) -> Option<i64> + 'static,
+    {
+        let column = Column::Timestamp(fill(value), Builder::default());
         self.column(name, description, wit::ColumnType::Timestamp, column)
     }
 
@@ -163,12 +183,12 @@ pub struct Batch(pub(crate) wit::Batch);
 impl<R> Column<R> {
     fn add(&mut self, rows: &[&R]) {
         match self {
-            Column::Text(value, builder) => builder.add(rows, *value),
-            Column::Int64(value, builder) => builder.add(rows, *value),
-            Column::Float64(value, builder) => builder.add(rows, *value),
-            Column::Boolean(value, builder) => builder.add(rows, *value),
-            Column::Date(value, builder) => builder.add(rows, *value),
-            Column::Timestamp(value, builder) => builder.add(rows, *value),
+            Column::Text(fill, builder) => fill(rows, builder),
+            Column::Int64(fill, builder) => fill(rows, builder),
+            Column::Float64(fill, builder) => fill(rows, builder),
+            Column::Boolean(fill, builder) => fill(rows, builder),
+            Column::Date(fill, builder) => fill(rows, builder),
+            Column::Timestamp(fill, builder) => fill(rows, builder),
         }
     }
 
@@ -187,6 +207,11 @@ impl<R> Column<R> {
     }
 }
 
+/// What fills a column of which every value takes the same room.
+fn fill<R, T: Default>(value: impl Fn(&R) -> Option<T> + 'static) -> Fill<R, Builder<T>> {
+    Box::new(move |rows, builder| builder.add(rows, &value))
+}
+
 #[derive(Default)]
 struct Builder<T> {
     values: Vec<T>,
@@ -194,7 +219,7 @@ struct Builder<T> {
 }
 
 impl<T: Default> Builder<T> {
-    fn add<R>(&mut self, rows: &[&R], value: fn(&R) -> Option<T>) {
+    fn add<R>(&mut self, rows: &[&R], value: &impl Fn(&R) -> Option<T>) {
         self.values.reserve(rows.len());
         for row in rows {
             let value = value(row);
@@ -222,7 +247,7 @@ impl Default for TextBuilder {
 }
 
 impl TextBuilder {
-    fn add<R>(&mut self, rows: &[&R], value: TextOf<R>) {
+    fn add<R>(&mut self, rows: &[&R], value: &impl Fn(&R) -> Option<&str>) {
         self.values.ends.reserve(rows.len());
         self.values.text.reserve(rows.len() * TEXT_BYTES);
         for row in rows {
@@ -277,8 +302,9 @@ pub fn first_named<'r, R>(
     id: fn(&R) -> Option<&str>,
     name: fn(&R) -> Option<&str>,
 ) -> Vec<&'r R> {
-    let mut kept: Vec<&'r R> = Vec::new();
-    let mut places = FxHashMap::default();
+    let rows: Vec<&'r R> = rows.into_iter().collect();
+    let mut kept: Vec<&'r R> = Vec::with_capacity(rows.len());
+    let mut places = FxHashMap::with_capacity_and_hasher(rows.len(), FxBuildHasher);
     for row in rows {
         let Some(key) = id(row) else { continue };
         let place = *places.entry(Id(key)).or_insert(kept.len());

@@ -1,6 +1,6 @@
 //! What was in a playlist, at which place, and who performs it.
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxBuildHasher, FxHashSet};
 use spotify_etl_plugin::{
     Document, Extraction, Failure, Info, Playlist, Plugin, Table, TrackEntry, dates, entries,
     table::Id,
@@ -18,8 +18,8 @@ impl Plugin for Song {
 
     fn extract(document: &Document) -> Result<Extraction, Failure> {
         let playlist = Playlist::read(document)?;
-        let mut seen = FxHashSet::default();
         let mut performers: Vec<_> = playlist.tracks().iter().flat_map(performers).collect();
+        let mut seen = FxHashSet::with_capacity_and_hasher(performers.len(), FxBuildHasher);
         performers.retain(|row| seen.insert((Id(row.song_id), row.position)));
         let batches = [song().of(playlist.tracks()), song_artist().of(&performers)];
         Ok(playlist.extraction(batches))
