@@ -488,7 +488,13 @@ impl<'a> TrackEntry<'a> {
                 IS_LOCAL if seen.is_local.is_some() => None,
                 IS_LOCAL => seen.is_local.insert(None).fill(json, at),
                 ITEM if seen.item.is_some() => None,
-                ITEM => self.payload(seen.item.insert(Holds::Nothing), json, at),
+                ITEM => {
+                    if seen.track == Some(Holds::Object) && json.byte(json.begin(at)) == b'{' {
+                        // The item counts, and not what was read there.
+                        self.track = Track::default();
+                    }
+                    self.payload(seen.item.insert(Holds::Nothing), json, at)
+                }
                 TRACK if seen.track.is_some() => None,
                 TRACK => {
                     let holds = seen.track.insert(Holds::Nothing);
@@ -503,13 +509,12 @@ impl<'a> TrackEntry<'a> {
         })
     }
 
-    /// Reads what a member holds, if that is an object.
+    /// Reads what a member holds, if that is an object. The track is as it was made before that.
     fn payload(&mut self, holds: &mut Holds, json: Json<'a>, at: usize) -> Option<After> {
         let at = json.begin(at);
         match json.byte(at) {
             b'{' => {
                 *holds = Holds::Object;
-                self.track = Track::default();
                 self.track.fill(json, at)
             }
             b'n' | b't' | b'f' => json.skip(at),
@@ -600,6 +605,7 @@ fn reason(
     has_id: bool,
 ) -> Option<SkipReason> {
     let is_track = match kind {
+        Some(b"track") => true,
         Some(kind) if kind.eq_ignore_ascii_case(b"episode") => return Some(SkipReason::Episode),
         Some(kind) => kind.eq_ignore_ascii_case(b"track"),
         None => has_artists,
