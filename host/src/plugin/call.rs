@@ -14,7 +14,7 @@ use super::{
     bindings::{
         exports::spotify_etl::plugin::transform as exported, spotify_etl::plugin::types as wit,
     },
-    sandbox::{self, Guest, Surroundings},
+    sandbox::{self, Guest, Seed, Surroundings},
 };
 use crate::{
     batch::{RawBatch, RawColumn, RawExtraction, RawValues},
@@ -64,9 +64,10 @@ impl Plugin {
     ) -> (Result<RawExtraction, CallError>, Usage) {
         let id = document.id();
         let seconds = id.extracted_at.moment().unix_timestamp();
-        let seed = format!("{id}-{}", document.sha256());
-        let surroundings =
-            Surroundings { unix_seconds: u64::try_from(seconds).unwrap_or(0), seed: &seed };
+        let surroundings = Surroundings {
+            unix_seconds: u64::try_from(seconds).unwrap_or(0),
+            seed: Seed::Document(id.clone(), document.sha256().to_owned()),
+        };
         let handed = wit::Document {
             playlist_id: id.playlist_id.as_str(),
             playlist_name: document.playlist_name(),
@@ -89,13 +90,13 @@ impl Plugin {
 
     /// Asks the plugin what it is.
     pub(super) fn describe(&self) -> Result<wit::Info, CallError> {
-        let surroundings = Surroundings { unix_seconds: 0, seed: "describe" };
+        let surroundings = Surroundings { unix_seconds: 0, seed: Seed::Describe };
         self.call(surroundings, |transform, store| transform.call_describe(store)).0
     }
 
     fn call<T>(
         &self,
-        surroundings: Surroundings<'_>,
+        surroundings: Surroundings,
         call: impl FnOnce(&exported::Guest, &mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> (Result<T, CallError>, Usage) {
         let started = Instant::now();

@@ -18,7 +18,7 @@ use wasmtime_wasi::{
 };
 
 use super::bindings::spotify_etl::plugin::log;
-use crate::config::Limits;
+use crate::{config::Limits, document::DocumentId};
 
 /// How many ticks a call may take: more than a machine stays up.
 const TICKS_MAX: u64 = u32::MAX as u64 * 100;
@@ -32,17 +32,26 @@ const PARTS_MAX: usize = 1_000;
 const RANDOM_BYTES_MAX: u64 = 64 * 1024;
 
 /// What a call sees of the document before it reads it.
-#[derive(Clone, Copy, Debug)]
-pub struct Surroundings<'a> {
+pub struct Surroundings {
     /// The time that its clock shows, in seconds since 1970-01-01T00:00:00Z.
     pub unix_seconds: u64,
     /// What its random numbers follow from.
-    pub seed: &'a str,
+    pub seed: Seed,
+}
+
+/// What random numbers follow from, as a text.
+pub enum Seed {
+    /// Nothing: the plugin is asked what it is.
+    Describe,
+    /// A document, by its id and the SHA-256 of its pages.
+    Document(DocumentId, String),
 }
 
 /// The host's side of one call.
 pub struct Guest {
-    wasi: WasiCtx,
+    surroundings: Surroundings,
+    /// Made when it is looked for: most calls never do.
+    wasi: Option<WasiCtx>,
     resources: ResourceTable,
     /// What was written to standard output and error: where a panic leaves its message.
     pub output: MemoryOutputPipe,
@@ -69,13 +78,28 @@ struct Log {
 pub fn store(
     engine: &wasmtime::Engine,
     plugin: &str,
-    surroundings: Surroundings<'_>,
+    surroundings: Surroundings,
     limits: &Limits,
 ) -> Store<Guest> {
     let log_bytes = usize::try_from(limits.log_bytes).unwrap_or(usize::MAX);
     let output = MemoryOutputPipe::new(log_bytes);
-    let mut numbers = seeded(surroundings.seed);
-    let wasi = WasiCtx::builder()
+    let mut resources = ResourceTable::new();
+    resources.set_max_capacity(RESOURCES_MAX);
+    let memory = Memory { bytes: 0, bytes_max: limits.guest_memory_bytes, refused_bytes: None };
+    let log = Log { plugin: plugin.to_owned(), bytes_left: log_bytes };
+    let mut store =
+        Store::new(engine, Guest { surroundings, wasi: None, resources, output, memory, log });
+    store.limiter(|guest| &mut guest.memory);
+    store.set_hostcall_fuel(usize::try_from(limits.output_bytes).unwrap_or(usize::MAX));
+    let ticks = limits.call_duration().as_millis() / super::runner::TICK.as_millis();
+    store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX).clamp(1, TICKS_MAX));
+    store
+}
+
+/// A WASI with nothing behind it.
+fn nothing_behind(surroundings: &Surroundings, output: &MemoryOutputPipe) -> WasiCtx {
+    let mut numbers = surroundings.seed.numbers();
+    WasiCtx::builder()
         .wall_clock(StoppedClock(Duration::from_secs(surroundings.unix_seconds)))
         .insecure_random_seed(u128::from(numbers.next_u64()))
         .insecure_random(StdRng::seed_from_u64(numbers.next_u64()))
@@ -86,17 +110,7 @@ pub fn store(
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false)
-        .build();
-    let mut resources = ResourceTable::new();
-    resources.set_max_capacity(RESOURCES_MAX);
-    let memory = Memory { bytes: 0, bytes_max: limits.guest_memory_bytes, refused_bytes: None };
-    let log = Log { plugin: plugin.to_owned(), bytes_left: log_bytes };
-    let mut store = Store::new(engine, Guest { wasi, resources, output, memory, log });
-    store.limiter(|guest| &mut guest.memory);
-    store.set_hostcall_fuel(usize::try_from(limits.output_bytes).unwrap_or(usize::MAX));
-    let ticks = limits.call_duration().as_millis() / super::runner::TICK.as_millis();
-    store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX).clamp(1, TICKS_MAX));
-    store
+        .build()
 }
 
 /// Everything that a plugin may import.
@@ -113,7 +127,9 @@ pub fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.resources }
+        let Guest { surroundings, wasi, resources, output, .. } = self;
+        let ctx = wasi.get_or_insert_with(|| nothing_behind(surroundings, output));
+        WasiCtxView { ctx, table: resources }
     }
 }
 
@@ -240,8 +256,14 @@ impl monotonic_clock::Host for Guest {
     }
 }
 
-/// Numbers that look random and follow from a text.
-fn seeded(text: &str) -> StdRng {
-    let digest = Sha256::digest(text.as_bytes());
-    StdRng::seed_from_u64(digest.first_chunk().copied().map_or(0, u64::from_be_bytes))
+impl Seed {
+    /// Numbers that look random, and follow from it.
+    fn numbers(&self) -> StdRng {
+        let text = match self {
+            Seed::Describe => "describe".to_owned(),
+            Seed::Document(id, sha256) => format!("{id}-{sha256}"),
+        };
+        let digest = Sha256::digest(text.as_bytes());
+        StdRng::seed_from_u64(digest.first_chunk().copied().map_or(0, u64::from_be_bytes))
+    }
 }
