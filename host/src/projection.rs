@@ -650,7 +650,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_is_found_also_where_places_are_shared() {
+    fn every_name_is_found_also_where_places_are_shared_and_memory_ends() {
         // More than there are places, of all lengths, alike at their beginnings and ends.
         let name = |number: usize| {
             format!("{}{number:04}{}", "a".repeat(number % 9), "z".repeat(number % 7))
@@ -664,6 +664,12 @@ mod tests {
         };
         let pages = [page(&names), page(other)];
         assert_eq!(projection.cut(&pages).pages_for(0), [page(known).as_str(), "{}"]);
+        // Also again and again, in another order, and more of them than are remembered.
+        let backwards: Vec<_> = names.iter().rev().cloned().collect();
+        let objects = format!("[{},{},{}]", page(&names), page(&backwards), page(&names));
+        let backwards: Vec<_> = known.iter().rev().cloned().collect();
+        let expected = format!("[{},{},{}]", page(known), page(&backwards), page(known));
+        assert_eq!(projection.cut(&[objects]).pages_for(0), [expected]);
     }
 
     #[test]
