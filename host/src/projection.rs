@@ -6,7 +6,7 @@
 //! Pages are JSON that was read before, so nothing is checked here but what memory safety asks for.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     ops::Range,
 };
 
@@ -14,20 +14,14 @@ use spotify_etl_plugin::strings::{TOGETHER, quote, quote_or_backslash, same};
 
 /// How deep a page is cut; what lies deeper is kept whole.
 const LEVELS_MAX: usize = 256;
-/// No member of this name is in any pattern.
-const UNNAMED: u16 = u16::MAX;
-/// Several names have this place.
-const SHARED: u16 = UNNAMED - 1;
-/// There are two to this power of places for names: enough for most to have one to themselves.
-const SLOT_BITS: u32 = 10;
-/// Mixes well: of the golden ratio.
-const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-/// How many bytes of a name its head has.
-const HEAD_BYTES: usize = 8;
-/// How many names of members are remembered: more than Spotify's pages have.
+/// How many members are remembered: more than Spotify's pages have.
 const KNOWN_MAX: usize = 1_000;
-/// How many of them are looked at for a member.
-const LOOKED_AT_MAX: usize = 64;
+/// How many of them are looked at for one.
+const LOOKS_MAX: usize = 64;
+/// In a page no more than as many and one in so many bytes: nobody can make that take long.
+const BYTES_PER_LOOK: usize = 16;
+/// How many pieces are kept until they are copied.
+const PIECES_MAX: usize = 4_096;
 /// Nothing of a pattern is matched so far.
 const NOTHING: u16 = 0;
 /// A pattern is matched to its end.
@@ -44,36 +38,10 @@ pub struct Projection {
 /// One plugin's patterns as a machine: from a state, by a name, to a state.
 #[derive(Debug)]
 struct Reader {
-    names: Names,
+    /// Each name that patterns have, and its number.
+    names: HashMap<Vec<u8>, u16>,
     /// By state, then by name.
     next: Vec<u16>,
-}
-
-/// The names that patterns have, found by their bytes.
-#[derive(Debug, Default)]
-struct Names {
-    numbers: HashMap<Vec<u8>, u16>,
-    by_number: Vec<Vec<u8>>,
-    /// By a number that most names have to themselves.
-    slots: Vec<Slot>,
-    /// Makes these numbers, and so that none is shared if any does.
-    multiplier: u64,
-}
-
-/// The name that is found at a place, if it is the one that was looked for.
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    ends: Ends,
-    number: u16,
-}
-
-/// What a name begins and ends with, and its length: all that most names are.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Ends {
-    head: u64,
-    /// None of a name that is not longer than its head.
-    tail: u64,
-    length: usize,
 }
 
 impl Projection {
@@ -124,12 +92,14 @@ impl Reader {
     fn of(patterns: &[String]) -> Self {
         // How far each pattern that has begun has got.
         type Begun = Vec<(usize, usize)>;
-        let mut names = Names::default();
-        let mut split = |pattern: &String| -> Vec<u16> {
-            pattern.split('.').map(|name| names.add(name.as_bytes())).collect()
+        let mut names = HashMap::new();
+        let mut number = |name: &str| {
+            // Plugins may name 2,000.
+            let next = names.len() as u16;
+            *names.entry(name.as_bytes().to_vec()).or_insert(next)
         };
+        let mut split = |pattern: &String| pattern.split('.').map(&mut number).collect();
         let patterns: Vec<Vec<u16>> = patterns.iter().map(&mut split).collect();
-        names.close();
         let mut states: Vec<Begun> = vec![Vec::new()];
         let mut numbers: HashMap<Begun, u16> = HashMap::new();
         let (mut next, mut done) = (Vec::new(), 0);
@@ -139,7 +109,7 @@ impl Reader {
             for (pattern, at) in begun.into_iter().chain(again) {
                 by_name.entry(patterns[pattern][at]).or_default().push((pattern, at + 1));
             }
-            let mut row = vec![NOTHING; names.by_number.len()];
+            let mut row = vec![NOTHING; names.len()];
             for (name, mut after) in by_name {
                 after.sort_unstable();
                 after.dedup();
@@ -164,74 +134,7 @@ impl Reader {
     /// The state after a name that some pattern has.
     #[inline(always)]
     fn after(&self, state: u16, name: u16) -> u16 {
-        self.next[usize::from(state) * self.names.by_number.len() + usize::from(name)]
-    }
-}
-
-impl Names {
-    fn add(&mut self, name: &[u8]) -> u16 {
-        if let Some(number) = self.numbers.get(name) {
-            return *number;
-        }
-        let number = u16::try_from(self.by_number.len()).unwrap_or(UNNAMED);
-        self.by_number.push(name.to_vec());
-        self.numbers.insert(name.to_vec(), number);
-        number
-    }
-
-    /// Gets ready for being asked.
-    fn close(&mut self) {
-        let ends: Vec<_> = self.by_number.iter().map(|name| Ends::of(name)).collect();
-        let is_distinct = |multiplier: &u64| {
-            let slots: BTreeSet<_> = ends.iter().map(|ends| ends.slot(*multiplier)).collect();
-            slots.len() == ends.len()
-        };
-        let mut multipliers = (0..u64::BITS).map(|turn| MULTIPLIER.rotate_left(turn) | 1);
-        self.multiplier = multipliers.find(is_distinct).unwrap_or(MULTIPLIER);
-        self.slots = vec![Slot { ends: Ends::default(), number: UNNAMED }; 1 << SLOT_BITS];
-        for (number, ends) in (0..).zip(ends) {
-            let slot = &mut self.slots[ends.slot(self.multiplier)];
-            let number = if slot.number == UNNAMED { number } else { SHARED };
-            *slot = Slot { ends, number };
-        }
-    }
-
-    #[inline(always)]
-    fn find(&self, name: &[u8]) -> u16 {
-        let ends = Ends::of(name);
-        let slot = &self.slots[ends.slot(self.multiplier)];
-        if slot.number == SHARED {
-            return self.numbers.get(name).copied().unwrap_or(UNNAMED);
-        }
-        let is_between = || {
-            let known = self.by_number.get(usize::from(slot.number));
-            name.len() <= 2 * HEAD_BYTES || known.is_some_and(|known| known == name)
-        };
-        if slot.ends == ends && is_between() { slot.number } else { UNNAMED }
-    }
-}
-
-impl Ends {
-    #[inline(always)]
-    fn of(name: &[u8]) -> Self {
-        let length = name.len();
-        if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
-            let tail = if length > HEAD_BYTES { u64::from_le_bytes(*tail) } else { 0 };
-            return Ends { head: u64::from_le_bytes(*head), tail, length };
-        }
-        let half = |four: Option<&[u8; 4]>| u64::from(four.copied().map_or(0, u32::from_le_bytes));
-        let byte = |at: usize| u64::from(name.get(at).copied().unwrap_or_default());
-        let head = match length {
-            4.. => half(name.first_chunk()) | half(name.last_chunk()) << 32,
-            _ => byte(0) | byte(1) << 8 | byte(2) << 16,
-        };
-        Ends { head, tail: 0, length }
-    }
-
-    #[inline(always)]
-    fn slot(self, multiplier: u64) -> usize {
-        let mixed = self.head ^ self.tail.rotate_right(29) ^ (self.length as u64).rotate_right(8);
-        (mixed.wrapping_mul(multiplier) >> (u64::BITS - SLOT_BITS)) as usize
+        self.next[usize::from(state) * self.names.len() + usize::from(name)]
     }
 }
 
@@ -240,15 +143,22 @@ struct Walk<'w> {
     reader: &'w Reader,
     text: &'w str,
     page: &'w [u8],
-    /// What is kept, but for what is open.
-    kept: Vec<Range<usize>>,
+    /// What is kept and copied.
+    kept: String,
+    /// What is kept after that, and how many bytes there are of both.
+    pieces: Vec<Range<usize>>,
+    bytes: usize,
     /// What is kept after that: what lies side by side in the page is one piece.
     open: Range<usize>,
+    /// Whether the page was no JSON, so that what was to be kept of it is no text.
+    is_torn: bool,
     /// Where the first object is in the array that was looked at last for one: arrays before it have it in them.
     object_at: usize,
     /// The members that were met. Objects that lie in the same member nearly all have the same ones in the same
     /// order, so that each is looked for where it was before.
     known: Vec<Known>,
+    /// How many of them may still be looked at where another one was expected.
+    looks_left: usize,
 }
 
 /// A member that was met before.
@@ -269,7 +179,9 @@ struct Known {
 
 /// How much was kept at one time.
 struct Mark {
+    copied: usize,
     pieces: usize,
+    bytes: usize,
     open: Range<usize>,
 }
 
@@ -296,21 +208,23 @@ impl<'w> Walk<'w> {
     fn over(reader: &'w Reader, text: &'w str) -> Option<String> {
         let page = text.as_bytes();
         let known = vec![Known::new(b"", NOTHING), Known::new(b"", NOTHING)];
-        let mut walk =
-            Walk { reader, text, page, kept: Vec::new(), open: 0..0, object_at: 0, known };
+        let mut walk = Walk {
+            reader,
+            text,
+            page,
+            kept: String::new(),
+            pieces: Vec::new(),
+            bytes: 0,
+            open: 0..0,
+            is_torn: false,
+            object_at: 0,
+            known,
+            looks_left: KNOWN_MAX + page.len() / BYTES_PER_LOOK,
+        };
         let (end, _) = walk.value(walk.blank(0), NOTHING, OUTERMOST, 0);
-        if end <= page.len() { walk.copied() } else { None }
-    }
-
-    /// What is kept; none if it is no text.
-    fn copied(mut self) -> Option<String> {
-        self.kept.push(self.open);
-        let bytes = self.kept.iter().map(ExactSizeIterator::len).sum();
-        let mut text = String::with_capacity(bytes);
-        for piece in self.kept {
-            text.push_str(self.text.get(piece)?);
-        }
-        Some(text)
+        walk.close();
+        walk.copy();
+        (end <= page.len() && !walk.is_torn).then_some(walk.kept)
     }
 
     #[inline(always)]
@@ -380,7 +294,7 @@ impl<'w> Walk<'w> {
                 None => {
                     at = self.blank(at);
                     match self.byte(at) {
-                        b'"' => self.member(at, state, of),
+                        b'"' => self.member(at, state, of, place),
                         b',' => {
                             (comma, at) = (at, at + 1);
                             continue;
@@ -425,26 +339,27 @@ impl<'w> Walk<'w> {
 
     /// The member that begins at a place, whichever it is, of the objects that lie in another.
     #[inline(never)]
-    fn member(&mut self, begun: usize, state: u16, of: usize) -> Member {
-        let mut last = UNKNOWN;
-        for _ in 0..LOOKED_AT_MAX {
-            let place = match last {
-                UNKNOWN => self.known[of].inner,
-                _ => self.known[last].next,
-            };
-            if usize::from(place) == UNKNOWN {
+    fn member(&mut self, begun: usize, state: u16, of: usize, expected: usize) -> Member {
+        if let Some(member) = self.known(begun, expected) {
+            return member;
+        }
+        // From the first one on.
+        let (mut last, mut next) = (UNKNOWN, usize::from(self.known[of].inner));
+        for _ in 0..self.looks_left.min(LOOKS_MAX) {
+            if next == UNKNOWN {
                 break;
             }
-            last = usize::from(place);
-            if let Some(member) = self.known(begun, last) {
+            self.looks_left -= 1;
+            if let Some(member) = self.known(begun, next) {
                 return member;
             }
+            (last, next) = (next, usize::from(self.known[next].next));
         }
         let (end, is_escaped) = string_end(self.page, begun + 1);
         let after = self.after(state, begun, (end, is_escaped));
         let colon = self.blank(end);
         let value = self.blank(colon + 1);
-        let is_usual = colon == end && !is_escaped && of != UNKNOWN;
+        let is_usual = colon == end && !is_escaped && of != UNKNOWN && next == UNKNOWN;
         let place = if is_usual { self.remember(begun..end + 1, after, of, last) } else { UNKNOWN };
         Member { name: begun..end, colon, value, after, place }
     }
@@ -479,13 +394,12 @@ impl<'w> Walk<'w> {
             }
             Some(end) => (end, false),
             None => {
-                let mark = Mark { pieces: self.kept.len(), open: self.open.clone() };
+                let mark = self.mark();
                 self.keep_member(member, kept_from, member.value);
                 let (end, found) = self.value(member.value, member.after, member.place, level);
                 let is_kept = found || member.after != NOTHING;
                 if !is_kept {
-                    self.kept.truncate(mark.pieces);
-                    self.open = mark.open;
+                    self.back_to(mark);
                 }
                 (end, is_kept)
             }
@@ -497,11 +411,11 @@ impl<'w> Walk<'w> {
         let quoted = self.page.get(begun..end).unwrap_or_default();
         let number = if is_escaped {
             let spelled = serde_json::from_slice::<String>(quoted);
-            spelled.map_or(UNNAMED, |name| self.reader.names.find(name.as_bytes()))
+            spelled.ok().and_then(|name| self.reader.names.get(name.as_bytes()))
         } else {
-            self.reader.names.find(quoted.get(1..quoted.len() - 1).unwrap_or_default())
+            self.reader.names.get(quoted.get(1..quoted.len() - 1).unwrap_or_default())
         };
-        if number == UNNAMED { NOTHING } else { self.reader.after(state, number) }
+        number.map_or(NOTHING, |number| self.reader.after(state, *number))
     }
 
     /// Keeps a member from the comma before it, or its name, to a place in its value, without blank before that.
@@ -523,10 +437,56 @@ impl<'w> Walk<'w> {
     #[inline(always)]
     fn keep(&mut self, range: Range<usize>) {
         if self.open.end != range.start {
-            self.kept.push(self.open.clone());
+            self.close();
             self.open.start = range.start;
         }
         self.open.end = range.end;
+    }
+
+    /// Keeps what is open as a piece.
+    #[inline(always)]
+    fn close(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
+        self.bytes += self.open.len();
+        self.pieces.push(self.open.clone());
+        if self.pieces.len() == PIECES_MAX {
+            self.copy();
+        }
+    }
+
+    /// Copies what is kept in pieces.
+    #[inline(never)]
+    fn copy(&mut self) {
+        self.kept.reserve(self.bytes.saturating_sub(self.kept.len()));
+        for piece in self.pieces.drain(..) {
+            match self.text.get(piece) {
+                Some(piece) => self.kept.push_str(piece),
+                None => self.is_torn = true,
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn mark(&self) -> Mark {
+        let (copied, pieces) = (self.kept.len(), self.pieces.len());
+        Mark { copied, pieces, bytes: self.bytes, open: self.open.clone() }
+    }
+
+    fn back_to(&mut self, mark: Mark) {
+        match self.kept.len() == mark.copied {
+            true => self.pieces.truncate(mark.pieces),
+            // What was kept then was copied since.
+            false => {
+                self.pieces.clear();
+                if !self.is_torn {
+                    self.kept.truncate(mark.bytes);
+                }
+            }
+        }
+        self.bytes = mark.bytes;
+        self.open = mark.open;
     }
 
     /// Keeps what is at a place, and says where it ends.
@@ -650,7 +610,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_is_found_also_where_places_are_shared_and_memory_ends() {
+    fn every_name_is_found_also_where_no_more_are_remembered() {
         // More than there are places, of all lengths, alike at their beginnings and ends.
         let name = |number: usize| {
             format!("{}{number:04}{}", "a".repeat(number % 9), "z".repeat(number % 7))
@@ -697,6 +657,24 @@ mod tests {
             let open = "{".to_owned() + &member.repeat(1_000_000) + "{";
             assert_eq!(projection.cut(&[open]).pages_for(0).len(), 1);
         }
+    }
+
+    #[test]
+    fn what_is_kept_in_many_pieces_and_given_up_again_is_as_if_never_kept() {
+        let patterns = ["id".to_owned()];
+        let projection = Projection::of([Some(&patterns[..])]);
+        // A comma and a blank between elements: each is a piece.
+        let many = vec!["1"; 3 * PIECES_MAX].join(", ");
+        let (dropped, kept) = (format!("{{\"x\":[{many},{{}}]}}"), format!("[{many}]"));
+        let page = format!(
+            "{{\"a\":{{\"id\":1,\"b\":{dropped},\"c\":5}},\"d\":{dropped},\"id\":{kept},\"e\":{dropped}}}"
+        );
+        let expected = format!("{{\"a\":{{\"id\":1}},\"id\":{kept}}}");
+        assert_eq!(projection.cut(&[page]).pages_for(0), [expected]);
+        // Elements of an array lose the blank between them.
+        let page = format!("[{many},{{\"id\":\"é\", \"x\":{kept}}}]");
+        let expected = format!("[{},{{\"id\":\"é\"}}]", many.replace(' ', ""));
+        assert_eq!(projection.cut(&[page]).pages_for(0), [expected]);
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub struct Surroundings {
 
 /// What random numbers follow from, as a text.
 pub enum Seed {
-    /// Nothing: the plugin is asked what it is.
+    /// No document, always the same: the plugin is asked what it is.
     Describe,
     /// A document, by its id and the SHA-256 of its pages.
     Document(DocumentId, String),

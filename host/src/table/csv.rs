@@ -46,12 +46,11 @@ pub(super) fn write(
                     if end > *plain_to {
                         *plain_to = begin + plain_bytes(&text.as_bytes()[begin..]);
                     }
-                    match text.get(begin..end) {
-                        Some(cell) if end > *plain_to => {
-                            lines.extend_from_slice(quotes.quoted(cell))
-                        }
-                        _ => lines.extend_from_slice(&text.as_bytes()[begin..end]),
-                    }
+                    let cell = text.get(begin..end).unwrap_or_default();
+                    lines.extend_from_slice(match end > *plain_to {
+                        true => quotes.quoted(cell),
+                        false => cell.as_bytes(),
+                    });
                 }
                 _ => drop(values.spell(row, &mut lines)),
             }
@@ -81,8 +80,8 @@ fn room(table: &Table, lineage: usize) -> usize {
 /// How many bytes at the beginning of a text can be written as they are, of those that are looked at together.
 fn plain_bytes(text: &[u8]) -> usize {
     let window = text.get(..WINDOW_BYTES).unwrap_or(text);
-    let odd = [memchr::memchr3(b'"', b',', b'\n', window), memchr::memchr2(b'\r', 0x7f, window)];
-    odd.into_iter().flatten().min().unwrap_or(window.len())
+    let before = memchr::memchr3(b'"', b',', b'\n', window).unwrap_or(window.len());
+    memchr::memchr2(b'\r', 0x7f, &window[..before]).unwrap_or(before)
 }
 
 /// Quotes cells that may have something in them which can't be written as it is.
@@ -96,6 +95,8 @@ impl Quotes {
     fn quoted(&mut self, cell: &str) -> &[u8] {
         let (cell, is_replaced) = on_one_line(Cow::Borrowed(cell));
         self.line_breaks_replaced += u64::from(is_replaced);
+        // It keeps all that it wrote.
+        self.writer.take_if(|writer| writer.get_ref().len() > WINDOW_BYTES);
         let writer = self.writer.get_or_insert_with(|| csv::Writer::from_writer(Vec::new()));
         let before = writer.get_ref().len();
         // Writing to memory doesn't fail.

@@ -34,7 +34,7 @@ pub(super) fn moment_of(milliseconds: i64) -> Option<(Date, Time)> {
     Some((date_of(day)?, time))
 }
 
-/// The inverse of [`moment_of`].
+/// So many milliseconds after 1970-01-01T00:00:00Z a moment is.
 pub(super) fn milliseconds(moment: OffsetDateTime) -> i64 {
     moment.unix_timestamp() * 1_000 + i64::from(moment.millisecond())
 }

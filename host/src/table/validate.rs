@@ -264,6 +264,7 @@ fn check_key(schema: &TableSchema, key: &[&Values], rows: usize, violations: &mu
         let equal = alike.windows(2).filter(|pair| compare(pair[0].1, pair[1].1).is_eq());
         again.extend(equal.map(|pair| (pair[1].1, pair[0].1)));
     }
+    again.sort_unstable();
     for (row, first) in again {
         violations.add(|| {
             let columns = schema.key.join(", ");
@@ -375,3 +376,56 @@ impl fmt::Display for Invalid {
 }
 
 impl std::error::Error for Invalid {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Scope;
+
+    fn faults(values: RawValues, column_type: ColumnType) -> Vec<String> {
+        let column = Column {
+            name: "id".to_owned(),
+            column_type,
+            nullable: false,
+            description: "its id".to_owned(),
+        };
+        let schema = TableSchema {
+            name: "thing".to_owned(),
+            description: "A thing".to_owned(),
+            scope: Scope::Entity,
+            columns: vec![column],
+            key: vec!["id".to_owned()],
+        };
+        let batch = RawBatch { columns: vec![RawColumn { values, nulls: Vec::new() }] };
+        let extraction = RawExtraction { batches: vec![batch], skips: Vec::new() };
+        let checked = validate(&[schema.into()], extraction, &Limits::default());
+        checked.map_or_else(|invalid| invalid.violations, |_| Vec::new())
+    }
+
+    #[test]
+    fn rows_with_the_key_of_another_are_told_in_order() {
+        let pairs = |faults: Vec<String>| -> Vec<(String, String)> {
+            let pair = |fault: &String| {
+                let row = fault.split([',', ':']).nth(1).unwrap_or_default();
+                let first = fault.rsplit(' ').next().unwrap_or_default();
+                (row.trim().to_owned(), first.to_owned())
+            };
+            faults.iter().map(pair).collect()
+        };
+        // The first eight bytes alike, and not; the later rows with the smaller keys.
+        let texts = ["z", "z", "beginning-b", "beginning-b", "beginning-a", "a", "a", "z"];
+        let ends = texts.iter().scan(0, |end, text| {
+            *end += text.len() as u32;
+            Some(*end)
+        });
+        let texts = RawValues::Text { text: texts.concat(), ends: ends.collect() };
+        let expected = [("row 2", "1"), ("row 4", "3"), ("row 7", "6"), ("row 8", "2")]
+            .map(|(row, first)| (row.to_owned(), first.to_owned()));
+        assert_eq!(pairs(faults(texts, ColumnType::Text)), expected);
+        let numbers = RawValues::Int64(vec![5, 5, -1, -1, 0, i64::MIN, i64::MIN, 5]);
+        let expected = [("row 2", "1"), ("row 4", "3"), ("row 7", "6"), ("row 8", "2")]
+            .map(|(row, first)| (row.to_owned(), first.to_owned()));
+        assert_eq!(pairs(faults(numbers, ColumnType::Int64)), expected);
+        assert!(faults(RawValues::Int64(vec![1, -1, 0]), ColumnType::Int64).is_empty());
+    }
+}

@@ -1,4 +1,4 @@
-//! Where strings in JSON end, found sixteen bytes at a time.
+//! Strings in JSON, looked at sixteen bytes at a time: where they end, and whether they begin alike.
 
 use wide::u8x16;
 
