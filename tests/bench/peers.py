@@ -3,8 +3,8 @@
 usage: peers.py polars|duckdb|pandas RAW OUT
 
 Each is written as its users would write it for many files, in the way that was quickest: DuckDB reads all of
-them as one stream of JSON lines (a page is a line), polars and pandas go file by file. None of them keeps lineage, lands what it read,
-limits anything or survives being stopped.
+them as one stream of JSON lines (a page is a line), polars some of them at a time as one array, pandas goes file by file. None of them
+keeps lineage, lands what it read, limits anything or survives being stopped.
 """
 
 import json
@@ -13,6 +13,10 @@ import sys
 
 tool, raw, out = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
 out.mkdir(parents=True, exist_ok=True)
+
+
+# So many files polars reads at once: fewer and more take longer.
+AT_ONCE = 20
 
 
 def with_polars():
@@ -34,13 +38,16 @@ def with_polars():
         "href": pl.String,
         "items": pl.List(pl.Struct({"added_at": pl.String, "is_local": pl.Boolean, "item": track})),
     }
-    # A file at a time, which takes a quarter of what `scan_ndjson` takes for the same.
-    pages = [
-        pl.read_json(file, schema=schema).select("items").explode("items").unnest("items").with_row_index("position", 1)
-        .with_columns(document=pl.lit(file.stem)).filter(pl.col("item").struct.field("type") == "track")
-        for file in sorted(raw.glob("*.json"))
-    ]
-    entries = pl.concat(pages)
+    def read(files):
+        """Some files as one array: half of what a file at a time takes, a quarter of `read_ndjson` and `scan_ndjson`."""
+        pages = pl.read_json(b"[" + b",".join(file.read_bytes() for file in files) + b"]", schema=schema)
+        documents = pl.Series("document", [file.stem for file in files])
+        places = pl.int_ranges(1, pl.col("items").list.len() + 1).alias("position")
+        entries = pages.select(documents, "items", places).explode("items", "position").unnest("items")
+        return entries.filter(pl.col("item").struct.field("type") == "track")
+
+    files = sorted(raw.glob("*.json"))
+    entries = pl.concat([read(files[begin:begin + AT_ONCE]) for begin in range(0, len(files), AT_ONCE)])
     item = lambda name: pl.col("item").struct.field(name)
     url = lambda column: column.struct.field("external_urls").struct.field("spotify")
     albums = entries.select("document", item("album")).unnest("album")
