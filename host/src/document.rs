@@ -123,7 +123,11 @@ impl ExtractedAt {
 
 impl fmt::Display for ExtractedAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.format(COMPACT).map_err(|_| fmt::Error)?)
+        // As `COMPACT` says, in a fifth of the time: there is hardly a key without it.
+        let (year, month, day) = self.0.to_calendar_date();
+        let (hour, minute, second) = self.0.to_hms();
+        let month = u8::from(month);
+        write!(f, "{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
     }
 }
 

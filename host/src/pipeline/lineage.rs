@@ -73,19 +73,28 @@ impl From<&Plugin> for Maker {
 }
 
 impl Lineage {
+    /// The lineage of a document that has these files.
+    pub fn of(document: &str, mut files: Vec<TableFile>) -> Self {
+        files.sort_by(|one, other| one.key.cmp(&other.key));
+        Lineage { format: FORMAT, document: document.to_owned(), files }
+    }
+
     /// The lineage of a document after these files were written: files of other tables stay.
     pub fn merged(current: Option<&[u8]>, document: &str, written: &[TableFile]) -> Self {
         let current = current.and_then(|bytes| serde_json::from_slice::<Lineage>(bytes).ok());
         let mut files = current.map(|lineage| lineage.files).unwrap_or_default();
         files.retain(|file| written.iter().all(|new| new.key != file.key));
         files.extend_from_slice(written);
-        files.sort_by(|one, other| one.key.cmp(&other.key));
-        Lineage { format: FORMAT, document: document.to_owned(), files }
+        Self::of(document, files)
     }
 
     /// Its bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        // What a file takes, with the columns that most have.
+        const FILE_BYTES: usize = 1 << 10;
+        let mut bytes = Vec::with_capacity((self.files.len() + 1) * FILE_BYTES);
+        // There is always room in memory, and nothing in it that is no JSON.
+        let _ = serde_json::to_writer_pretty(&mut bytes, self);
         bytes.push(b'\n');
         bytes
     }

@@ -539,7 +539,7 @@ impl Desk<'_> {
             done.report.status = DocumentStatus::Gone;
             return Ok(());
         };
-        let Ok(key) = listed.key.parse::<Key>() else { return Ok(()) };
+        let key = Key::Raw { stage: Stage::Processed, document: id.clone() };
         let (document, _, results) =
             match work(self.crew_of(&stale), &self.jobs, self.limits, &key, &object).await {
                 Ok(worked) => worked,
@@ -565,7 +565,7 @@ impl Desk<'_> {
         done.written += gone.len();
         done.is_equal = files.is_empty() && gone.is_empty() && done.report.problems.is_empty();
         match self.mode {
-            Mode::Write => self.settle(id, lineage.is_some(), &files, &gone).await,
+            Mode::Write => self.settle(id, lineage.is_some(), files, &gone).await,
             Mode::DryRun => Ok(()),
         }
     }
@@ -576,7 +576,7 @@ impl Desk<'_> {
         &self,
         id: &DocumentId,
         has_lineage: bool,
-        files: &[TableFile],
+        files: Vec<TableFile>,
         gone: &[String],
     ) -> Result<(), StoreError> {
         for key in gone {
@@ -587,7 +587,7 @@ impl Desk<'_> {
         match (has_lineage, gone.is_empty()) {
             (false, true) if !files.is_empty() => drop(keep_lineage(self.store, id, files).await?),
             (_, true) if files.is_empty() => {}
-            _ => drop(change_lineage(self.store, id, files, gone).await?),
+            _ => drop(change_lineage(self.store, id, &files, gone).await?),
         }
         Ok(())
     }

@@ -127,7 +127,7 @@ async fn steps(
     }
     let files = store_tables(Some(store), results, &There::new(), limits, report).await;
     if !files.is_empty() {
-        let lineage = keep_lineage(store, document.id(), &files).await?;
+        let lineage = keep_lineage(store, document.id(), files).await?;
         outcome.lineage = Some((document.id().clone(), lineage));
     }
     report.problems.extend(why_not_whole(workshop, report));
@@ -381,16 +381,15 @@ async fn store_files(store: &dyn Store, there: &There, tables: &[Rows]) -> Resul
 pub async fn keep_lineage(
     store: &dyn Store,
     document: &DocumentId,
-    files: &[TableFile],
+    files: Vec<TableFile>,
 ) -> Result<Lineage, StoreError> {
     let key = Key::Lineage { document: document.clone() }.to_string();
-    let id = document.to_string();
-    let kept = Lineage::merged(None, &id, files);
+    let kept = Lineage::of(&document.to_string(), files);
     // Most often there is none yet.
     if store.put_new(&key, &kept.to_bytes()).await? == Created::New {
         return Ok(kept);
     }
-    change_lineage(store, document, files, &[]).await
+    change_lineage(store, document, &kept.files, &[]).await
 }
 
 /// Says for a document what these files of its were made of, and that others are gone.

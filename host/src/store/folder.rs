@@ -35,6 +35,8 @@ const FOLDER_LEVELS_MAX: usize = 16;
 #[derive(Debug)]
 pub struct Folder {
     root: PathBuf,
+    /// Where files are until they are under their keys.
+    unfinished_folder: PathBuf,
     /// Kept locked while this process may write, which keeps its unfinished files from others.
     writing: OnceLock<File>,
     unfinished: AtomicU64,
@@ -82,8 +84,10 @@ const OPEN_MAX: usize = 128;
 impl Folder {
     /// The store in a folder, which need not exist before something is written.
     pub fn new(root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
         Folder {
-            root: root.into(),
+            unfinished_folder: root.join(OWN).join("unfinished"),
+            root,
             writing: OnceLock::new(),
             unfinished: AtomicU64::new(0),
             line: Arc::default(),
@@ -99,8 +103,7 @@ impl Folder {
     }
 
     fn error(&self, verb: &'static str, key: &str) -> impl FnOnce(io::Error) -> StoreError {
-        let location = self.location(key);
-        move |source| StoreError::Io { verb, location, source }
+        move |source| StoreError::Io { verb, location: self.location(key), source }
     }
 
     /// Makes the store's own folder, and clears it of what killed processes left unfinished:
@@ -109,11 +112,11 @@ impl Folder {
         if self.writing.get().is_some() {
             return Ok(());
         }
-        let unfinished = self.unfinished_folder();
-        create_folder(&unfinished)?;
+        let unfinished = &self.unfinished_folder;
+        create_folder(unfinished)?;
         let lock = File::create(self.root.join(OWN).join("writers.lock"))?;
         if lock.try_lock().is_ok() {
-            for left in fs::read_dir(&unfinished)? {
+            for left in fs::read_dir(unfinished)? {
                 fs::remove_file(left?.path())?;
             }
             lock.unlock()?;
@@ -123,14 +126,10 @@ impl Folder {
         Ok(())
     }
 
-    fn unfinished_folder(&self) -> PathBuf {
-        self.root.join(OWN).join("unfinished")
-    }
-
     /// Where a file can be that is not yet under its key.
     fn unfinished(&self) -> PathBuf {
         let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
-        self.unfinished_folder().join(format!("{}-{number}", std::process::id()))
+        self.unfinished_folder.join(format!("{}-{number}", std::process::id()))
     }
 
     /// Writes bytes to a file that is not yet under its key.
@@ -430,13 +429,23 @@ impl Waiting {
 
     fn put(mut self, root: &Path, synced: io::Result<()>) -> Named {
         let folder = self.place.parent().unwrap_or(root).to_owned();
-        let placed = synced.and_then(|()| create_folder(&folder));
-        let placed = placed.and_then(|()| match self.is_new {
+        let placed = synced.and_then(|()| match self.name() {
+            // Most often the folder is there.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                create_folder(&folder)?;
+                self.name()
+            }
+            named => named,
+        });
+        Named { folder, placed, done: self.done }
+    }
+
+    fn name(&mut self) -> io::Result<()> {
+        match self.is_new {
             // Unlike a rename, a link fails if there is something.
             true => fs::hard_link(&self.unfinished.path, &self.place),
             false => self.unfinished.rename(&self.place),
-        });
-        Named { folder, placed, done: self.done }
+        }
     }
 }
 

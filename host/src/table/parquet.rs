@@ -3,8 +3,9 @@
 //! Days are INT32, moments INT64 in milliseconds UTC, which Athena, Spark and DuckDB read alike. The
 //! file says in its metadata whose rows it has.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
+use bytes::Bytes;
 use parquet::{
     basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical},
     data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type},
@@ -14,13 +15,13 @@ use parquet::{
         properties::{EnabledStatistics, WriterProperties},
         writer::{SerializedFileWriter, SerializedRowGroupWriter},
     },
-    schema::types::{Type, TypePtr},
+    schema::types::{ColumnPath, Type, TypePtr},
 };
 
 use super::{
     MadeBy, Table, Values, WriteError, Written,
     moments::{days, milliseconds},
-    text_at,
+    text_range,
 };
 use crate::{
     batch::RawValues,
@@ -28,6 +29,9 @@ use crate::{
     document::DocumentId,
     schema::{ColumnType, LINEAGE_COLUMNS, TableSchema},
 };
+
+/// A column is compressed from so many bytes on. To get ready for that takes more than to write some kilobytes.
+const COMPRESSED_BYTES_MIN: usize = 4 << 10;
 
 /// Writes the rows of a document.
 pub(super) fn write(
@@ -56,17 +60,21 @@ fn encode(
         ("plugin_sha256", made_by.sha256.to_owned()),
     ];
     let said = said.map(|(key, value)| KeyValue::new(format!("spotify_etl.{key}"), value));
-    let properties = WriterProperties::builder()
-        // What Athena, Spark and pandas take by default. Zstandard gets ready anew for each column,
-        // which took most of the time for files of some kilobytes.
+    let mut properties = WriterProperties::builder()
+        // What Athena, Spark and pandas take by default. Zstandard takes even longer to get ready, anew for
+        // each column.
         .set_compression(Compression::SNAPPY)
         // Files of a page or two: nothing is found faster for these, and they take time.
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(true)
         .set_created_by(format!("spotify-etl version {HOST_VERSION}"))
-        .set_key_value_metadata(Some(said.into()))
-        .build();
+        .set_key_value_metadata(Some(said.into()));
+    for name in small_columns(table, document) {
+        properties =
+            properties.set_column_compression(ColumnPath::from(name), Compression::UNCOMPRESSED);
+    }
+    let properties = properties.build();
     let schema = message(&table.schema)?;
     let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?;
     // A group without rows is what some readers trip over.
@@ -84,6 +92,28 @@ fn encode(
         group.close()?;
     }
     writer.into_inner()
+}
+
+/// The columns that are not worth compressing.
+fn small_columns<'t>(table: &'t Table, document: &DocumentId) -> impl Iterator<Item = &'t str> {
+    let of_each_row = [document.to_string().len(), document.playlist_id.as_str().len(), 8, 4];
+    let lineage = LINEAGE_COLUMNS.iter().map(|(name, _)| *name);
+    let lineage = lineage.zip(of_each_row.map(|bytes| bytes * table.rows));
+    let names = table.schema.columns.iter().map(|column| column.name.as_str());
+    let columns = names.zip(table.columns.iter().map(bytes).chain(iter::repeat(0)));
+    let small = lineage.chain(columns).filter(|(_, bytes)| *bytes < COMPRESSED_BYTES_MIN);
+    small.map(|(name, _)| name)
+}
+
+/// About how many a column takes as it is.
+fn bytes(values: &Values) -> usize {
+    match &values.all {
+        RawValues::Text { text, .. } => text.len(),
+        RawValues::Int64(all) | RawValues::Timestamp(all) => size_of_val(all.as_slice()),
+        RawValues::Float64(all) => size_of_val(all.as_slice()),
+        RawValues::Date(all) => size_of_val(all.as_slice()),
+        RawValues::Boolean(all) => all.len() / 8,
+    }
 }
 
 fn message(schema: &TableSchema) -> Result<TypePtr, ParquetError> {
@@ -139,7 +169,12 @@ fn write_values(
     }
     match &values.all {
         RawValues::Text { text, ends } => {
-            let bytes = |row| ByteArray::from(text_at(text, ends, row).as_bytes().to_vec());
+            // All of them are parts of one.
+            let text = Bytes::copy_from_slice(text.as_bytes());
+            let bytes = |row| {
+                let (begin, end) = text_range(ends, row);
+                ByteArray::from(text.slice(begin..end))
+            };
             let value = |row| (!values.is_null(row)).then(|| bytes(row));
             optional::<ByteArrayType>(group, (0..ends.len()).map(value), nullable)
         }
@@ -173,7 +208,8 @@ fn optional<T: DataType>(
     values: impl Iterator<Item = Option<T::T>>,
     nullable: bool,
 ) -> Result<(), ParquetError> {
-    let (mut there, mut levels) = (Vec::new(), Vec::new());
+    let rows = values.size_hint().0;
+    let (mut there, mut levels) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
     for value in values {
         levels.push(i16::from(value.is_some()));
         there.extend(value);
