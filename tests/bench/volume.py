@@ -9,6 +9,7 @@ crash. --short is for every day: 200 documents, without pandas.
 """
 
 import argparse
+import functools
 import os
 import pathlib
 import platform
@@ -51,14 +52,12 @@ def playlists(count, entries):
     return raw
 
 
+@functools.cache
 def history(raw):
-    """The same as documents of a store that have yet to be taken to tables."""
-    landed = raw.with_name(raw.name.replace("raw", "landed"))
-    if not landed.exists():
-        begun = fresh()
-        subprocess.run([command, "import", "--store", begun, raw], check=True, stdout=subprocess.DEVNULL)
-        (begun / "raw_data/to_process").rename(begun / "raw_data/processed")
-        begun.rename(landed)
+    """The same as documents of a store that have yet to be taken to tables, landed by the command that is measured."""
+    landed = fresh()
+    subprocess.run([command, "import", "--store", landed, raw], check=True, stdout=subprocess.DEVNULL)
+    (landed / "raw_data/to_process").rename(landed / "raw_data/processed")
     return landed
 
 
