@@ -199,6 +199,22 @@ proptest! {
 }
 
 #[test]
+fn columns_large_enough_to_be_compressed_are_the_same_and_smaller() {
+    const ROWS: i64 = 2_000;
+    let row = |number: i64| {
+        let text = (number % 7 > 0).then(|| format!("number {}", number % 100));
+        let is = (number % 3 > 0).then_some(number % 2 == 0);
+        (text, Some(number % 9), Some(0.5), is, Some(number as i32 % 5), Some(number % 4))
+    };
+    let table = table(&(0..ROWS).map(row).collect::<Vec<_>>());
+    let (csv, parquet) = (bytes(&table, Format::Csv).0, bytes(&table, Format::Parquet).0);
+    // Its lineage alone has as many bytes.
+    assert!(parquet.len() < ROWS as usize * (document().to_string().len() + "my_list".len() + 12));
+    let read = |bytes, format| read(bytes, format, &schema(true)).unwrap();
+    assert_eq!(read(csv, Format::Csv), read(parquet, Format::Parquet));
+}
+
+#[test]
 fn days_and_moments_are_written_as_they_are() {
     let moment = |milliseconds| (None, None, None, None, None, Some(milliseconds));
     let day = |days| (None, None, None, None, Some(days), None);

@@ -96,6 +96,7 @@ fn encode(
 
 /// The columns that are not worth compressing.
 fn small_columns<'t>(table: &'t Table, document: &DocumentId) -> impl Iterator<Item = &'t str> {
+    // In the order of `LINEAGE_COLUMNS`.
     let of_each_row = [document.to_string().len(), document.playlist_id.as_str().len(), 8, 4];
     let lineage = LINEAGE_COLUMNS.iter().map(|(name, _)| *name);
     let lineage = lineage.zip(of_each_row.map(|bytes| bytes * table.rows));
