@@ -123,11 +123,7 @@ impl ExtractedAt {
 
 impl fmt::Display for ExtractedAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As `COMPACT` says, in a fifth of the time: there is hardly a key without it.
-        let (year, month, day) = self.0.to_calendar_date();
-        let (hour, minute, second) = self.0.to_hms();
-        let month = u8::from(month);
-        write!(f, "{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+        f.write_str(&self.0.format(COMPACT).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -610,8 +606,9 @@ fn json_text<'a>(text: &'a str, limits: &Limits) -> Result<&'a str, Refused> {
 /// and, as JSON is commonly laid out, nowhere else.
 fn divided(text: &str) -> Vec<&str> {
     let is_seam = |line_feed: &usize| {
-        let around = line_feed.wrapping_sub(PAGES_BETWEEN.len())..line_feed + 2;
-        text.as_bytes().get(around) == Some(b"},\n{")
+        let (before, after) = text.split_at(line_feed + 1);
+        let page = before.strip_suffix(PAGES_BETWEEN);
+        page.is_some_and(|page| page.ends_with('}')) && after.starts_with('{')
     };
     let (mut pages, mut begun) = (Vec::new(), 0);
     // Hardly anything else ends a line.

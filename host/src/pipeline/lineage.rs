@@ -90,11 +90,7 @@ impl Lineage {
 
     /// Its bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        // What a file takes, with the columns that most have.
-        const FILE_BYTES: usize = 1 << 10;
-        let mut bytes = Vec::with_capacity((self.files.len() + 1) * FILE_BYTES);
-        // There is always room in memory, and nothing in it that is no JSON.
-        let _ = serde_json::to_writer_pretty(&mut bytes, self);
+        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
         bytes.push(b'\n');
         bytes
     }
