@@ -3,7 +3,7 @@
 //! Days are INT32, moments INT64 in milliseconds UTC, which Athena, Spark and DuckDB read alike. The
 //! file says in its metadata whose rows it has.
 
-use std::{iter, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parquet::{
@@ -61,18 +61,27 @@ fn encode(
     ];
     let said = said.map(|(key, value)| KeyValue::new(format!("spotify_etl.{key}"), value));
     let mut properties = WriterProperties::builder()
-        // What Athena, Spark and pandas take by default. Zstandard takes even longer to get ready, anew for
-        // each column.
-        .set_compression(Compression::SNAPPY)
-        // Files of a page or two: nothing is found faster for these, and they take time.
+        // Columns of a page or two: dictionaries and indexes find nothing faster there, and take time.
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(true)
         .set_created_by(format!("spotify-etl version {HOST_VERSION}"))
         .set_key_value_metadata(Some(said.into()));
-    for name in small_columns(table, document) {
-        properties =
-            properties.set_column_compression(ColumnPath::from(name), Compression::UNCOMPRESSED);
+    for (name, _) in LINEAGE_COLUMNS {
+        // The same in each row, so that a dictionary leaves next to nothing of it.
+        properties = properties.set_column_dictionary_enabled(ColumnPath::from(name), true);
+    }
+    for (column, values) in table.schema.columns.iter().zip(&table.columns) {
+        let path = || ColumnPath::from(column.name.as_str());
+        if column.column_type == ColumnType::Text {
+            // Ids and names from one end of the alphabet to the other: no file is passed over for these.
+            properties = properties.set_column_statistics_enabled(path(), EnabledStatistics::None);
+        }
+        if bytes(values) >= COMPRESSED_BYTES_MIN {
+            // What Athena, Spark and pandas take by default. Zstandard takes even longer to get ready, anew for
+            // each column.
+            properties = properties.set_column_compression(path(), Compression::SNAPPY);
+        }
     }
     let properties = properties.build();
     let schema = message(&table.schema)?;
@@ -94,19 +103,7 @@ fn encode(
     writer.into_inner()
 }
 
-/// The columns that are not worth compressing.
-fn small_columns<'t>(table: &'t Table, document: &DocumentId) -> impl Iterator<Item = &'t str> {
-    // In the order of `LINEAGE_COLUMNS`.
-    let of_each_row = [document.to_string().len(), document.playlist_id.as_str().len(), 8, 4];
-    let lineage = LINEAGE_COLUMNS.iter().map(|(name, _)| *name);
-    let lineage = lineage.zip(of_each_row.map(|bytes| bytes * table.rows));
-    let names = table.schema.columns.iter().map(|column| column.name.as_str());
-    let columns = names.zip(table.columns.iter().map(bytes).chain(iter::repeat(0)));
-    let small = lineage.chain(columns).filter(|(_, bytes)| *bytes < COMPRESSED_BYTES_MIN);
-    small.map(|(name, _)| name)
-}
-
-/// About how many a column takes as it is.
+/// About how many bytes a column takes as it is.
 fn bytes(values: &Values) -> usize {
     match &values.all {
         RawValues::Text { text, .. } => text.len(),
