@@ -12,7 +12,7 @@ use crate::{
     layout::{self, Key, Stage},
     pipeline::{
         PipelineError,
-        active::{PluginPlace, Shelf, active_plugins, choose},
+        active::{PluginPlace, Shelf, active_plugins, choose, missing_plugins},
         records::Records,
         report::{PluginReport, RunReport},
     },
@@ -176,7 +176,7 @@ pub async fn status(
 ) -> Result<Status, PipelineError> {
     let runs = newest_runs(store, RUNS_READ_MAX).await?;
     let plugins = if active_plugins(place).await?.is_empty() {
-        Vec::new()
+        missing_plugins(store, place, &[]).await?
     } else {
         choose(&Records::of(store), place, shelf).await?.reports
     };

@@ -22,7 +22,7 @@ use spotify_etl::{
         replay::Filter,
         versions::{Way, versions},
     },
-    store::{Created, Folder, Object, Page, Store, StoreError, Tag},
+    store::{Folder, Object, Page, Store, StoreError, Tag, Written},
 };
 
 use crate::{
@@ -174,13 +174,13 @@ impl Store for ReadOnly {
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
         self.0.list(prefix, after).await
     }
-    async fn put_new(&self, key: &str, _: &[u8]) -> Result<Created, StoreError> {
+    async fn put_new(&self, key: &str, _: &[u8]) -> Result<Written, StoreError> {
         panic!("{key} was to be written")
     }
     async fn put(&self, key: &str, _: &[u8]) -> Result<(), StoreError> {
         panic!("{key} was to be written")
     }
-    async fn put_if(&self, key: &str, _: &[u8], _: &Tag) -> Result<bool, StoreError> {
+    async fn put_if(&self, key: &str, _: &[u8], _: &Tag) -> Result<Written, StoreError> {
         panic!("{key} was to be written")
     }
     async fn delete_if(&self, key: &str, _: &Tag) -> Result<bool, StoreError> {

@@ -27,7 +27,7 @@ use spotify_etl::{
         tables::{database, tables},
         versions::Way,
     },
-    store::{Created, Folder, Object, Page, Store, StoreAddress, StoreError, Tag, list_all},
+    store::{Folder, Object, Page, Store, StoreAddress, StoreError, Tag, Written, list_all},
 };
 use tempfile::TempDir;
 
@@ -243,16 +243,16 @@ impl Store for Faulty {
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
         self.through(prefix, self.store.list(prefix, after)).await
     }
-    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError> {
+    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Written, StoreError> {
         self.through(key, self.store.put_new(key, bytes)).await
     }
-    async fn copy_new(&self, key: &str, bytes: &[u8], from: &str) -> Result<Created, StoreError> {
+    async fn copy_new(&self, key: &str, bytes: &[u8], from: &str) -> Result<Written, StoreError> {
         self.through(key, self.store.copy_new(key, bytes, from)).await
     }
     async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
         self.through(key, self.store.put(key, bytes)).await
     }
-    async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<bool, StoreError> {
+    async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<Written, StoreError> {
         self.through(key, self.store.put_if(key, bytes, tag)).await
     }
     async fn delete_if(&self, key: &str, tag: &Tag) -> Result<bool, StoreError> {

@@ -18,7 +18,7 @@ use spotify_etl::{
         report::{DocumentStatus, ReplayReport},
         tables::{database, tables as all_tables},
     },
-    store::{Created, Object, Page, Store, StoreAddress, StoreError, Tag},
+    store::{Object, Page, Store, StoreAddress, StoreError, Tag, Written},
 };
 
 use crate::{
@@ -240,13 +240,13 @@ impl Store for Meanwhile<'_> {
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
         self.place.store.list(prefix, after).await
     }
-    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError> {
+    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Written, StoreError> {
         self.place.store.put_new(key, bytes).await
     }
     async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
         self.place.store.put(key, bytes).await
     }
-    async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<bool, StoreError> {
+    async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<Written, StoreError> {
         if key.starts_with("tables/") && !self.is_done.swap(true, Ordering::SeqCst) {
             let somebody_else = || {
                 wait(async {

@@ -10,7 +10,7 @@ use spotify_etl::{
     document::{DocumentId, ExtractedAt, PlaylistId},
     layout::{Format, Key, Stage},
     store::{
-        Created, Folder, Object, Page, Store, StoreAddress, StoreError, Tag, list_all, probe,
+        Folder, Object, Page, Store, StoreAddress, StoreError, Tag, Written, list_all, probe,
         update,
     },
 };
@@ -59,9 +59,9 @@ fn a_bucket_is_a_store() {
         assert_eq!(listed.len(), 1003);
         assert!(listed.is_sorted_by_key(|listed| listed.key.clone()));
         let large: Vec<u8> = (0..70_000_000_u32).map(|at| (at % 251) as u8).collect();
-        assert_eq!(store.put_new("large", &large).await.unwrap(), Created::New);
-        assert_eq!(store.put_new("large", b"small").await.unwrap(), Created::Exists);
-        assert_eq!(store.put_new("large", &large).await.unwrap(), Created::Exists);
+        assert!(store.put_new("large", &large).await.unwrap().is_done());
+        assert!(!store.put_new("large", b"small").await.unwrap().is_done());
+        assert!(!store.put_new("large", &large).await.unwrap().is_done());
         assert!(store.get("large").await.unwrap().unwrap().bytes == large);
     });
 }
@@ -100,8 +100,8 @@ fn of_many_who_write_at_once_each_is_told_what_became_of_theirs() {
             let no_key = async { store.put("a//b", b"x").await.is_err() };
             let (_, created, is_refused) =
                 join3(join_all(of_its_own), join_all(the_same), no_key).await;
-            let new = created.iter().position(|created| *created == Created::New).unwrap();
-            assert_eq!(created.iter().filter(|created| **created == Created::New).count(), 1);
+            let new = created.iter().position(Written::is_done).unwrap();
+            assert_eq!(created.iter().filter(|created| created.is_done()).count(), 1);
             assert!(is_refused);
             let same = store.get("same").await.unwrap().unwrap();
             assert_eq!(same.bytes, new.to_string().into_bytes());
@@ -141,7 +141,7 @@ async fn create_and_count(address: &StoreAddress) -> usize {
     for round in 0..10 {
         let thread = format!("{:?}", std::thread::current().id());
         let new = store.put_new(&format!("rounds/{round}"), thread.as_bytes()).await.unwrap();
-        created += usize::from(new == Created::New);
+        created += usize::from(new.is_done());
         let added = update(store.as_ref(), "count", |bytes| {
             let count = bytes.map_or("0", |bytes| str::from_utf8(bytes).unwrap());
             let count = count.parse::<u32>().unwrap() + 1;
@@ -163,13 +163,13 @@ impl Store for Careless {
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
         self.0.list(prefix, after).await
     }
-    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError> {
-        self.0.put(key, bytes).await.map(|()| Created::New)
+    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Written, StoreError> {
+        self.0.put(key, bytes).await.map(|()| Written::Done(None))
     }
     async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
         self.0.put(key, bytes).await
     }
-    async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<bool, StoreError> {
+    async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<Written, StoreError> {
         self.0.put_if(key, bytes, tag).await
     }
     async fn delete_if(&self, key: &str, tag: &Tag) -> Result<bool, StoreError> {
@@ -194,17 +194,17 @@ async fn keeps_the_contract(store: &dyn Store) {
     assert!(store.get("a/b").await.unwrap().is_none());
     assert!(list_all(store, "").await.unwrap().is_empty());
 
-    assert_eq!(store.put_new("a/b", b"one").await.unwrap(), Created::New);
-    assert_eq!(store.put_new("a/b", b"two").await.unwrap(), Created::Exists);
+    assert!(store.put_new("a/b", b"one").await.unwrap().is_done());
+    assert!(!store.put_new("a/b", b"two").await.unwrap().is_done());
     let first = store.get("a/b").await.unwrap().unwrap();
     assert_eq!(first.bytes, b"one"[..]);
 
     store.put("a/b", b"three").await.unwrap();
-    assert!(!store.put_if("a/b", b"four", &first.tag()).await.unwrap());
+    assert!(!store.put_if("a/b", b"four", &first.tag()).await.unwrap().is_done());
     let third = store.get("a/b").await.unwrap().unwrap();
     assert_eq!(third.bytes, b"three"[..]);
-    assert!(store.put_if("a/b", b"four", &third.tag()).await.unwrap());
-    assert!(!store.put_if("no/such", b"x", &third.tag()).await.unwrap());
+    assert!(store.put_if("a/b", b"four", &third.tag()).await.unwrap().is_done());
+    assert!(!store.put_if("no/such", b"x", &third.tag()).await.unwrap().is_done());
     assert!(store.get("no/such").await.unwrap().is_none());
 
     assert!(!store.delete_if("a/b", &third.tag()).await.unwrap());
@@ -220,7 +220,7 @@ async fn keeps_the_contract(store: &dyn Store) {
     let other_end = [&large[1..], b"8"].concat();
     for other in [&other_end[..], &[&large[..], b"7"].concat(), &large[1..], b""] {
         store.put("large", other).await.unwrap();
-        assert!(!store.put_if("large", b"x", &was.tag()).await.unwrap());
+        assert!(!store.put_if("large", b"x", &was.tag()).await.unwrap().is_done());
         assert!(!store.delete_if("large", &was.tag()).await.unwrap());
         assert_eq!(store.get("large").await.unwrap().unwrap().bytes, other);
     }
@@ -232,14 +232,14 @@ async fn keeps_the_contract(store: &dyn Store) {
         [("c/1", "five", "from"), ("c/2", "six", "from"), ("c/3", "six", "no")]
     {
         let copied = store.copy_new(key, bytes.as_bytes(), from).await.unwrap();
-        assert_eq!(copied, Created::New, "{key}");
+        assert!(copied.is_done(), "{key}");
         let again = store.copy_new(key, b"seven", from).await.unwrap();
-        assert_eq!(again, Created::Exists, "{key}");
+        assert!(!again.is_done(), "{key}");
     }
     // A copy is one of its own, whatever becomes of what it was made from.
     store.put("from", b"eight").await.unwrap();
     let eight = store.get("from").await.unwrap().unwrap();
-    assert!(store.put_if("from", b"nine", &eight.tag()).await.unwrap());
+    assert!(store.put_if("from", b"nine", &eight.tag()).await.unwrap().is_done());
     let nine = store.get("from").await.unwrap().unwrap();
     assert!(store.delete_if("from", &nine.tag()).await.unwrap());
     for (key, bytes) in [("c/1", "five"), ("c/2", "six"), ("c/3", "six")] {

@@ -14,8 +14,8 @@ use time::OffsetDateTime;
 use super::{
     PipelineError,
     publish::is_publish_required,
-    records::{Records, Target},
-    report::{PluginReport, PluginStatus, Problem},
+    records::{Records, Target, missing_owners},
+    report::{Action, PluginReport, PluginStatus, Problem},
     versions::{HistoryRecord, UPLOAD, file_of, keep, versions},
 };
 use crate::{
@@ -138,7 +138,10 @@ impl ActiveSet {
 
     /// The names of those that don't take part, in whichever version.
     pub fn refused(&self) -> Vec<String> {
-        let refused = self.reports.iter().filter(|report| report.status == PluginStatus::Refused);
+        let is_absent = |report: &&PluginReport| {
+            matches!(report.status, PluginStatus::Refused | PluginStatus::Missing)
+        };
+        let refused = self.reports.iter().filter(is_absent);
         refused.map(|report| report.name.clone()).collect()
     }
 }
@@ -285,7 +288,51 @@ pub async fn choose(
         });
         set.plugins.extend(active);
     }
+    let missing = missing_plugins(records.store, place, &set.reports).await?;
+    set.reports.extend(missing);
     Ok(set)
+}
+
+/// Reports the plugins that tables of a store belong to, and that are not among those found, although no
+/// command removed them. Without them a document's tables are not complete.
+///
+/// # Errors
+///
+/// If the store fails.
+pub async fn missing_plugins(
+    store: &dyn Store,
+    place: PluginPlace<'_>,
+    found: &[PluginReport],
+) -> Result<Vec<PluginReport>, StoreError> {
+    let mut missing = Vec::new();
+    for (name, tables) in missing_owners(store, found).await? {
+        let key = format!("{}{name}.wasm", place.prefix);
+        let list = tables.join("`, `");
+        // It may have been put there since the plugins were listed.
+        let problem = match place.store.head(&key).await? {
+            Some(_) => {
+                let message = "was uploaded while this run began (run the same command again)";
+                Problem { action: Action::Retry, ..Problem::of_plugin(&name, message) }
+            }
+            None => Problem::of_plugin(
+                &name,
+                format!(
+                    "is missing: table `{list}` belongs to it, and {} is not there (upload it again; or, to fill the table no more: spotify-etl plugin remove {name})",
+                    place.store.location(&key)
+                ),
+            ),
+        };
+        missing.push(PluginReport {
+            name,
+            status: PluginStatus::Missing,
+            version: None,
+            sha256: String::new(),
+            refused_sha256: None,
+            tables,
+            problem: Some(problem),
+        });
+    }
+    Ok(missing)
 }
 
 /// A file among the plugins, looked at.

@@ -17,7 +17,7 @@ use crate::{
     document::{Document, DocumentId, ExtractedAt, Origin, PlaylistId, Refused, TimeSource},
     layout::{Key, Stage},
     source::{Source, SourceError},
-    store::{Created, Listed, Store, StoreError, list_all},
+    store::{Listed, Store, StoreError, list_all},
 };
 
 /// What is said of everything that is brought in.
@@ -385,7 +385,7 @@ pub(super) async fn land(
         return Ok(Ok((ImportStatus::WouldLand, id.clone(), key)));
     }
     let mut status = ImportStatus::Landed;
-    if store.put_new(&key.to_string(), &document.to_bytes()).await? == Created::Exists {
+    if !store.put_new(&key.to_string(), &document.to_bytes()).await?.is_done() {
         status = ImportStatus::Waiting;
         if let Standing::Other(why) = compare(store, &key, document).await? {
             return Ok(Err(why));

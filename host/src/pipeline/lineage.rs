@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{layout::Format, plugin::Plugin};
+use crate::{
+    document::DocumentId,
+    layout::{Format, Key},
+    plugin::Plugin,
+};
 
 /// The format of lineage objects.
 pub const FORMAT: u32 = 1;
@@ -25,6 +29,10 @@ pub struct Lineage {
     pub document: String,
     /// Its table files, by key.
     pub files: Vec<TableFile>,
+    /// The token of a program that is replacing files of this document. It is left behind if that program
+    /// is killed, and means nothing then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writing: Option<String>,
 }
 
 /// One table file.
@@ -45,6 +53,9 @@ pub struct TableFile {
     /// How many these are; 0 if that was not kept.
     #[serde(default)]
     pub bytes: u64,
+    /// The ETag that a bucket gave to it when it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
     /// What made the rows.
     pub plugin: Maker,
     /// The host that wrote them.
@@ -73,19 +84,40 @@ impl From<&Plugin> for Maker {
 }
 
 impl Lineage {
+    /// Reads the stored lineage of a document. What is stored may have been written by anything, so that
+    /// only a lineage which is about this document's table files is taken.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with it.
+    pub fn parse(bytes: &[u8], document: &DocumentId) -> Result<Self, InvalidLineage> {
+        let lineage: Lineage = serde_json::from_slice(bytes)?;
+        if lineage.format != FORMAT {
+            return Err(InvalidLineage::Format { found: lineage.format });
+        }
+        if lineage.document != document.to_string() {
+            return Err(InvalidLineage::Document { found: lineage.document });
+        }
+        let mut keys = BTreeSet::new();
+        for file in &lineage.files {
+            let is_of_document = matches!(
+                file.key.parse(),
+                Ok(Key::TableFile { table, format, document: of, .. })
+                    if of == *document && table == file.table && format == file.format
+            );
+            let is_hash = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+            let is_sha256 = file.sha256.len() == 64 && file.sha256.chars().all(is_hash);
+            if !is_of_document || !is_sha256 || !keys.insert(&file.key) {
+                return Err(InvalidLineage::File { key: file.key.clone() });
+            }
+        }
+        Ok(lineage)
+    }
+
     /// The lineage of a document that has these files.
     pub fn of(document: &str, mut files: Vec<TableFile>) -> Self {
         files.sort_by(|one, other| one.key.cmp(&other.key));
-        Lineage { format: FORMAT, document: document.to_owned(), files }
-    }
-
-    /// The lineage of a document after these files were written: files of other tables stay.
-    pub fn merged(current: Option<&[u8]>, document: &str, written: &[TableFile]) -> Self {
-        let current = current.and_then(|bytes| serde_json::from_slice::<Lineage>(bytes).ok());
-        let mut files = current.map(|lineage| lineage.files).unwrap_or_default();
-        files.retain(|file| written.iter().all(|new| new.key != file.key));
-        files.extend_from_slice(written);
-        Self::of(document, files)
+        Lineage { format: FORMAT, document: document.to_owned(), files, writing: None }
     }
 
     /// Its bytes.
@@ -94,6 +126,32 @@ impl Lineage {
         bytes.push(b'\n');
         bytes
     }
+}
+
+/// Why a stored object is not the lineage of a document.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidLineage {
+    /// It is no lineage at all.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// It has a format that this program does not know.
+    #[error("it has format {found}, and this program reads format {FORMAT}")]
+    Format {
+        /// The format.
+        found: u32,
+    },
+    /// It is about another document.
+    #[error("it is about another document: `{}`", .found.escape_debug())]
+    Document {
+        /// The document.
+        found: String,
+    },
+    /// One of its files is not a table file of the document, has no SHA-256, or is there twice.
+    #[error("`{}` is not a file of this document, has no SHA-256, or is named twice", .key.escape_debug())]
+    File {
+        /// The file's key.
+        key: String,
+    },
 }
 
 /// Where a snapshot's tables differ so much from the one before that somebody should look.
@@ -160,10 +218,11 @@ mod tests {
             nulls: [("popularity".to_owned(), nulls)].into(),
             sha256: String::new(),
             bytes: 0,
+            etag: None,
             plugin: maker,
             host_version: String::new(),
         };
-        Lineage { format: FORMAT, document: "d".into(), files: vec![file] }
+        Lineage { format: FORMAT, document: "d".into(), files: vec![file], writing: None }
     }
 
     #[test]
@@ -181,14 +240,5 @@ mod tests {
             let found = jumps(&lineage(before.0, before.1), &lineage(now.0, now.1)).join("; ");
             assert_eq!(found, expected, "{before:?} {now:?}");
         }
-    }
-
-    #[test]
-    fn files_of_other_tables_stay() {
-        let mut other = lineage(1, 0);
-        other.files[0].key = "other".into();
-        let merged = Lineage::merged(Some(&other.to_bytes()), "d", &lineage(2, 0).files);
-        let keys: Vec<_> = merged.files.iter().map(|file| file.key.as_str()).collect();
-        assert_eq!(keys, ["k", "other"]);
     }
 }

@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use super::{
     Mode, PipelineError, Transform, Transformed,
     active::load,
-    records::{misfits, table_records},
+    records::{mark_removed, misfits, table_records},
     replay::{Change, Filter, Replay, Which, history},
     report::{Action, PluginStatus, Problem, ReplayReport},
     versions::{Activation, HistoryRecord, IsSo, UPLOAD, Way, file_of, keep, note, versions},
@@ -18,7 +18,7 @@ use crate::{
     document::sha256,
     layout::Key,
     plugin::Plugin,
-    store::{Created, Store, StoreError, Tag},
+    store::{Store, StoreError, Tag},
 };
 
 /// The file of a plugin as it lies in the store, if there is one.
@@ -185,11 +185,11 @@ impl Switch<'_> {
         }
         // Before it is so: whoever finds the version active finds out how it came to be.
         note(store, record, &activation, IsSo::Yes).await?;
-        let is_done = match &standing.file {
+        let written = match &standing.file {
             Some((_, tag)) => store.put_if(&key, &self.bytes, tag).await?,
-            None => store.put_new(&key, &self.bytes).await? == Created::New,
+            None => store.put_new(&key, &self.bytes).await?,
         };
-        if !is_done {
+        if !written.is_done() {
             let found = Standing::of(store, &standing.name).await?;
             // An answer that was lost on the way: it is ours.
             if found.sha256() != Some(self.plugin.sha256()) {
@@ -246,8 +246,10 @@ pub async fn remove(
 ) -> Result<PublishReport, PublishError> {
     let (store, Standing { name, file }) = (transform.store, standing);
     let Some((there, tag)) = file else {
-        return Err(PublishError::NotThere { name: name.clone() });
+        return remove_missing(store, name, by).await;
     };
+    // Before the file is gone: a run without it must not take it for missing.
+    mark_removed(store, name).await?;
     let key = Key::Plugin { name: name.clone() }.to_string();
     let object = store.get(&key).await?.filter(|object| object.tag() == *tag);
     let Some(object) = object else {
@@ -273,6 +275,30 @@ pub async fn remove(
         remarks: vec![format!(
             "its tables stay as they are and get no more rows; it comes back with: spotify-etl plugin rollback {name} {}",
             short(there)
+        )],
+        looked_at: serde_json::Value::Null,
+    })
+}
+
+/// Notes that a plugin whose file is gone already is not to be missed.
+async fn remove_missing(
+    store: &dyn Store,
+    name: &str,
+    by: &str,
+) -> Result<PublishReport, PublishError> {
+    let tables = mark_removed(store, name).await?;
+    if tables.is_empty() {
+        return Err(PublishError::NotThere { name: name.to_owned() });
+    }
+    Ok(PublishReport {
+        plugin: name.to_owned(),
+        version: None,
+        sha256: None,
+        sha256_before: None,
+        by: by.to_owned(),
+        remarks: vec![format!(
+            "its file was gone already; its tables ({}) keep their rows and get no more",
+            tables.join(", ")
         )],
         looked_at: serde_json::Value::Null,
     })

@@ -6,7 +6,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
-use super::{PipelineError, active::pretty, report::Problem};
+use super::{
+    PipelineError,
+    active::pretty,
+    report::{PluginReport, Problem},
+};
 use crate::{
     document::DocumentId,
     layout::{self, Format, Key},
@@ -52,6 +56,9 @@ pub struct TableRecord {
     pub formats: Vec<Format>,
     /// Its columns, without those of the host.
     pub schema: TableSchema,
+    /// Whether the plugin was removed by a command, so that a run without it is complete.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub owner_removed: bool,
 }
 
 /// The records of a store, as a run sees them.
@@ -88,13 +95,14 @@ impl<'s> Records<'s> {
                 let extended = parse_record(self.store, &key, bytes, plugin)
                     .and_then(|record| Ok((compare(&record, table, plugin)?, record)));
                 match extended {
-                    Ok((Fit::Appends | Fit::Equal, record)) if record.schema != **table => {
-                        Ok(Some(pretty(&TableRecord {
-                            schema: TableSchema::clone(table),
-                            ..record
-                        })))
+                    Ok((fit, record)) => {
+                        let schema = match fit {
+                            Fit::Appends | Fit::Equal => TableSchema::clone(table),
+                            _ => record.schema.clone(),
+                        };
+                        let next = TableRecord { schema, owner_removed: false, ..record.clone() };
+                        Ok((next != record).then(|| pretty(&next)))
                     }
-                    Ok(_) => Ok(None),
                     Err(found) => {
                         problem = Some(found);
                         Ok::<_, PipelineError>(None)
@@ -137,8 +145,8 @@ impl<'s> Records<'s> {
             Some(record) => record.and_then(|record| {
                 // A rolled-back plugin knows less than the record, which stays.
                 let is_behind = compare(&record, table, plugin)? == Fit::Prefix;
-                let is_recorded =
-                    is_behind || record.schema == *table || self.planned.contains_key(&table.name);
+                let is_recorded = self.planned.contains_key(&table.name)
+                    || (!record.owner_removed && (is_behind || record.schema == *table));
                 Ok((record, is_recorded))
             }),
         };
@@ -183,6 +191,61 @@ pub async fn table_records(
         }
     }
     Ok((records, problems))
+}
+
+/// Notes in the records of a plugin's tables that it was removed by a command. Returns the tables.
+///
+/// # Errors
+///
+/// If the store fails.
+pub async fn mark_removed(store: &dyn Store, owner: &str) -> Result<Vec<String>, StoreError> {
+    let (records, _) = table_records(store).await?;
+    let mut tables = Vec::new();
+    for record in records.into_iter().filter(|record| record.owner == owner) {
+        let table = record.schema.name;
+        let key = Key::TableRecord { table: table.clone() }.to_string();
+        update(store, &key, |current| {
+            let read = |bytes| serde_json::from_slice::<TableRecord>(bytes).ok();
+            let current = current.and_then(read).filter(|record| record.owner == owner);
+            let due = current.filter(|record| !record.owner_removed);
+            let removed = due.map(|record| TableRecord { owner_removed: true, ..record });
+            Ok::<_, StoreError>(removed.as_ref().map(pretty))
+        })
+        .await?;
+        tables.push(table);
+    }
+    Ok(tables)
+}
+
+/// Finds plugins that fill a table of the store and are not among these, although no command removed them:
+/// each with its tables.
+///
+/// # Errors
+///
+/// If the store fails.
+pub async fn missing_owners(
+    store: &dyn Store,
+    plugins: &[PluginReport],
+) -> Result<BTreeMap<String, Vec<String>>, StoreError> {
+    let is_filled = |table: &str| {
+        plugins.iter().any(|plugin| plugin.tables.iter().any(|filled| filled == table))
+    };
+    let listed = list_all(store, layout::TABLES).await?;
+    let keys = listed.into_iter().filter_map(|listed| match listed.key.parse() {
+        Ok(Key::TableRecord { table }) if !is_filled(&table) => Some(listed.key),
+        _ => None,
+    });
+    let read = keys.map(|key| async move { store.get(&key).await });
+    let mut missing: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for object in try_join_all(read).await?.into_iter().flatten() {
+        // What is no record is reported by those who read the table.
+        let Ok(record) = serde_json::from_slice::<TableRecord>(&object.bytes) else { continue };
+        let is_there = plugins.iter().any(|plugin| plugin.name == record.owner);
+        if !is_there && !record.owner_removed {
+            missing.entry(record.owner).or_default().push(record.schema.name);
+        }
+    }
+    Ok(missing)
 }
 
 /// The tables whose stored columns don't fit the declared ones.
@@ -270,5 +333,6 @@ fn new_record(plugin: &Plugin, table: &TableSchema, formats: &[Format]) -> Table
         generation: 1,
         formats: formats.to_vec(),
         schema: table.clone(),
+        owner_removed: false,
     }
 }

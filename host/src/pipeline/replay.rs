@@ -17,19 +17,18 @@ use super::{
     active::{ActivePlugin, ActiveSet, activate, choose},
     jobs::Jobs,
     lineage::{Lineage, TableFile},
+    moves::read_listed,
     records::{Records, TableRecord, switch, table_records},
     report::{Action, DocumentReport, DocumentStatus, Problem, ReplayReport},
-    transform::{
-        ByPlugin, Crew, There, change_lineage, describe, files_of, keep_lineage, made, not_begun,
-        store_tables, work,
-    },
+    table_files::{Before, StoredFile, StoredFiles, TableWriter, files_of},
+    transform::{Crew, describe, not_begun, report_stored, sort_results, work},
 };
 use crate::{
     config::{HOST_VERSION, Limits},
-    document::{DocumentId, PlaylistId, Refused},
+    document::{self, DocumentId, PlaylistId, Refused},
     layout::{self, Format, Key, Stage, table_folder},
     schema::{Fit, TableSchema, fit},
-    store::{Listed, Store, StoreError, list_all},
+    store::{Listed, Store, StoreError, Tag, list_all},
 };
 
 /// After so many passes over history it is said that others land faster than it can be filled.
@@ -182,7 +181,7 @@ impl Replay<'_> {
             return Ok(Some(stopped));
         }
         for (from, next) in plan {
-            if let Some(stopped) = self.without_raw(from, next).await? {
+            if let Some(stopped) = self.missing_raw(from, next).await? {
                 return Ok(Some(stopped));
             }
         }
@@ -193,26 +192,49 @@ impl Replay<'_> {
         Ok(None)
     }
 
-    /// Which documents have rows in the old table that can't be made again, as what they were made of is
-    /// gone.
-    async fn without_raw(
+    /// Finds documents with rows in the old table that would be missing in the new one, since they are not
+    /// in `processed`. Says what to do about them; none if there are none.
+    async fn missing_raw(
         &self,
         from: &TableRecord,
         next: &TableRecord,
     ) -> Result<Option<String>, PipelineError> {
         let store = self.transform.store;
         let (old, new) = (documents_of(store, from).await?, documents_of(store, next).await?);
-        let all = Which::Matching(Filter::default());
-        let there: BTreeSet<String> =
-            history(store, &all).await?.into_iter().map(|(id, _)| id.to_string()).collect();
-        let is_lost = |id: &&String| !new.contains(*id) && !there.contains(*id);
-        let lost: Vec<&str> = old.iter().filter(is_lost).map(String::as_str).collect();
-        let Some(first) = lost.first() else { return Ok(None) };
-        Ok(Some(format!(
-            "nothing was switched: {} documents have rows in table `{}` whose raw responses are gone, such as {first}, and would be lost (bring them back to raw_data/processed/; or delete their files of the table, if they are not wanted)",
-            lost.len(),
-            from.schema.name
-        )))
+        // In the order in which documents move, so that one that moves is seen at least once.
+        let mut stages: [BTreeSet<String>; 3] = Default::default();
+        for (found, stage) in stages.iter_mut().zip(STAGES) {
+            *found = documents_in(store, stage).await?;
+        }
+        let [waiting, failed, processed] = stages;
+        let is_missing = |id: &&String| !new.contains(*id) && !processed.contains(*id);
+        let missing: Vec<&String> = old.iter().filter(is_missing).collect();
+        let table = &from.schema.name;
+        let say = |found: Vec<&&String>, why: &str| {
+            let first = found.first()?;
+            Some(format!(
+                "nothing was switched: {} documents with rows in table `{table}` {why}, such as {first}",
+                found.len()
+            ))
+        };
+        let interrupted = missing.iter().filter(|id| waiting.contains(**id)).collect();
+        if let Some(said) = say(interrupted, "are still in raw_data/to_process/") {
+            return Ok(Some(format!(
+                "{said}: a transform was interrupted, or runs now (finish it: spotify-etl transform; then run the same command again)"
+            )));
+        }
+        let set_aside = missing.iter().filter(|id| failed.contains(**id)).collect();
+        if let Some(said) = say(set_aside, "are in raw_data/failed/") {
+            return Ok(Some(format!(
+                "{said} (see why: spotify-etl status; then spotify-etl transform KEY)"
+            )));
+        }
+        let lost = missing.iter().collect();
+        Ok(say(lost, "have no raw response any more").map(|said| {
+            format!(
+                "{said}, and would be lost (bring the responses back to raw_data/processed/; or delete the documents' files of the table, if they are not wanted)"
+            )
+        }))
     }
 
     /// Goes over history until nothing is left to be written, as others may land more meanwhile. Says
@@ -475,8 +497,8 @@ fn said(from: &TableRecord, next: &TableRecord) -> String {
 struct Desk<'s> {
     store: &'s dyn Store,
     crew: Arc<Crew>,
-    /// All files of their tables: their sizes by key.
-    files: BTreeMap<String, u64>,
+    /// All files of their tables, by key.
+    files: BTreeMap<String, Listed>,
     limits: &'s Limits,
     jobs: Jobs,
     mode: Mode,
@@ -518,12 +540,12 @@ impl Desk<'_> {
         listed: &Listed,
         done: &mut Done,
     ) -> Result<(), StoreError> {
+        // The lineage before the files: whoever replaces files changes the lineage first.
         let key = Key::Lineage { document: id.clone() }.to_string();
-        let lineage = self.store.get(&key).await?;
-        let lineage =
-            lineage.and_then(|object| serde_json::from_slice::<Lineage>(&object.bytes).ok());
-        let there = self.there(lineage.as_ref());
-        let stale = |active: &&ActivePlugin| !is_current(active, id, lineage.as_ref(), &there);
+        let stored = self.store.get(&key).await?;
+        let lineage = stored.as_ref().and_then(|object| Lineage::parse(&object.bytes, id).ok());
+        let seen = self.matching_files(lineage.as_ref()).await?;
+        let stale = |active: &&ActivePlugin| !is_current(active, id, lineage.as_ref(), &seen);
         let stale: Vec<ActivePlugin> = self.crew.plugins.iter().filter(stale).cloned().collect();
         if stale.is_empty() {
             done.is_equal = true;
@@ -535,7 +557,7 @@ impl Desk<'_> {
             return Ok(());
         }
         let _room = self.jobs.room(listed.size).await;
-        let Some(object) = self.store.get(&listed.key).await? else {
+        let Some(object) = read_listed(self.store, listed).await? else {
             done.report.status = DocumentStatus::Gone;
             return Ok(());
         };
@@ -548,47 +570,38 @@ impl Desk<'_> {
                     return Ok(());
                 }
             };
-        let store = (self.mode == Mode::Write).then_some(self.store);
-        if let (Some(store), Some(lineage)) = (store, &lineage) {
-            unsay(store, id, lineage, &there, &results).await?;
+        let made = sort_results(results, self.limits, &mut done.report);
+        let gone = self.unsupported(&stale, id, lineage.as_ref(), &done.report);
+        let is_same = |file: &TableFile| {
+            let stored = seen.get(&file.key).and_then(Option::as_ref);
+            stored.is_some_and(|stored| stored.sha256 == file.sha256)
+        };
+        let files: Vec<(String, String, bool)> = made
+            .files
+            .iter()
+            .flat_map(|made| made.files.iter().map(|(file, _)| (&made.plugin, file)))
+            .map(|(plugin, file)| (plugin.clone(), file.table.clone(), is_same(file)))
+            .collect();
+        let mut failed = Vec::new();
+        if self.mode == Mode::Write && !(files.is_empty() && gone.is_empty()) {
+            let before = Before { lineage: stored, files: seen };
+            let writer = TableWriter { store: self.store, document: id };
+            failed = writer.replace(made.files, &gone, Some(before)).await?.failed;
         }
-        let files = store_tables(store, results, &there, self.limits, &mut done.report).await;
+        let is_stored = |plugin: &str| failed.iter().all(|(name, _)| name != plugin);
+        let stored = files.iter().filter(|(plugin, _, _)| is_stored(plugin));
+        for (_, table, is_same) in stored {
+            match is_same {
+                true => done.equal += 1,
+                false => done.tables.push(table.clone()),
+            }
+        }
+        done.written = done.tables.len() + gone.len();
+        report_stored(made.reports, failed, &mut done.report);
         if !done.report.problems.is_empty() {
             describe(&mut done.report, &document);
         }
-        let is_same = |key: &str, sha256: &String| there.get(key) == Some(sha256);
-        done.equal = files.iter().filter(|file| is_same(&file.key, &file.sha256)).count();
-        done.written = files.len() - done.equal;
-        let others = files.iter().filter(|file| !is_same(&file.key, &file.sha256));
-        done.tables = others.map(|file| file.table.clone()).collect();
-        let gone = self.unsupported(&stale, id, lineage.as_ref(), &done.report);
-        done.written += gone.len();
         done.is_equal = files.is_empty() && gone.is_empty() && done.report.problems.is_empty();
-        match self.mode {
-            Mode::Write => self.settle(id, lineage.is_some(), files, &gone).await,
-            Mode::DryRun => Ok(()),
-        }
-    }
-
-    /// Takes away the files of a document that are not to be there any more, and says in its lineage what
-    /// is.
-    async fn settle(
-        &self,
-        id: &DocumentId,
-        has_lineage: bool,
-        files: Vec<TableFile>,
-        gone: &[String],
-    ) -> Result<(), StoreError> {
-        for key in gone {
-            if let Some(object) = self.store.get(key).await? {
-                self.store.delete_if(key, &object.tag()).await?;
-            }
-        }
-        match (has_lineage, gone.is_empty()) {
-            (false, true) if !files.is_empty() => drop(keep_lineage(self.store, id, files).await?),
-            (_, true) if files.is_empty() => {}
-            _ => drop(change_lineage(self.store, id, &files, gone).await?),
-        }
         Ok(())
     }
 
@@ -600,14 +613,27 @@ impl Desk<'_> {
         }
     }
 
-    /// The files of a document that are where its lineage says.
-    fn there(&self, lineage: Option<&Lineage>) -> There {
+    /// Finds the files of a document whose content is what its lineage says: by the ETag of the listing, or
+    /// by reading them where the store has no ETags.
+    async fn matching_files(&self, lineage: Option<&Lineage>) -> Result<StoredFiles, StoreError> {
         let files = lineage.into_iter().flat_map(|lineage| &lineage.files);
-        // One that was cut or emptied is not the one that lineage tells of.
-        let is_whole = |size: &u64, file: &TableFile| file.bytes == 0 || *size == file.bytes;
-        let files =
-            files.filter(|file| self.files.get(&file.key).is_some_and(|size| is_whole(size, file)));
-        files.map(|file| (file.key.clone(), file.sha256.clone())).collect()
+        let is_whole = |size: u64, file: &TableFile| file.bytes == 0 || size == file.bytes;
+        let found = files.filter_map(|file| {
+            let listed = self.files.get(&file.key)?;
+            is_whole(listed.size, file).then_some((file, listed))
+        });
+        let looked_at = found.map(|(file, listed)| async move {
+            let TableFile { key, sha256, etag, .. } = file;
+            let tag = match (etag, &listed.tag) {
+                (Some(etag), Some(Tag::Mark(mark))) if etag == mark => listed.tag.clone(),
+                _ => self.store.get(key).await?.and_then(|object| {
+                    (document::sha256(&object.bytes) == *sha256).then(|| object.tag())
+                }),
+            };
+            let stored = tag.map(|tag| StoredFile { sha256: sha256.clone(), tag });
+            Ok::<_, StoreError>(stored.map(|stored| (key.clone(), Some(stored))))
+        });
+        Ok(try_join_all(looked_at).await?.into_iter().flatten().collect())
     }
 
     /// Files of a document that is not for their plugin any more.
@@ -629,22 +655,17 @@ impl Desk<'_> {
     }
 }
 
-/// Before a file is another one, nothing says any more what it was made of.
-async fn unsay(
-    store: &dyn Store,
-    id: &DocumentId,
-    lineage: &Lineage,
-    there: &There,
-    results: &[ByPlugin],
-) -> Result<(), StoreError> {
-    let is_other = |file: &&TableFile| there.get(&file.key) != Some(&file.sha256);
-    let others = made(results).filter(is_other).map(|file| file.key.clone());
-    let is_said = |key: &String| lineage.files.iter().any(|file| file.key == *key);
-    let others: Vec<String> = others.filter(is_said).collect();
-    if !others.is_empty() {
-        change_lineage(store, id, &[], &others).await?;
-    }
-    Ok(())
+/// The stages of raw documents, in the order in which documents move.
+const STAGES: [Stage; 3] = [Stage::ToProcess, Stage::Failed, Stage::Processed];
+
+/// Lists the documents of a stage.
+async fn documents_in(store: &dyn Store, stage: Stage) -> Result<BTreeSet<String>, StoreError> {
+    let listed = list_all(store, stage.prefix()).await?;
+    let document = |listed: Listed| match listed.key.parse() {
+        Ok(Key::Raw { document, .. }) => Some(document.to_string()),
+        _ => None,
+    };
+    Ok(listed.into_iter().filter_map(document).collect())
 }
 
 /// The documents that have a file in each folder of a table.
@@ -683,13 +704,13 @@ fn is_current(
     active: &ActivePlugin,
     id: &DocumentId,
     lineage: Option<&Lineage>,
-    there: &There,
+    seen: &StoredFiles,
 ) -> bool {
     let Some(lineage) = lineage else { return false };
     let made: BTreeMap<&str, _> =
         lineage.files.iter().map(|file| (file.key.as_str(), file)).collect();
     keys(active, id).iter().all(|key| {
-        there.contains_key(key)
+        seen.contains_key(key)
             && made.get(key.as_str()).is_some_and(|file| {
                 file.plugin.sha256 == active.plugin.sha256() && file.host_version == HOST_VERSION
             })

@@ -224,6 +224,8 @@ pub enum PluginStatus {
     Fallback,
     /// Not at all.
     Refused,
+    /// Not at all: its file is not there, although tables of the store are its own.
+    Missing,
 }
 
 /// One plugin.

@@ -7,25 +7,26 @@ use std::{
     thread::{self, ScopedJoinHandle},
 };
 
-use futures_util::future::join_all;
 use tracing::{Instrument, Span};
 
 use super::{
     active::ActivePlugin,
     jobs::{Jobs, Undone},
-    landing::{Standing, came_before, compare},
+    landing::came_before,
     lineage::{Lineage, Maker, TableFile},
+    moves::{commit, leave, put_aside, read_listed, read_twice},
     records::Target,
     report::{Action, DocumentReport, DocumentStatus, Problem, SkipReport, TableReport},
+    table_files::{PluginFiles, TableWriter},
     tried::{Tried, judge},
 };
 use crate::{
     config::{HOST_VERSION, Limits},
     document::{Document, DocumentId, Origin, Refused, TimeSource, sha256},
-    layout::{Format, Key, Stage, table_folder},
+    layout::{Format, Key, Stage},
     plugin::Plugin,
     projection::Projection,
-    store::{Created, Listed, Object, Store, StoreError, list_all, update},
+    store::{Listed, Object, Store, StoreError},
     table::{MadeBy, Table, WriteError, write},
 };
 
@@ -97,11 +98,16 @@ async fn steps(
         return Ok(());
     }
     let _room = workshop.jobs.room(listed.size).await;
-    let Some(object) = store.get(&listed.key).await? else {
+    let Ok(key) = listed.key.parse::<Key>() else { return Ok(()) };
+    let read = match key {
+        // It has no checksum of its own.
+        Key::Foreign { .. } => read_twice(store, listed).await?,
+        _ => read_listed(store, listed).await?,
+    };
+    let Some(object) = read else {
         report.status = DocumentStatus::Gone;
         return Ok(());
     };
-    let Ok(key) = listed.key.parse::<Key>() else { return Ok(()) };
     let (document, time, results) =
         match work(workshop.crew.clone(), &workshop.jobs, limits, &key, &object).await {
             Ok(worked) => worked,
@@ -120,16 +126,14 @@ async fn steps(
     {
         return leave(store, &key, &object, DocumentStatus::Known, &there, report).await;
     }
-    if matches!(key, Key::Raw { stage: Stage::Processed, .. }) {
-        // Before a file is another one, nothing says any more what it was made of.
-        let keys: Vec<String> = made(&results).map(|file| file.key.clone()).collect();
-        change_lineage(store, document.id(), &[], &keys).await?;
-    }
-    let files = store_tables(Some(store), results, &There::new(), limits, report).await;
-    if !files.is_empty() {
-        let lineage = keep_lineage(store, document.id(), files).await?;
-        outcome.lineage = Some((document.id().clone(), lineage));
-    }
+    let made = sort_results(results, limits, report);
+    let writer = TableWriter { store, document: document.id() };
+    let recorded = match key {
+        Key::Raw { stage: Stage::Processed, .. } => writer.replace(made.files, &[], None).await?,
+        _ => writer.create(made.files).await?,
+    };
+    report_stored(made.reports, recorded.failed, report);
+    outcome.lineage = recorded.lineage.map(|lineage| (document.id().clone(), lineage));
     report.problems.extend(why_not_whole(workshop, report));
     if report.problems.is_empty() {
         commit(store, &key, &object, &document, report).await?;
@@ -299,233 +303,66 @@ fn table_file(
         nulls,
         sha256: sha256(bytes),
         bytes: bytes.len() as u64,
+        etag: None,
         plugin: Maker::from(plugin),
         host_version: HOST_VERSION.to_owned(),
     }
 }
 
-/// The files that plugins made.
-pub fn made(results: &[ByPlugin]) -> impl Iterator<Item = &TableFile> {
-    let tables = results.iter().filter_map(|(_, result)| match result {
-        Ok(Made::Tables { tables, .. }) => Some(tables),
-        _ => None,
-    });
-    tables.flatten().flat_map(|rows| rows.files.iter().map(|(file, _)| file))
+/// What plugins made of a document, apart from what is in the report already.
+pub struct Sorted {
+    /// The files of each plugin that made some.
+    pub files: Vec<PluginFiles>,
+    /// What the report says of the tables of each of these plugins, by name.
+    pub reports: Vec<(String, Vec<TableReport>)>,
 }
 
-/// Table files that are in the store already: their SHA-256 by key.
-pub type There = BTreeMap<String, String>;
-
-/// Stores what the plugins made, all at once, if there is a store to write to; what is there already is
-/// left as it is. A plugin whose tables can't all be stored has stored none, as far as lineage and report
-/// go.
-pub async fn store_tables(
-    store: Option<&dyn Store>,
+/// Sorts the results of all plugins: problems, skipped entries and plugins that the document is not for go
+/// to the report, files to the store.
+pub fn sort_results(
     results: Vec<ByPlugin>,
-    there: &There,
     limits: &Limits,
     report: &mut DocumentReport,
-) -> Vec<TableFile> {
-    let stored = results.into_iter().map(|(active, result)| async move {
-        let stored = match (&result, store) {
-            (Ok(Made::Tables { tables, .. }), Some(store)) => {
-                store_files(store, there, tables).await
-            }
-            _ => Ok(()),
-        };
-        (active, result, stored)
-    });
-    let (mut kept, mut skipped) = (Vec::new(), BTreeSet::new());
-    for (active, result, stored) in join_all(stored).await {
-        match (result, stored) {
-            (Ok(Made::Tables { tables, skips }), stored) => {
+) -> Sorted {
+    let mut sorted = Sorted { files: Vec::new(), reports: Vec::new() };
+    let mut skipped = BTreeSet::new();
+    for (active, result) in results {
+        let plugin = active.plugin.name().to_owned();
+        match result {
+            Ok(Made::Tables { tables, skips }) => {
                 skipped.extend(skips);
-                match stored {
-                    Ok(()) => {
-                        for rows in tables {
-                            kept.extend(rows.files.into_iter().map(|(file, _)| file));
-                            report.tables.push(rows.report);
-                        }
-                    }
-                    Err(error) => report.problems.push(Problem::new(Action::Retry, error)),
+                let (mut files, mut reports) = (Vec::new(), Vec::new());
+                for rows in tables {
+                    files.extend(rows.files);
+                    reports.push(rows.report);
                 }
+                sorted.files.push(PluginFiles { plugin: plugin.clone(), files });
+                sorted.reports.push((plugin, reports));
             }
-            (Ok(Made::Unsupported), _) => {
-                report.unsupported.push(active.plugin.name().to_owned());
-            }
-            (Err(problem), _) => report.problems.push(problem),
+            Ok(Made::Unsupported) => report.unsupported.push(plugin),
+            Err(problem) => report.problems.push(problem),
         }
     }
-    // Plugins that walk the entries alike pass over the same ones.
+    // Plugins that walk the entries alike skip the same ones.
     for skip in &skipped {
         *report.skipped.entry(skip.reason.clone()).or_default() += 1;
     }
     let shown = usize::try_from(limits.skips_kept).unwrap_or(usize::MAX);
     report.skips = skipped.into_iter().take(shown).collect();
-    kept
+    sorted
 }
 
-async fn store_files(store: &dyn Store, there: &There, tables: &[Rows]) -> Result<(), StoreError> {
-    let files = tables.iter().flat_map(|rows| &rows.files);
-    let stored = files.map(|(file, bytes)| async move {
-        if there.get(&file.key) == Some(&file.sha256) {
-            return Ok(());
-        }
-        store.put(&file.key, bytes).await
-    });
-    // Each is begun, whatever becomes of the others.
-    join_all(stored).await.into_iter().collect()
-}
-
-/// Says for a document what these files of its were made of.
-pub async fn keep_lineage(
-    store: &dyn Store,
-    document: &DocumentId,
-    files: Vec<TableFile>,
-) -> Result<Lineage, StoreError> {
-    let key = Key::Lineage { document: document.clone() }.to_string();
-    let kept = Lineage::of(&document.to_string(), files);
-    // Most often there is none yet.
-    if store.put_new(&key, &kept.to_bytes()).await? == Created::New {
-        return Ok(kept);
-    }
-    change_lineage(store, document, &kept.files, &[]).await
-}
-
-/// Says for a document what these files of its were made of, and that others are gone.
-pub async fn change_lineage(
-    store: &dyn Store,
-    document: &DocumentId,
-    files: &[TableFile],
-    gone: &[String],
-) -> Result<Lineage, StoreError> {
-    let key = Key::Lineage { document: document.clone() }.to_string();
-    let id = document.to_string();
-    let mut kept = Lineage::merged(None, &id, files);
-    update(store, &key, |current| {
-        kept = Lineage::merged(current, &id, files);
-        kept.files.retain(|file| !gone.contains(&file.key));
-        let bytes = kept.to_bytes();
-        let is_due = match current {
-            Some(current) => current != bytes,
-            None => !files.is_empty(),
-        };
-        Ok::<_, StoreError>(is_due.then_some(bytes))
-    })
-    .await?;
-    Ok(kept)
-}
-
-/// All files that the tables of some plugins have: their sizes by key.
-pub async fn files_of(
-    store: &dyn Store,
-    plugins: &[ActivePlugin],
-) -> Result<BTreeMap<String, u64>, StoreError> {
-    let folders = plugins.iter().flat_map(|active| {
-        active.plugin.tables().iter().zip(&active.targets).flat_map(|(table, target)| {
-            let folder = |format: &Format| table_folder(&table.name, target.generation, *format);
-            target.formats.iter().map(folder)
-        })
-    });
-    let mut files = BTreeMap::new();
-    for folder in folders {
-        let listed = list_all(store, &folder).await?;
-        files.extend(listed.into_iter().map(|listed| (listed.key, listed.size)));
-    }
-    Ok(files)
-}
-
-/// Moves the document to where its tables say it is.
-async fn commit(
-    store: &dyn Store,
-    key: &Key,
-    object: &Object,
-    document: &Document,
+/// Says in the report which tables are stored, and why those of other plugins are not.
+pub fn report_stored(
+    reports: Vec<(String, Vec<TableReport>)>,
+    failed: Vec<(String, StoreError)>,
     report: &mut DocumentReport,
-) -> Result<(), StoreError> {
-    let processed = Key::Raw { stage: Stage::Processed, document: document.id().clone() };
-    if *key == processed {
-        report.status = DocumentStatus::Stored;
-        return Ok(());
-    }
-    let place = processed.to_string();
-    let created = match key {
-        Key::Raw { document: id, .. } if id == document.id() => {
-            store.copy_new(&place, &object.bytes, &key.to_string()).await?
-        }
-        _ => store.put_new(&place, &document.to_bytes()).await?,
-    };
-    if created == Created::Exists
-        && let Standing::Other(why) = compare(store, &processed, document).await?
-    {
-        report.problems.push(Problem::new(Action::Document, why));
-        return Ok(());
-    }
-    leave(store, key, object, DocumentStatus::Stored, &processed, report).await
-}
-
-/// Takes an object away from where it was, now that it is elsewhere.
-async fn leave(
-    store: &dyn Store,
-    key: &Key,
-    object: &Object,
-    status: DocumentStatus,
-    now_at: &Key,
-    report: &mut DocumentReport,
-) -> Result<(), StoreError> {
-    let gone = store.delete_if(&key.to_string(), &object.tag()).await?;
-    if !gone && store.get(&key.to_string()).await?.is_some() {
-        let message = "changed while it was read (transform it again)";
-        report.problems.push(Problem::new(Action::Retry, message));
-        return Ok(());
-    }
-    let was_failed = key.to_string().starts_with(Stage::Failed.prefix());
-    if was_failed && status != DocumentStatus::Failed {
-        let reason = key.failed_reason().to_string();
-        if let Some(object) = store.get(&reason).await? {
-            store.delete_if(&reason, &object.tag()).await?;
-        }
-    }
-    report.status = status;
-    report.now_at = Some(now_at.to_string());
-    Ok(())
-}
-
-/// Deals with bytes that are no document: aside with what no plugin could ever read, the rest
-/// stays where it is.
-async fn put_aside(
-    store: &dyn Store,
-    key: &Key,
-    object: &Object,
-    refused: Refused,
-    report: &mut DocumentReport,
-) -> Result<(), StoreError> {
-    let problem = Problem::new(Action::Document, &refused);
-    report.problems.push(problem.clone());
-    let waits = key.to_string().starts_with(Stage::ToProcess.prefix());
-    if !waits || !refused.is_final() {
-        return Ok(());
-    }
-    let failed = key.failed();
-    let created = store.put_new(&failed.to_string(), &object.bytes).await?;
-    let there = store.get(&failed.to_string()).await?;
-    if created == Created::Exists && there.is_none_or(|there| there.bytes != object.bytes) {
-        let location = store.location(&failed.to_string());
-        let message = format!(
-            "it can't be put aside, since something else is at {location} (take that away)"
-        );
-        report.problems.push(Problem::new(Action::Document, message));
-        return Ok(());
-    }
-    let reason = serde_json::json!({
-        "key": key.to_string(),
-        "problem": problem.message,
-        "host_version": HOST_VERSION,
-    });
-    let mut reason = serde_json::to_vec_pretty(&reason).unwrap_or_default();
-    reason.push(b'\n');
-    store.put(&key.failed_reason().to_string(), &reason).await?;
-    leave(store, key, object, DocumentStatus::Failed, &failed, report).await
+) {
+    let is_stored = |plugin: &str| failed.iter().all(|(name, _)| name != plugin);
+    let stored = reports.into_iter().filter(|(plugin, _)| is_stored(plugin));
+    report.tables.extend(stored.flat_map(|(_, tables)| tables));
+    let problems = failed.into_iter().map(|(_, error)| Problem::new(Action::Retry, error));
+    report.problems.extend(problems);
 }
 
 /// Says in the report which document it is.

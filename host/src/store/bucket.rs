@@ -27,7 +27,7 @@ use rand::TryRng;
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
-use super::{Created, Listed, Object, Page, Store, StoreError, Tag, is_sound, probe};
+use super::{Listed, Object, Page, Store, StoreError, Tag, Written, is_sound, probe};
 use crate::{
     aws::{self, Refusal, code, status},
     config,
@@ -115,14 +115,17 @@ impl Bucket {
         known.get_or_try_init(|| probe(&unchecked, &key)).await.copied()
     }
 
-    /// Writes an object. Says whether the condition was met.
+    /// Writes an object if the condition holds.
     async fn write(
         &self,
         key: &str,
         bytes: &[u8],
         condition: Condition<'_>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Written, StoreError> {
         let name = self.name(key)?;
+        if matches!(condition, Condition::Unchanged(tag) if etag(tag).is_none()) {
+            return Ok(Written::Refused);
+        }
         let (mark, attempts) = (mark(), Attempts::default());
         for _ in 0..CONFLICTS_MAX {
             let written = if bytes.len() > PART_BYTES {
@@ -137,14 +140,15 @@ impl Bucket {
                     .body(ByteStream::from(bytes.to_vec()));
                 let request = conditional(request, condition).customize();
                 let sent = request.interceptor(attempts.clone()).send().await;
-                self.outcome("write", key, sent)?
+                let sent = sent.map(|stored| stored.e_tag);
+                self.outcome("write", key, condition, sent)?
             };
             match written {
-                Written::Done => return Ok(true),
-                Written::Refused if attempts.is_first() => return Ok(false),
+                Outcome::Done(tag) => return Ok(Written::Done(Some(self.tag("write", key, tag)?))),
+                Outcome::Refused if attempts.is_first() => return Ok(Written::Refused),
                 // It may be our own, of an attempt whose answer was lost.
-                Written::Refused => return self.is_marked(key, &name, &mark).await,
-                Written::Conflict => {}
+                Outcome::Refused => return self.find_marked(key, &name, &mark).await,
+                Outcome::Conflict => {}
             }
         }
         Err(StoreError::Contended { location: self.location(key) })
@@ -157,13 +161,13 @@ impl Bucket {
         bytes: &[u8],
         condition: Condition<'_>,
         mark: &str,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<Outcome, StoreError> {
         let (client, bucket) = (&self.client, &self.bucket);
         let begun = client.create_multipart_upload().bucket(bucket).key(name).metadata(MARK, mark);
         let begun = begun.send().await.map_err(self.error("write", key))?;
         let upload = begun.upload_id().unwrap_or_default();
         let done = self.finish_parts(key, name, bytes, condition, upload).await;
-        if !matches!(done, Ok(Written::Done)) {
+        if !matches!(done, Ok(Outcome::Done(_))) {
             // Parts that nobody needs cost money until they are taken away.
             let abort = client.abort_multipart_upload().bucket(bucket).key(name);
             let _ = abort.upload_id(upload).send().await;
@@ -178,13 +182,15 @@ impl Bucket {
         bytes: &[u8],
         condition: Condition<'_>,
         upload: &str,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<Outcome, StoreError> {
         let (client, bucket) = (&self.client, &self.bucket);
         let mut parts = CompletedMultipartUpload::builder();
         for (number, part) in (1..).zip(bytes.chunks(PART_BYTES)) {
             let sent = client.upload_part().bucket(bucket).key(name).upload_id(upload);
             let sent = sent.part_number(number).body(ByteStream::from(part.to_vec())).send().await;
             let sent = sent.map_err(self.error("write", key))?;
+            // Without its ETag the part can't be told from another one.
+            self.tag("write", key, sent.e_tag.clone())?;
             let part = CompletedPart::builder().part_number(number);
             parts = parts
                 .parts(part.set_e_tag(sent.e_tag).set_checksum_crc32(sent.checksum_crc32).build());
@@ -194,47 +200,73 @@ impl Bucket {
         let complete = match condition {
             Condition::None => complete,
             Condition::Absent => complete.if_none_match("*"),
-            Condition::Unchanged(tag) => complete.if_match(etag(tag)),
+            Condition::Unchanged(tag) => complete.set_if_match(etag(tag).map(str::to_owned)),
         };
-        self.outcome("write", key, complete.send().await)
+        let sent = complete.send().await.map(|stored| stored.e_tag);
+        self.outcome("write", key, condition, sent)
     }
 
-    fn outcome<T, E>(
+    /// Reads an answer to a write or a deletion. Only an answer to a condition means that the condition did
+    /// not hold: 412, or "no such key" where the object was to have a certain tag. Anything else but
+    /// success is an error, also a 404 of something between this program and the service.
+    fn outcome<E>(
         &self,
         verb: &'static str,
         key: &str,
-        sent: Result<T, SdkError<E>>,
-    ) -> Result<Written, StoreError>
+        condition: Condition<'_>,
+        sent: Result<Option<String>, SdkError<E>>,
+    ) -> Result<Outcome, StoreError>
     where
         E: Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
         let error = match sent {
-            Ok(_) => return Ok(Written::Done),
+            Ok(tag) => return Ok(Outcome::Done(tag)),
             Err(error) => error,
         };
-        match (status(&error), code(&error)) {
-            (Some(412), _) => Ok(Written::Refused),
-            (Some(404), Some("NoSuchBucket")) => Err(self.error(verb, key)(error)),
-            // A condition on what is not there.
-            (Some(404), _) => Ok(Written::Refused),
-            (Some(409), Some("ConditionalRequestConflict")) => Ok(Written::Conflict),
+        match (condition, status(&error), code(&error)) {
+            (Condition::Absent | Condition::Unchanged(_), Some(412), _)
+            | (Condition::Unchanged(_), Some(404), Some("NoSuchKey")) => Ok(Outcome::Refused),
+            (
+                Condition::Absent | Condition::Unchanged(_),
+                Some(409),
+                Some("ConditionalRequestConflict"),
+            ) => Ok(Outcome::Conflict),
             _ => Err(self.error(verb, key)(error)),
         }
     }
 
-    /// Whether what is under a key is what was written with this mark.
-    async fn is_marked(&self, key: &str, name: &str, mark: &str) -> Result<bool, StoreError> {
+    /// Returns the tag that an answer has. An answer without one is an error: S3 always sends an ETag, so
+    /// that something else has answered.
+    fn tag(&self, verb: &'static str, key: &str, tag: Option<String>) -> Result<Tag, StoreError> {
+        match tag {
+            Some(tag) if !tag.trim_matches('"').is_empty() => Ok(Tag::Mark(tag)),
+            _ => Err(StoreError::Service {
+                verb,
+                location: self.location(key),
+                source: NO_TAG.into(),
+            }),
+        }
+    }
+
+    /// Returns whether the object under a key was written with this mark, as the outcome of that write.
+    async fn find_marked(&self, key: &str, name: &str, mark: &str) -> Result<Written, StoreError> {
         let head = self.client.head_object().bucket(&self.bucket).key(name).send().await;
         match head {
             Ok(head) => {
                 let found = head.metadata().and_then(|metadata| metadata.get(MARK));
-                Ok(found.is_some_and(|found| found == mark))
+                if found.is_none_or(|found| found != mark) {
+                    return Ok(Written::Refused);
+                }
+                Ok(Written::Done(Some(self.tag("read", key, head.e_tag)?)))
             }
-            Err(error) if status(&error) == Some(404) => Ok(false),
+            Err(error) if status(&error) == Some(404) => Ok(Written::Refused),
             Err(error) => Err(self.error("read", key)(error)),
         }
     }
 }
+
+/// The error of an answer that has no ETag.
+const NO_TAG: &str = "the answer has no ETag, as every answer of S3 has (check AWS_ENDPOINT_URL and proxies, then run the same command again)";
 
 #[async_trait]
 impl Store for Bucket {
@@ -250,7 +282,7 @@ impl Store for Bucket {
             Err(error) if code(&error) == Some("NoSuchKey") => return Ok(None),
             Err(error) => return Err(self.error("read", key)(error)),
         };
-        let tag = Tag::Mark(found.e_tag().unwrap_or_default().to_owned());
+        let tag = self.tag("read", key, found.e_tag.clone())?;
         let modified = found.last_modified().map(moment);
         let body = found.body.collect().await.map_err(|error| StoreError::Service {
             verb: "read",
@@ -259,6 +291,22 @@ impl Store for Bucket {
         })?;
         let modified = modified.unwrap_or(OffsetDateTime::UNIX_EPOCH);
         Ok(Some(Object { bytes: body.into_bytes(), modified, tag: Some(tag) }))
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<Listed>, StoreError> {
+        let name = self.name(key)?;
+        let found = self.client.head_object().bucket(&self.bucket).key(name).send().await;
+        let found = match found {
+            Ok(found) => found,
+            Err(error) if status(&error) == Some(404) => return Ok(None),
+            Err(error) => return Err(self.error("read", key)(error)),
+        };
+        Ok(Some(Listed {
+            key: key.to_owned(),
+            size: u64::try_from(found.content_length().unwrap_or_default()).unwrap_or_default(),
+            modified: found.last_modified().map_or(OffsetDateTime::UNIX_EPOCH, moment),
+            tag: Some(self.tag("read", key, found.e_tag)?),
+        }))
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
@@ -278,17 +326,16 @@ impl Store for Bucket {
             Some(Listed {
                 key: key(object.key()).filter(|key| is_sound(key))?,
                 size: u64::try_from(object.size().unwrap_or_default()).unwrap_or_default(),
-                modified: object.last_modified().map(moment)?,
+                modified: object.last_modified().map_or(OffsetDateTime::UNIX_EPOCH, moment),
                 tag: object.e_tag().map(|tag| Tag::Mark(tag.to_owned())),
             })
         });
         Ok(Page { objects: objects.collect(), next: last.filter(|_| !is_last) })
     }
 
-    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError> {
+    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Written, StoreError> {
         self.require_conditions().await?;
-        let is_new = self.write(key, bytes, Condition::Absent).await?;
-        Ok(if is_new { Created::New } else { Created::Exists })
+        self.write(key, bytes, Condition::Absent).await
     }
 
     async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
@@ -296,7 +343,7 @@ impl Store for Bucket {
         Ok(())
     }
 
-    async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<bool, StoreError> {
+    async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<Written, StoreError> {
         self.require_conditions().await?;
         self.write(key, bytes, Condition::Unchanged(tag)).await
     }
@@ -304,13 +351,15 @@ impl Store for Bucket {
     async fn delete_if(&self, key: &str, tag: &Tag) -> Result<bool, StoreError> {
         self.require_conditions().await?;
         let name = self.name(key)?;
+        // A server could take an empty tag for no condition at all.
+        let Some(expected) = etag(tag) else { return Ok(false) };
         for _ in 0..CONFLICTS_MAX {
             let request = self.client.delete_object().bucket(&self.bucket).key(&name);
-            let deleted = request.if_match(etag(tag)).send().await;
-            match self.outcome("delete", key, deleted)? {
-                Written::Done => return Ok(true),
-                Written::Refused => return Ok(false),
-                Written::Conflict => {}
+            let deleted = request.if_match(expected).send().await.map(|_| None);
+            match self.outcome("delete", key, Condition::Unchanged(tag), deleted)? {
+                Outcome::Done(_) => return Ok(true),
+                Outcome::Refused => return Ok(false),
+                Outcome::Conflict => {}
             }
         }
         Err(StoreError::Contended { location: self.location(key) })
@@ -348,12 +397,13 @@ impl Intercept for Attempts {
     }
 }
 
-/// What became of a write or a deletion.
-enum Written {
-    Done,
-    /// The condition was not met.
+/// What the service answers to a write or a deletion.
+enum Outcome {
+    /// It is done; of a write, with the ETag of the answer.
+    Done(Option<String>),
+    /// The condition did not hold.
     Refused,
-    /// Another request for the same key was under way.
+    /// Another request for the same key was running.
     Conflict,
 }
 
@@ -364,15 +414,16 @@ fn conditional(
     match condition {
         Condition::None => request,
         Condition::Absent => request.if_none_match("*"),
-        Condition::Unchanged(tag) => request.if_match(etag(tag)),
+        Condition::Unchanged(tag) => request.set_if_match(etag(tag).map(str::to_owned)),
     }
 }
 
-/// A mark as a bucket gave it; no object has that of another store.
-fn etag(tag: &Tag) -> &str {
+/// Returns the ETag of a tag that a bucket gave; none for an empty one, or one of another kind of store,
+/// which no object of a bucket has.
+fn etag(tag: &Tag) -> Option<&str> {
     match tag {
-        Tag::Mark(mark) => mark,
-        Tag::Content(_) => "\"\"",
+        Tag::Mark(mark) if !mark.trim_matches('"').is_empty() => Some(mark),
+        _ => None,
     }
 }
 

@@ -1,9 +1,9 @@
 //! A folder as the store: a file for each key.
 //!
 //! A file appears or changes at once and whole: it is written beside the store's data, synced,
-//! and renamed to its place. Files that are written at the same time are synced together. What is on
-//! condition of a tag happens under a lock that all processes share, so that two of them on one folder are
-//! as safe as two on one bucket.
+//! and renamed to its place. Files that are written at the same time are synced together. Changes that have
+//! a tag as their condition are made under a lock that all processes share, so that two of them on one
+//! folder are as safe as two on one bucket.
 
 use std::{
     collections::BTreeSet,
@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Created, Listed, Object, Page, Store, StoreError, Tag, is_sound};
+use super::{Listed, Object, Page, Store, StoreError, Tag, Written, is_sound};
 
 /// The folder inside the store that is the store's own. Hidden, so that nothing lists it.
 const OWN: &str = ".store";
@@ -66,16 +66,34 @@ struct Unfinished {
 struct Waiting {
     unfinished: Unfinished,
     place: PathBuf,
-    /// Whether it fails if there is something.
-    is_new: bool,
-    done: oneshot::Sender<io::Result<()>>,
+    condition: Condition,
+    done: oneshot::Sender<io::Result<Placed>>,
+}
+
+/// When a file is put in its place.
+#[derive(Clone, Debug)]
+enum Condition {
+    /// Always.
+    None,
+    /// If no file is there.
+    Absent,
+    /// If the file there has this tag.
+    Unchanged(Tag),
+}
+
+/// Whether a file was put in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Placed {
+    Yes,
+    /// The condition did not hold.
+    Refused,
 }
 
 /// A file in its place, or what became of it, whose name is not yet sure to stay.
 struct Named {
     folder: PathBuf,
-    placed: io::Result<()>,
-    done: oneshot::Sender<io::Result<()>>,
+    placed: io::Result<Placed>,
+    done: oneshot::Sender<io::Result<Placed>>,
 }
 
 /// So many files are open for writing at a time: systems have a limit, and some a low one.
@@ -165,8 +183,13 @@ impl Folder {
     }
 
     /// Puts a file in its place, together with whatever else is written meanwhile.
-    async fn place(&self, unfinished: Unfinished, place: &Path, is_new: bool) -> io::Result<()> {
-        let (waiting, is_done) = Waiting::of(unfinished, place, is_new);
+    async fn place(
+        &self,
+        unfinished: Unfinished,
+        place: &Path,
+        condition: Condition,
+    ) -> io::Result<Placed> {
+        let (waiting, is_done) = Waiting::of(unfinished, place, condition);
         let is_first = {
             let mut line = lock(&self.line);
             line.waiting.push(waiting);
@@ -180,41 +203,31 @@ impl Folder {
         is_done.await.map_err(io::Error::other)?
     }
 
-    /// Puts a file in its place by itself.
-    fn place_now(&self, bytes: &[u8], place: &Path) -> io::Result<()> {
-        let (waiting, mut is_done) = Waiting::of(self.write_unfinished(bytes)?, place, false);
-        let named = place_synced(&self.root, Vec::new(), vec![waiting]);
-        place_synced(&self.root, named, Vec::new());
-        is_done.try_recv().map_err(io::Error::other)?
-    }
-
     /// Runs something while no other process changes objects on condition.
     fn exclusively<T>(&self, action: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         self.prepare()?;
-        let lock = File::create(self.root.join(OWN).join("changes.lock"))?;
-        lock.lock()?;
+        let _lock = lock_changes(&self.root)?;
         action()
     }
 
-    /// What became of a creation.
+    /// Reads the outcome of a creation.
     fn created(
         &self,
         key: &str,
         path: &Path,
-        placed: io::Result<()>,
-    ) -> Result<Created, StoreError> {
-        match placed {
-            Ok(()) => Ok(Created::New),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => self.exists(path, key),
-            Err(error) => Err(self.error("write", key)(error)),
+        placed: io::Result<Placed>,
+    ) -> Result<Written, StoreError> {
+        match placed.map_err(self.error("write", key))? {
+            Placed::Yes => Ok(Written::Done(None)),
+            Placed::Refused => self.exists(path, key),
         }
     }
 
     /// Somebody else's object is there to stay, even if they didn't live to make sure of it.
-    fn exists(&self, path: &Path, key: &str) -> Result<Created, StoreError> {
+    fn exists(&self, path: &Path, key: &str) -> Result<Written, StoreError> {
         let folder = path.parent().unwrap_or(&self.root);
         sync_folder(folder).map_err(self.error("write", key))?;
-        Ok(Created::Exists)
+        Ok(Written::Refused)
     }
 
     /// Whether the store is a folder, or not there yet.
@@ -273,6 +286,19 @@ impl Store for Folder {
         }
     }
 
+    async fn head(&self, key: &str) -> Result<Option<Listed>, StoreError> {
+        let path = self.path(key)?;
+        let found = fs::metadata(&path).and_then(|metadata| {
+            let modified = metadata.modified()?.into();
+            let (key, size) = (key.to_owned(), metadata.len());
+            Ok(metadata.is_file().then_some(Listed { key, size, modified, tag: None }))
+        });
+        match found {
+            Err(error) if is_absence(&error) && self.root_is_sound() => Ok(None),
+            found => found.map_err(self.error("read", key)),
+        }
+    }
+
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
         let folder = match prefix.rsplit_once('/') {
             Some((folder, _)) => self.path(folder)?,
@@ -286,24 +312,24 @@ impl Store for Folder {
         Ok(Page { objects: found, next: None })
     }
 
-    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError> {
+    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Written, StoreError> {
         let path = self.path(key)?;
         if path.exists() {
             return self.exists(&path, key);
         }
         let _open = self.open.acquire().await;
         let written = self.write_unfinished(bytes).map_err(self.error("write", key))?;
-        self.created(key, &path, self.place(written, &path, true).await)
+        self.created(key, &path, self.place(written, &path, Condition::Absent).await)
     }
 
-    async fn copy_new(&self, key: &str, bytes: &[u8], from: &str) -> Result<Created, StoreError> {
+    async fn copy_new(&self, key: &str, bytes: &[u8], from: &str) -> Result<Written, StoreError> {
         let (path, from) = (self.path(key)?, self.path(from)?);
         if path.exists() {
             return self.exists(&path, key);
         }
         let open = self.open.acquire().await;
         if let Some(linked) = self.link_unfinished(bytes, &from) {
-            return self.created(key, &path, self.place(linked, &path, true).await);
+            return self.created(key, &path, self.place(linked, &path, Condition::Absent).await);
         }
         drop(open);
         self.put_new(key, bytes).await
@@ -313,19 +339,23 @@ impl Store for Folder {
         let path = self.path(key)?;
         let _open = self.open.acquire().await;
         let written = self.write_unfinished(bytes).map_err(self.error("write", key))?;
-        self.place(written, &path, false).await.map_err(self.error("write", key))
+        let placed = self.place(written, &path, Condition::None).await;
+        placed.map(|_| ()).map_err(self.error("write", key))
     }
 
-    async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<bool, StoreError> {
+    async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<Written, StoreError> {
         let path = self.path(key)?;
-        self.exclusively(|| {
-            let same = has_tag(&path, tag)?;
-            if same {
-                self.place_now(bytes, &path)?;
-            }
-            Ok(same)
+        // Most often this tells it already, without a file that is written in vain.
+        if !has_tag(&path, tag).map_err(self.error("read", key))? {
+            return Ok(Written::Refused);
+        }
+        let _open = self.open.acquire().await;
+        let written = self.write_unfinished(bytes).map_err(self.error("write", key))?;
+        let placed = self.place(written, &path, Condition::Unchanged(tag.clone())).await;
+        Ok(match placed.map_err(self.error("write", key))? {
+            Placed::Yes => Written::Done(None),
+            Placed::Refused => Written::Refused,
         })
-        .map_err(self.error("write", key))
     }
 
     async fn delete_if(&self, key: &str, tag: &Tag) -> Result<bool, StoreError> {
@@ -400,18 +430,36 @@ fn place_synced(root: &Path, named: Vec<Named>, mut next: Vec<Waiting>) -> Vec<N
     let synced = at_once.then(|| sync_disk(root)).flatten();
     let stay = synced.as_ref().map_or_else(|| sync_names(&named), again);
     for Named { placed, done, .. } in named {
-        let _ = done.send(placed.and_then(|()| again(&stay)));
+        let _ = done.send(placed.and_then(|placed| again(&stay).map(|()| placed)));
     }
     let content = |waiting: &Waiting| {
         synced.as_ref().map_or_else(|| waiting.unfinished.file.sync_all(), again)
     };
     // All of them, before the first gets its name.
     let content: Vec<io::Result<()>> = next.iter().map(content).collect();
-    next.into_iter().zip(content).map(|(waiting, content)| waiting.put(root, content)).collect()
+    // Held until the last of them has its name.
+    let is_conditional = |waiting: &Waiting| matches!(waiting.condition, Condition::Unchanged(_));
+    let lock = next.iter().any(is_conditional).then(|| lock_changes(root)).transpose();
+    let is_locked = match &lock {
+        Ok(_) => Ok(()),
+        Err(error) => Err(copy_of(error)),
+    };
+    let put = |(waiting, content): (Waiting, io::Result<()>)| {
+        let is_free = if is_conditional(&waiting) { again(&is_locked) } else { Ok(()) };
+        waiting.put(root, content.and(is_free))
+    };
+    next.into_iter().zip(content).map(put).collect()
+}
+
+/// Waits until no other process changes objects on condition, and keeps it so while the file is open.
+fn lock_changes(root: &Path) -> io::Result<File> {
+    let lock = File::create(root.join(OWN).join("changes.lock"))?;
+    lock.lock()?;
+    Ok(lock)
 }
 
 fn sync_names(named: &[Named]) -> io::Result<()> {
-    let there = named.iter().filter(|named| named.placed.is_ok());
+    let there = named.iter().filter(|named| matches!(named.placed, Ok(Placed::Yes)));
     let folders: BTreeSet<&Path> = there.map(|named| named.folder.as_path()).collect();
     folders.into_iter().try_for_each(sync_folder)
 }
@@ -421,10 +469,10 @@ impl Waiting {
     fn of(
         unfinished: Unfinished,
         place: &Path,
-        is_new: bool,
-    ) -> (Self, oneshot::Receiver<io::Result<()>>) {
+        condition: Condition,
+    ) -> (Self, oneshot::Receiver<io::Result<Placed>>) {
         let (done, is_done) = oneshot::channel();
-        (Waiting { unfinished, place: place.to_owned(), is_new, done }, is_done)
+        (Waiting { unfinished, place: place.to_owned(), condition, done }, is_done)
     }
 
     fn put(mut self, root: &Path, synced: io::Result<()>) -> Named {
@@ -440,11 +488,16 @@ impl Waiting {
         Named { folder, placed, done: self.done }
     }
 
-    fn name(&mut self) -> io::Result<()> {
-        match self.is_new {
-            // Unlike a rename, a link fails if there is something.
-            true => fs::hard_link(&self.unfinished.path, &self.place),
-            false => self.unfinished.rename(&self.place),
+    fn name(&mut self) -> io::Result<Placed> {
+        match &self.condition {
+            Condition::None => self.unfinished.rename(&self.place).map(|()| Placed::Yes),
+            // Unlike a rename, a link fails if a file is there.
+            Condition::Absent => match fs::hard_link(&self.unfinished.path, &self.place) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Placed::Refused),
+                linked => linked.map(|()| Placed::Yes),
+            },
+            Condition::Unchanged(tag) if !has_tag(&self.place, tag)? => Ok(Placed::Refused),
+            Condition::Unchanged(_) => self.unfinished.rename(&self.place).map(|()| Placed::Yes),
         }
     }
 }
@@ -509,10 +562,14 @@ fn kernel() -> Option<(u32, u32)> {
 fn again(result: &io::Result<()>) -> io::Result<()> {
     match result {
         Ok(()) => Ok(()),
-        Err(error) => Err(match error.raw_os_error() {
-            Some(code) => io::Error::from_raw_os_error(code),
-            None => io::Error::new(error.kind(), error.to_string()),
-        }),
+        Err(error) => Err(copy_of(error)),
+    }
+}
+
+fn copy_of(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
     }
 }
 

@@ -117,6 +117,11 @@ pub struct Object {
 }
 
 impl Object {
+    /// Returns an object as it was just written, with the tag that it has since.
+    pub fn with_tag(bytes: Vec<u8>, tag: Tag) -> Self {
+        Object { bytes: bytes.into(), modified: OffsetDateTime::UNIX_EPOCH, tag: Some(tag) }
+    }
+
     /// What tells its content from every other.
     pub fn tag(&self) -> Tag {
         self.tag.clone().unwrap_or_else(|| Tag::Content(self.bytes.clone()))
@@ -154,13 +159,30 @@ pub struct Page {
     pub next: Option<String>,
 }
 
-/// What became of a creation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Created {
-    /// The object is there now.
-    New,
-    /// There was one under that key; it was left as it is.
-    Exists,
+/// The outcome of a write that has a condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// The object is stored, with the store's mark of its content if the store has marks.
+    Done(Option<Tag>),
+    /// The condition did not hold. The stored object, if any, did not change.
+    Refused,
+}
+
+impl Written {
+    /// Returns whether the object was stored.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Written::Done(_))
+    }
+
+    /// Returns the tag of what was stored, given the bytes; none if the write was refused.
+    pub fn tag_of(self, bytes: &[u8]) -> Option<Tag> {
+        match self {
+            Written::Done(tag) => {
+                Some(tag.unwrap_or_else(|| Tag::Content(Bytes::copy_from_slice(bytes))))
+            }
+            Written::Refused => None,
+        }
+    }
 }
 
 /// Keys and bytes. What an operation reports as done survives a crash.
@@ -178,13 +200,19 @@ pub trait Store: Send + Sync {
     /// as come at a time.
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError>;
 
+    /// Returns size, time and tag of the object under a key, without its content.
+    async fn head(&self, key: &str) -> Result<Option<Listed>, StoreError> {
+        let listed = self.list(key, None).await?.objects;
+        Ok(listed.into_iter().find(|listed| listed.key == key))
+    }
+
     /// Creates an object, unless there is one.
-    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError>;
+    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Written, StoreError>;
 
     /// Creates an object of bytes that were read from another one, unless there is one. While the other
     /// still has them they need not be written again; it is never changed in its place, only replaced or
     /// deleted.
-    async fn copy_new(&self, key: &str, bytes: &[u8], from: &str) -> Result<Created, StoreError> {
+    async fn copy_new(&self, key: &str, bytes: &[u8], from: &str) -> Result<Written, StoreError> {
         let _ = from;
         self.put_new(key, bytes).await
     }
@@ -192,8 +220,8 @@ pub trait Store: Send + Sync {
     /// Creates or replaces an object.
     async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError>;
 
-    /// Replaces an object if it still has this tag. Says whether it did.
-    async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<bool, StoreError>;
+    /// Replaces an object if it still has this tag.
+    async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<Written, StoreError>;
 
     /// Deletes an object if it still has this tag. Says whether it did.
     async fn delete_if(&self, key: &str, tag: &Tag) -> Result<bool, StoreError>;
@@ -229,10 +257,10 @@ pub async fn probe(store: &dyn Store, key: &str) -> Result<(), StoreError> {
     let broken = |what| StoreError::Unconditional { location: store.location(""), what };
     let alien = Tag::Mark("\"00000000000000000000000000000000\"".to_owned());
     store.put_new(key, b"one").await?;
-    if store.put_new(key, b"two").await? == Created::New {
+    if store.put_new(key, b"two").await?.is_done() {
         return Err(broken("refuses to create an object twice (If-None-Match)"));
     }
-    if store.put_if(key, b"three", &alien).await? {
+    if store.put_if(key, b"three", &alien).await?.is_done() {
         return Err(broken("refuses to replace an object that has changed (If-Match)"));
     }
     if store.delete_if(key, &alien).await? {
@@ -271,9 +299,9 @@ pub async fn update<E: From<StoreError>>(
         };
         let done = match current {
             Some(object) => store.put_if(key, &bytes, &object.tag()).await?,
-            None => store.put_new(key, &bytes).await? == Created::New,
+            None => store.put_new(key, &bytes).await?,
         };
-        if done {
+        if done.is_done() {
             return Ok(());
         }
     }
@@ -318,6 +346,26 @@ pub enum StoreError {
         location: String,
         /// What it doesn't keep.
         what: &'static str,
+    },
+    /// The store answered with something that is not the object.
+    #[error(
+        "could not read {location}: the answer has {bytes} bytes or another ETag, and the store lists an object of {expected} bytes (check AWS_ENDPOINT_URL and proxies, then run the same command again)"
+    )]
+    WrongContent {
+        /// Where.
+        location: String,
+        /// How many bytes the answer has.
+        bytes: u64,
+        /// How many bytes the object has.
+        expected: u64,
+    },
+    /// The store answered two requests for one object with different content.
+    #[error(
+        "could not read {location}: reading it again gives other content (run the same command again)"
+    )]
+    Unsteady {
+        /// Where.
+        location: String,
     },
     /// Others keep changing an object.
     #[error("{location} was changed by others {UPDATE_ATTEMPTS_MAX} times in a row (try again)")]

@@ -95,11 +95,15 @@ fn plugin_line(text: &mut String, plugin: &PluginReport, remedies: Remedies<'_>)
             format!("! {name} {version} ({sha256}) from its history: {tables}")
         }
         PluginStatus::Refused => format!("✗ {name} ({sha256})"),
+        PluginStatus::Missing => format!("✗ {name} (no file): {tables}"),
     };
     let _ = writeln!(text, "  {state}");
     if let Some(problem) = &plugin.problem {
         let _ = writeln!(text, "      {problem}");
-        let _ = writeln!(text, "      {}", remedies.of_plugin(name));
+        // A file that is missing can't be checked; the problem says what to do.
+        if plugin.status != PluginStatus::Missing {
+            let _ = writeln!(text, "      {}", remedies.of_plugin(name));
+        }
     }
 }
 
