@@ -12,6 +12,7 @@
 //! - `crash`: the pipeline stopped at every store operation, and two of them at once.
 //! - `moving_in`: from an older pipeline's bucket into a store.
 //! - `projection`: what plugins are handed of a page.
+//! - `agreement`: lineage beside the files that it names, with several writers and with damage.
 //! - `replay`: history taken to its tables again.
 //! - `tables`: what is written is what is read again, whichever format.
 //! - `sql`: views and catalog, at home.
@@ -32,6 +33,7 @@ mod runtime_api;
 mod support;
 mod web_api;
 
+mod agreement;
 mod athena;
 mod chance;
 mod change;

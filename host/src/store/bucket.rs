@@ -145,7 +145,9 @@ impl Bucket {
             };
             match written {
                 Outcome::Done(tag) => return Ok(Written::Done(Some(self.tag("write", key, tag)?))),
-                Outcome::Refused if attempts.is_first() => return Ok(Written::Refused),
+                Outcome::Refused if attempts.is_first() => {
+                    return self.confirm_refusal(key, condition).await;
+                }
                 // It may be our own, of an attempt whose answer was lost.
                 Outcome::Refused => return self.find_marked(key, &name, &mark).await,
                 Outcome::Conflict => {}
@@ -248,6 +250,23 @@ impl Bucket {
         }
     }
 
+    /// Makes sure that an object which is said to exist does: otherwise nothing would be stored, and the
+    /// caller would go on as if it were.
+    async fn confirm_refusal(
+        &self,
+        key: &str,
+        condition: Condition<'_>,
+    ) -> Result<Written, StoreError> {
+        match condition {
+            Condition::Absent if self.head(key).await?.is_none() => Err(StoreError::Service {
+                verb: "write",
+                location: self.location(key),
+                source: NOT_THERE.into(),
+            }),
+            _ => Ok(Written::Refused),
+        }
+    }
+
     /// Returns whether the object under a key was written with this mark, as the outcome of that write.
     async fn find_marked(&self, key: &str, name: &str, mark: &str) -> Result<Written, StoreError> {
         let head = self.client.head_object().bucket(&self.bucket).key(name).send().await;
@@ -265,6 +284,8 @@ impl Bucket {
     }
 }
 
+/// The error of an object that is said to exist and does not.
+const NOT_THERE: &str = "the answer says that it exists already, and it does not (run the same command again; check AWS_ENDPOINT_URL and proxies if that goes on)";
 /// The error of an answer that has no ETag.
 const NO_TAG: &str = "the answer has no ETag, as every answer of S3 has (check AWS_ENDPOINT_URL and proxies, then run the same command again)";
 
