@@ -275,6 +275,7 @@ impl Replay<'_> {
         report.add_written(&again);
         transformed.documents.extend(waited.documents);
         transformed.warnings.extend(waited.warnings);
+        transformed.problems.extend(waited.problems);
         Ok(())
     }
 
@@ -450,6 +451,7 @@ impl Transformed {
     fn is_whole(&self) -> bool {
         self.documents.iter().all(|document| document.problems.is_empty())
             && self.plugins.iter().all(|plugin| plugin.problem.is_none())
+            && self.problems.is_empty()
     }
 }
 
