@@ -39,9 +39,10 @@
 //! | [`remedy`] | the commands that help on what went wrong | what went wrong |
 //! | [`aws`] | what all clients of Amazon's services have in common | which is asked for what |
 //! | [`config`] | limits; the environment | what they are for |
+//! | [`files`] | how to open a file without hanging on a pipe; what helps if the system refuses | which files |
 //! | `bin/spotify-etl`, `bin/bootstrap` | `clap`, text for people; `lambda_runtime`; the time | logic |
 //!
-//! [`document`], [`schema`], [`batch`], [`projection`], [`layout`], [`event`], [`answer`], [`remedy`] and [`config`] are
+//! [`document`], [`schema`], [`batch`], [`projection`], [`layout`], [`event`], [`answer`], [`remedy`], [`files`] and [`config`] are
 //! values that all may import, and [`aws`] is for whoever asks Amazon. The others don't import one another,
 //! but for [`vault`], which keeps what [`spotify`] says a login is, and [`query`], which takes the views'
 //! text from [`catalog`]; [`pipeline`] composes them, [`status`] and
@@ -94,6 +95,7 @@ pub mod config;
 pub mod doctor;
 pub mod document;
 pub mod event;
+pub mod files;
 pub mod function;
 pub mod layout;
 pub mod metrics;

@@ -413,6 +413,7 @@ impl Function {
             Ok(transformed) => {
                 report.plugins = transformed.plugins;
                 report.documents = transformed.documents;
+                report.problems.extend(transformed.problems);
                 // Whoever runs this command somewhere else may have changed a table, too.
                 report.problems.extend(self.check_catalog(invocation).await.err());
             }
@@ -449,6 +450,7 @@ impl Function {
                 report.replay = Some(replayed);
                 report.plugins = transformed.plugins;
                 report.documents.extend(transformed.documents);
+                report.problems.extend(transformed.problems);
                 report.problems.extend(self.check_catalog(invocation).await.err());
             }
             Err(error) => report.problems.push(Problem::of_pipeline(error)),

@@ -17,7 +17,7 @@ use crate::{
     document::{Document, DocumentId, ExtractedAt, Origin, PlaylistId, Refused, TimeSource},
     layout::{Key, Stage},
     source::{Source, SourceError},
-    store::{Listed, Store, StoreError, list_all},
+    store::{Listed, Store, StoreError, list_all, list_readable},
 };
 
 /// What is said of everything that is brought in.
@@ -103,15 +103,20 @@ impl Incoming<'_> {
     }
 }
 
-/// The objects of another store that may be playlists: all JSON below its prefix.
+/// The objects of another store that may be playlists: all JSON below its prefix. With it, why others can't
+/// be read.
 ///
 /// # Errors
 ///
 /// If it can't be read.
-pub async fn json_objects(store: &dyn Store) -> Result<Vec<Listed>, StoreError> {
-    let mut listed = list_all(store, "").await?;
+pub async fn json_objects(
+    store: &dyn Store,
+) -> Result<(Vec<Listed>, Vec<SourceError>), StoreError> {
+    let (mut listed, unreadable) = list_readable(store, "").await?;
     listed.retain(|listed| listed.key.to_ascii_lowercase().ends_with(".json"));
-    Ok(listed)
+    let place = store.location("");
+    let problem = |source| SourceError::Object { place: place.clone(), source };
+    Ok((listed, unreadable.into_iter().map(problem).collect()))
 }
 
 /// Brings files and objects in. One that can't be is reported and left alone.

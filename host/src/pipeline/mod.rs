@@ -39,7 +39,7 @@ use crate::{
     plugin::EngineError,
     source::SourceError,
     spotify::TokenError,
-    store::{Listed, Store, StoreError, list_all},
+    store::{Listed, Store, StoreError, list_all, list_readable},
 };
 use active::{ActiveSet, PluginPlace, Shelf, activate, active_plugins};
 use jobs::{Jobs, Until};
@@ -121,6 +121,8 @@ pub struct Transformed {
     pub documents: Vec<DocumentReport>,
     /// What somebody may not expect.
     pub warnings: Vec<String>,
+    /// What went wrong beside these, such as a folder that could not be read.
+    pub problems: Vec<Problem>,
 }
 
 impl Transform<'_> {
@@ -132,10 +134,10 @@ impl Transform<'_> {
     pub async fn run(&self, selection: &Selection) -> Result<Transformed, PipelineError> {
         // Before the records are read, in `work`: whoever switches a table to another generation takes
         // to it afterwards what waited by then, so that none of these is left with the old one.
-        let (documents, missing) = select(self.store, selection).await?;
+        let Selected { documents, missing, problems } = select(self.store, selection).await?;
         if documents.is_empty() {
             self.require_plugins().await?;
-            return Ok(Transformed::default());
+            return Ok(Transformed { problems, ..Transformed::default() });
         }
         // Whatever the store has to find out before it can be trusted it finds out meanwhile; the
         // first write that needs it waits, and says what is wrong.
@@ -146,6 +148,7 @@ impl Transform<'_> {
         }
         transformed.documents = compare_with_last(self.store, outcomes).await;
         transformed.documents.extend(missing);
+        transformed.problems.extend(problems);
         Ok(transformed)
     }
 
@@ -180,9 +183,7 @@ impl Transform<'_> {
             outcomes.extend(done.buffered(at_once).collect::<Vec<_>>().await);
         }
         self.progress.end();
-        let plugins = reports;
-        let documents = Vec::new();
-        Ok((Transformed { plugins, documents, warnings }, outcomes))
+        Ok((Transformed { plugins: reports, warnings, ..Transformed::default() }, outcomes))
     }
 
     /// The records as the store has them.
@@ -240,15 +241,24 @@ fn list(formats: &[Format]) -> String {
     formats.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// The documents that are meant, and what is to be said of those that are not there.
-async fn select(
-    store: &dyn Store,
-    selection: &Selection,
-) -> Result<(Vec<Listed>, Vec<DocumentReport>), PipelineError> {
-    let (mut found, mut missing) = (Vec::new(), Vec::new());
+/// The documents of a run.
+struct Selected {
+    /// Those that were found.
+    documents: Vec<Listed>,
+    /// Reports of those that were named and were not found.
+    missing: Vec<DocumentReport>,
+    /// What could not be read, where more may be waiting.
+    problems: Vec<Problem>,
+}
+
+/// Finds the documents of a selection.
+async fn select(store: &dyn Store, selection: &Selection) -> Result<Selected, PipelineError> {
+    let (mut found, mut missing, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     match selection {
         Selection::Waiting => {
-            found = list_all(store, layout::TO_PROCESS).await?;
+            let (listed, unreadable) = list_readable(store, layout::TO_PROCESS).await?;
+            problems.extend(unreadable.iter().map(|error| Problem::new(Action::Setup, error)));
+            found = listed;
             found.retain(|listed| listed.key.parse::<Key>().is_ok());
         }
         Selection::Landed(arrivals) => {
@@ -280,7 +290,7 @@ async fn select(
     }
     found.sort_by(|one, other| one.key.cmp(&other.key));
     found.dedup_by(|one, other| one.key == other.key);
-    Ok((found, missing))
+    Ok(Selected { documents: found, missing, problems })
 }
 
 fn not_there(store: &dyn Store, name: &str) -> DocumentReport {

@@ -297,6 +297,7 @@ impl Replay<'_> {
         report.add_written(&again);
         transformed.documents.extend(waited.documents);
         transformed.warnings.extend(waited.warnings);
+        transformed.problems.extend(waited.problems);
         Ok(())
     }
 
@@ -472,6 +473,7 @@ impl Transformed {
     fn is_whole(&self) -> bool {
         self.documents.iter().all(|document| document.problems.is_empty())
             && self.plugins.iter().all(|plugin| plugin.problem.is_none())
+            && self.problems.is_empty()
     }
 }
 

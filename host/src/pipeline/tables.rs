@@ -11,6 +11,7 @@ use crate::{
     catalog::{CatalogTable, Dialect, View, views},
     layout::{Format, Key, table_folder},
     query::{Database, QueryError},
+    remedy::quoted,
     schema::TableSchema,
     store::{Listed, Store, StoreError, list_all},
     table::read,
@@ -116,7 +117,8 @@ pub enum TablesError {
     Query(#[from] QueryError),
     /// There are none.
     #[error(
-        "no tables in {store} yet (take something to them: `spotify-etl run --store {store} --from playlist.json`, or extract a playlist)"
+        "no tables in {store} yet (take something to them: `spotify-etl run --store {} --from playlist.json`, or extract a playlist)",
+        quoted(.store)
     )]
     None {
         /// The store.

@@ -4,9 +4,10 @@
 //! handed on as it is.
 
 mod call;
+mod code_cache;
 mod conformance;
 mod extent;
-mod kept;
+mod private_folder;
 mod runner;
 mod sandbox;
 
@@ -29,8 +30,8 @@ use crate::{
 };
 
 pub use call::{CallError, Usage};
+use code_cache::CodeCache;
 use extent::Extent;
-use kept::Kept;
 use runner::{Runner, Runners, settings};
 use sandbox::Guest;
 
@@ -58,12 +59,27 @@ const READ_NAMES_MAX: usize = 2_000;
 /// The unit that WebAssembly's memory is counted in.
 const WASM_PAGE_BYTES: u64 = 64 * 1024;
 
+fn open_cache(folder: &Path) -> Result<CodeCache, EngineError> {
+    let error = |cause| EngineError::Cache { folder: folder.display().to_string(), cause };
+    CodeCache::open(folder).map_err(error)
+}
+
+/// Checks whether a folder can be used to keep compiled plugins, and creates it if it does not exist. A program
+/// that chose the folder itself, without being asked to, goes on without one if this fails.
+///
+/// # Errors
+///
+/// [`EngineError::Cache`].
+pub fn check_cache(folder: &Path) -> Result<(), EngineError> {
+    open_cache(folder).map(drop)
+}
+
 /// What runs plugins.
 pub struct Engine {
     runners: Runners,
     counts: bool,
     limits: Limits,
-    kept: Option<Kept>,
+    cache: Option<CodeCache>,
     shipped: Option<PathBuf>,
 }
 
@@ -113,14 +129,10 @@ impl Engine {
     }
 
     fn with(config: Config, limits: &Limits, cache: Option<&Path>) -> Result<Self, EngineError> {
-        let kept = cache.map(|folder| {
-            let in_words = || folder.display().to_string();
-            Kept::new(folder).map_err(|cause| EngineError::Cache { folder: in_words(), cause })
-        });
-        let kept = kept.transpose()?;
+        let cache = cache.map(open_cache).transpose()?;
         let runners =
             Runners::new(config).map_err(|error| EngineError::Setup(format!("{error:#}")))?;
-        Ok(Engine { runners, counts: false, limits: limits.clone(), kept, shipped: None })
+        Ok(Engine { runners, counts: false, limits: limits.clone(), cache, shipped: None })
     }
 
     /// The same, with a folder of compiled plugins that came with this program (see [`precompile`]).
@@ -211,7 +223,7 @@ impl Engine {
             return Err(Refusal::TooLargeToCompile { bytes: size, max });
         }
         let maker = self.runners.any().map_err(Refusal::Invalid)?;
-        if let Some(code) = self.kept.as_ref().and_then(|kept| kept.find(maker, sha256)) {
+        if let Some(code) = self.cache.as_ref().and_then(|cache| cache.find(maker, sha256)) {
             let read = |engine: &_| code.component(engine).map_err(Refusal::Invalid);
             if let Ok(made) = self.runners.make(extent, read) {
                 return Ok(made);
@@ -220,8 +232,8 @@ impl Engine {
         conformance::check(bytes)?;
         let whole: Arc<[u8]> = bytes.into();
         let made = self.runners.make(extent, |engine| self.compiled(engine, &whole))?;
-        if let Some(kept) = &self.kept {
-            kept.keep(maker, sha256, &made.1);
+        if let Some(cache) = &self.cache {
+            cache.keep(maker, sha256, &made.1);
         }
         Ok(made)
     }

@@ -343,6 +343,9 @@ impl Store for Bucket {
         let key = |name: Option<&str>| Some(name?.strip_prefix(self.prefix.as_str())?.to_owned());
         let is_last = !page.is_truncated().unwrap_or_default();
         let last = page.contents().last().and_then(|object| key(object.key()));
+        let names = page.contents().iter().filter_map(|object| key(object.key()));
+        let unreadable =
+            names.filter(|key| is_odd(key)).map(|key| StoreError::Key { key }).collect();
         let objects = page.contents().iter().filter_map(|object| {
             Some(Listed {
                 key: key(object.key()).filter(|key| is_sound(key))?,
@@ -351,7 +354,7 @@ impl Store for Bucket {
                 tag: object.e_tag().map(|tag| Tag::Mark(tag.to_owned())),
             })
         });
-        Ok(Page { objects: objects.collect(), next: last.filter(|_| !is_last) })
+        Ok(Page { objects: objects.collect(), unreadable, next: last.filter(|_| !is_last) })
     }
 
     async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Written, StoreError> {
@@ -389,6 +392,14 @@ impl Store for Bucket {
     fn location(&self, key: &str) -> String {
         format!("s3://{}/{}{key}", self.bucket, self.prefix)
     }
+}
+
+/// Whether an object looks like one of the store's, but for an empty part of its key: a `//` that was typed by
+/// mistake. Keys that end with a slash only mark folders, and hidden ones are ignored as in a folder.
+fn is_odd(key: &str) -> bool {
+    let is_hidden = key.split('/').any(|part| part.starts_with('.'));
+    let is_marker = key.is_empty() || key.ends_with('/');
+    key.split('/').any(str::is_empty) && !is_marker && !is_hidden
 }
 
 /// Counts how often a request is sent.

@@ -19,10 +19,13 @@ use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 use spotify_etl::{
     athena::{Athena, AthenaSettings},
+    aws::SDK_TARGETS,
     config::{self, Limits, variable},
+    files::survive_file_size_limit,
     function::{Catalog, Failure, Function, Invocation},
     layout::{self, formats},
     pipeline::{active::Shelf, cataloging::Place, extract::Condition, report::Empty},
+    plugin::check_cache,
     spotify::{
         ACCOUNTS_URL, API_URL, Clock, Given, LoginPlace, SLIM_FIELDS, Settings, Url, source,
     },
@@ -71,7 +74,7 @@ fn main() -> ExitCode {
     let level = level.unwrap_or(Level::INFO);
     // What libraries trace has secrets in it.
     let shown = Targets::new().with_target("spotify_etl", level).with_target("bootstrap", level);
-    let shown = shown.with_default(level.min(Level::DEBUG));
+    let shown = shown.with_default(level.min(Level::DEBUG)).with_target(SDK_TARGETS, Level::ERROR);
     let log = fmt::layer().json().with_target(false).without_time();
     tracing_subscriber::registry().with(log.with_filter(shown)).init();
     match run() {
@@ -86,6 +89,9 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        if let Err(error) = survive_file_size_limit() {
+            tracing::debug!("SIGXFSZ is not handled: {error}");
+        }
         let function = function().await?;
         // One that only asks Spotify needs no plugins, and may have no right to them.
         if set("SPOTIFY_ETL_LOAD_AHEAD", flag)?.unwrap_or(true) {
@@ -178,7 +184,7 @@ async fn function() -> Result<Function> {
         store: address.open().await?,
         catalog: catalog(&address, &limits).await?,
         address,
-        shelf: Shelf::new(&limits, Some(PathBuf::from(CACHE))).with_shipped(shipped()?),
+        shelf: Shelf::new(&limits, cache()).with_shipped(shipped()?),
         limits,
         jobs: jobs.map_or(processors, NonZero::get),
         formats: set("SPOTIFY_ETL_FORMAT", |text| formats(text).ok())?,
@@ -217,6 +223,18 @@ async fn catalog(address: &StoreAddress, limits: &Limits) -> Result<Option<Catal
     let location = format!("{}/", address.to_string().trim_end_matches('/'));
     let place = Place { database, location };
     Ok(Some(Catalog { athena: Athena::open(settings).await?, place }))
+}
+
+/// The folder for plugins that this function compiles, if it can be used.
+fn cache() -> Option<PathBuf> {
+    let folder = PathBuf::from(CACHE);
+    match check_cache(&folder) {
+        Ok(()) => Some(folder),
+        Err(error) => {
+            tracing::warn!("compiled plugins are not kept: {error}");
+            None
+        }
+    }
 }
 
 /// The folder with compiled plugins that lies beside this program.

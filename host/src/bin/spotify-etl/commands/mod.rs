@@ -5,7 +5,6 @@ mod spotify;
 mod sql;
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -14,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use spotify_etl::{
     config::{HOST_VERSION, Limits, cache_folder},
+    files::survive_file_size_limit,
     layout::{self, Format, Key},
     pipeline::{
         Arrival, Mode, PipelineError, Progress as _, Selection, Transform, Transformed,
@@ -28,8 +28,10 @@ use spotify_etl::{
             RunReport,
         },
     },
+    plugin::check_cache,
     queue::Queue,
-    source,
+    remedy::quoted,
+    source::{self, SourceError},
     status::{LoginStatus, RunSummary, newest_runs, run_report, status},
     store::{Listed, Store, StoreAddress},
 };
@@ -54,6 +56,9 @@ const RUNS_LISTED_MAX: usize = 20;
 pub fn run(cli: Cli) -> Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(async {
+        if let Err(error) = survive_file_size_limit() {
+            tracing::debug!("SIGXFSZ is not handled: {error}");
+        }
         let session = Session::new(cli.common).await?;
         match cli.command {
             Command::Init { from } => session.init(from).await,
@@ -135,6 +140,16 @@ enum Access {
 
 /// Another store, and the objects of it that are meant.
 type Objects = (Box<dyn Store>, Vec<Listed>);
+
+/// What paths to import name, besides files.
+#[derive(Default)]
+struct OtherStores {
+    objects: Vec<Objects>,
+    /// Objects that can't be read.
+    problems: Vec<SourceError>,
+    /// The paths that are no stores.
+    files: Vec<PathBuf>,
+}
 
 /// What all commands share.
 struct Session {
@@ -251,8 +266,9 @@ impl Session {
         if !args.in_place {
             self.require_apart(paths)?;
         }
-        let (objects, files) = self.other_stores(paths).await?;
-        let found = source::find(&files);
+        let OtherStores { objects, problems, files } = self.other_stores(paths).await?;
+        let mut found = source::find(&files);
+        found.problems.extend(problems);
         let mut incoming: Vec<Incoming<'_>> = found.sources.iter().map(Incoming::File).collect();
         for (store, listed) in &objects {
             let object = |listed| Incoming::Object { store: store.as_ref(), listed };
@@ -273,12 +289,12 @@ impl Session {
     }
 
     /// What is to be brought in from buckets, and the paths that are none.
-    async fn other_stores(&self, paths: &[PathBuf]) -> Result<(Vec<Objects>, Vec<PathBuf>)> {
-        let (mut objects, mut files) = (Vec::new(), Vec::new());
+    async fn other_stores(&self, paths: &[PathBuf]) -> Result<OtherStores> {
+        let mut others = OtherStores::default();
         for path in paths {
             let address = path.to_str().and_then(|text| text.parse().ok());
             let Some(StoreAddress::Bucket { bucket, prefix }) = address else {
-                files.push(path.clone());
+                others.files.push(path.clone());
                 continue;
             };
             // One object, or all below a prefix.
@@ -290,17 +306,20 @@ impl Session {
                     None => (prefix.clone(), None),
                 };
             let store = StoreAddress::Bucket { bucket, prefix: prefix.clone() }.open().await?;
-            let mut listed = json_objects(store.as_ref()).await?;
+            let (mut listed, unreadable) = json_objects(store.as_ref()).await?;
             listed.retain(|listed| name.is_none_or(|name| listed.key == name));
+            if name.is_none() {
+                others.problems.extend(unreadable);
+            }
             if listed.is_empty() {
                 bail!(
                     "no JSON objects in {} (compare the prefix with `aws s3 ls`)",
                     path.display()
                 );
             }
-            objects.push((store, listed));
+            others.objects.push((store, listed));
         }
-        Ok((objects, files))
+        Ok(others)
     }
 
     /// Fails if what is to be brought in is in the store, or around it: it would come in again with
@@ -431,8 +450,8 @@ impl Session {
     fn require_store(&self) -> Result<()> {
         match &self.common.store {
             StoreAddress::Folder(path) if !path.is_dir() => {
-                let store = path.display();
-                bail!("no store in {store} (make one: spotify-etl init --store {store})");
+                let (place, store) = (path.display(), quoted(&path.to_string_lossy()));
+                bail!("no store in {place} (make one: spotify-etl init --store {store})");
             }
             // One that isn't there says so itself.
             _ => Ok(()),
@@ -451,11 +470,12 @@ impl Session {
             replay,
             published,
             transformed,
-            problems,
+            mut problems,
             access,
             mut warnings,
         } = work;
         warnings.extend(transformed.warnings);
+        problems.extend(transformed.problems);
         let mut report = RunReport {
             run_id: self.run_id(),
             command: command.to_owned(),
@@ -567,15 +587,12 @@ fn cache(common: &Common) -> Option<PathBuf> {
         Some(folder) if folder.as_os_str() == "none" => None,
         Some(folder) => std::path::absolute(folder).ok(),
         None => cache_folder().filter(|folder| {
-            // Nobody asked for this one, so it may be missed.
-            let made = fs::create_dir_all(folder);
-            if let Err(error) = &made {
-                let folder = folder.display();
-                tracing::warn!(
-                    "compiled plugins are not kept: {folder}: {error} (name another folder with --cache-dir)"
-                );
+            // This folder was not asked for, so the program can do without it.
+            let checked = check_cache(folder);
+            if let Err(error) = &checked {
+                tracing::warn!("compiled plugins are not kept: {error}");
             }
-            made.is_ok()
+            checked.is_ok()
         }),
     }
 }

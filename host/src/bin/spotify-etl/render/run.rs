@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use spotify_etl::pipeline::report::{
-    DocumentReport, DocumentStatus, Empty, ExtractReport, ExtractStatus, ImportReport,
-    ImportStatus, PluginReport, PluginStatus, ReplayReport, RunReport,
+use spotify_etl::{
+    pipeline::report::{
+        DocumentReport, DocumentStatus, Empty, ExtractReport, ExtractStatus, ImportReport,
+        ImportStatus, PluginReport, PluginStatus, ReplayReport, RunReport,
+    },
+    remedy::quoted,
 };
 
 use super::{LINES_MAX, counted, one_line, plain_table, plugin::published, right, rows, trimmed};
@@ -147,7 +150,7 @@ fn replay(text: &mut String, replay: &ReplayReport, store: &str) {
         let _ = writeln!(text, "✓ {sentence}");
     }
     if !replay.switched.is_empty() && store.starts_with("s3://") {
-        let store = store.trim_end_matches('/');
+        let store = quoted(store.trim_end_matches('/'));
         let _ =
             writeln!(text, "  where Athena has them: spotify-etl catalog apply --store {store}");
     }
