@@ -13,6 +13,7 @@ use futures_util::future::join;
 use serde_json::Value;
 use spotify_etl::{
     config::Limits,
+    document::FutureTimes,
     pipeline::{
         Transform,
         active::{PluginPlace, Shelf},
@@ -372,6 +373,8 @@ async fn publish(
             formats: None,
             now: NOW,
             until: Until::default(),
+            future: FutureTimes::Allowed,
+            pages: None,
             progress: &Nobody,
         },
         plugin: Arc::new(plugin),

@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use spotify_etl::{
     answer::Cell,
     config::Limits,
+    document::FutureTimes,
     layout::{self, Format},
     pipeline::{
         Mode, PipelineError, Selection, Transform,
@@ -183,6 +184,8 @@ async fn switch(store: &dyn Store, version: &str) -> Result<(), PipelineError> {
             formats: None,
             now: NOW,
             until: Until::default(),
+            future: FutureTimes::Allowed,
+            pages: None,
             progress: &Nobody,
         },
         plugin,

@@ -10,7 +10,7 @@ use std::{
 
 use spotify_etl::{
     config::Limits,
-    document::ExtractedAt,
+    document::{ExtractedAt, FutureTimes},
     layout,
     pipeline::{
         Mode, PipelineError, Progress, Selection, Transform, Transformed,
@@ -254,11 +254,19 @@ async fn land_at(
     paths: &[PathBuf],
     extracted_at: Option<ExtractedAt>,
 ) -> Result<Vec<ImportReport>, StoreError> {
-    let options = ImportOptions { playlist: None, extracted_at, mode: ImportMode::Land, jobs: 2 };
+    let options = ImportOptions {
+        playlist: None,
+        extracted_at,
+        mode: ImportMode::Land,
+        jobs: 2,
+        future: FutureTimes::Allowed,
+        pages: None,
+    };
     let found = source::find(paths);
     let incoming: Vec<Incoming<'_>> = found.sources.iter().map(Incoming::File).collect();
     let limits = Limits::default();
-    import(store, &incoming, &found.problems, &options, &limits, NOW, &Nobody).await
+    let imported = import(store, &incoming, &found.problems, &options, &limits, NOW, &Nobody);
+    Ok(imported.await?.reports.into_parts().listed)
 }
 
 /// Takes documents to tables, with the plugins of the store.
@@ -271,9 +279,19 @@ pub async fn transform(
     let shelf = Shelf::new(limits, Some(cache()));
     let (shelf, limits, progress) = (&shelf, limits.clone(), &Nobody);
     let until = Until::default();
-    let formats = None;
-    let transform =
-        Transform { store, plugins, shelf, limits, jobs: 2, formats, now: NOW, until, progress };
+    let transform = Transform {
+        store,
+        plugins,
+        shelf,
+        limits,
+        jobs: 2,
+        formats: None,
+        now: NOW,
+        until,
+        future: FutureTimes::Allowed,
+        pages: None,
+        progress,
+    };
     transform.run(selection).await
 }
 
@@ -296,6 +314,8 @@ pub async fn replay(
         },
         now: NOW,
         until: Until::default(),
+        future: FutureTimes::Allowed,
+        pages: None,
         progress: &Nobody,
     };
     let which = Which::Matching(Filter::default());

@@ -295,7 +295,9 @@ impl Replay<'_> {
         let mut again = ReplayReport::default();
         self.pass(&records, &self.plugins, &mut again, transformed).await?;
         report.add_written(&again);
-        transformed.documents.extend(waited.documents);
+        transformed.documents.append(waited.documents);
+        let pages = self.transform.pages.as_ref();
+        transformed.documents.save_pages(self.transform.store, pages).await;
         transformed.warnings.extend(waited.warnings);
         transformed.problems.extend(waited.problems);
         Ok(())
@@ -422,6 +424,8 @@ impl Replay<'_> {
         };
         report.documents = documents.len();
         transformed.documents.clear();
+        // A dry run writes nothing.
+        let pages = self.transform.pages.as_ref().filter(|_| self.mode == Mode::Write);
         progress.begin("replay", documents.len());
         let done = stream::iter(&documents).map(|(id, listed)| async {
             let done = match desk.jobs.is_over() {
@@ -445,11 +449,13 @@ impl Replay<'_> {
             // Those that are as they should be are only counted.
             if !document.problems.is_empty() {
                 transformed.documents.push(document);
+                transformed.documents.save_full_pages(*store, pages).await;
             }
         }
         progress.end();
+        transformed.documents.save_pages(*store, pages).await;
         transformed.documents.sort_by(|one, other| one.key.cmp(&other.key));
-        report.documents_failed = transformed.documents.len();
+        report.documents_failed = transformed.documents.totals().failing;
         Ok(())
     }
 }
@@ -471,7 +477,7 @@ impl ReplayReport {
 impl Transformed {
     /// Whether nothing went wrong.
     fn is_whole(&self) -> bool {
-        self.documents.iter().all(|document| document.problems.is_empty())
+        self.documents.totals().failing == 0
             && self.plugins.iter().all(|plugin| plugin.problem.is_none())
             && self.problems.is_empty()
     }

@@ -7,6 +7,7 @@ use std::{
     thread::{self, ScopedJoinHandle},
 };
 
+use time::OffsetDateTime;
 use tracing::{Instrument, Span};
 
 use super::{
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     config::{HOST_VERSION, Limits},
-    document::{Document, DocumentId, Origin, Refused, TimeSource, sha256},
+    document::{Document, DocumentId, FutureTimes, Origin, Refused, TimeSource, sha256},
     layout::{Format, Key, Stage},
     plugin::Plugin,
     projection::Projection,
@@ -42,6 +43,10 @@ pub struct Workshop<'s> {
     pub limits: Limits,
     /// Who works on them.
     pub jobs: Jobs,
+    /// The current time.
+    pub now: OffsetDateTime,
+    /// Whether files that are no stored documents may have a time in the future.
+    pub future: FutureTimes,
 }
 
 /// Plugins that look at a document together.
@@ -120,6 +125,12 @@ async fn steps(
             }
         };
     describe(report, &document);
+    if matches!(key, Key::Foreign { .. })
+        && let Err(refused) = document.check_time(workshop.now, workshop.future)
+    {
+        report.problems.push(Problem::new(Action::Document, refused));
+        return Ok(());
+    }
     if time == TimeSource::Assumed
         && matches!(key, Key::Foreign { .. })
         && let Some(there) = came_before(store, &document).await?

@@ -256,7 +256,7 @@ async fn answer(function: &Function, event: LambdaEvent<Value>) -> Result<Value,
         .bytes()
         .fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
     let run_id = layout::run_id(now, distinct ^ now.nanosecond());
-    let invocation = Invocation { run_id, until: Instant::now() + left };
+    let invocation = Invocation::new(run_id, Instant::now() + left);
     match function.handle(&payload, &invocation).await {
         Ok(outcome) => {
             log(&outcome.metrics);

@@ -145,6 +145,8 @@ pub enum Command {
         #[command(flatten)]
         import: ImportArgs,
         #[command(flatten)]
+        future: FutureArgs,
+        #[command(flatten)]
         transform: TransformArgs,
         #[command(flatten)]
         extract: ExtractArgs,
@@ -217,6 +219,8 @@ pub enum Command {
         paths: Vec<PathBuf>,
         #[command(flatten)]
         import: ImportArgs,
+        #[command(flatten)]
+        future: FutureArgs,
         /// Show what would be brought in, and write nothing
         #[arg(long)]
         dry_run: bool,
@@ -229,6 +233,8 @@ pub enum Command {
         /// Keys, or documents by name; also under failed or processed
         #[arg(value_name = "KEY")]
         keys: Vec<String>,
+        #[command(flatten)]
+        future: FutureArgs,
         #[command(flatten)]
         transform: TransformArgs,
     },
@@ -431,6 +437,14 @@ pub struct ImportArgs {
     /// When it was read, UTC: 2023-09-27T09:53:34Z or 20230927T095334Z
     #[arg(long, value_name = "TIME")]
     pub extracted_at: Option<ExtractedAt>,
+}
+
+/// Which times are accepted.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct FutureArgs {
+    /// Accept files with a time more than a day in the future
+    #[arg(long)]
+    pub allow_future: bool,
 }
 
 /// How playlists are read.

@@ -13,32 +13,32 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use spotify_etl::{
     config::{HOST_VERSION, Limits, cache_folder},
+    document::FutureTimes,
     files::survive_file_size_limit,
     layout::{self, Format, Key},
     pipeline::{
-        Arrival, Mode, PipelineError, Progress as _, Selection, Transform, Transformed,
+        Mode, PipelineError, Progress as _, Selection, Transform, Transformed,
         active::{PluginPlace, Shelf},
         install::install,
         jobs::Until,
-        landing::{ImportMode, ImportOptions, Incoming, import, json_objects},
+        landing::{ImportMode, ImportOptions, Imported, Incoming, import, json_objects},
+        listing::{Listing, ReportPages},
         publish::PublishReport,
         replay::{Change, Filter, Replay, Which, history},
-        report::{
-            Action, Empty, ExtractReport, ImportReport, ImportStatus, Problem, ReplayReport,
-            RunReport,
-        },
+        report::{Action, Empty, ExtractReport, ImportReport, Problem, ReplayReport, RunReport},
+        runs::Runs,
     },
     plugin::check_cache,
     queue::Queue,
     remedy::quoted,
     source::{self, SourceError},
-    status::{LoginStatus, RunSummary, newest_runs, run_report, status},
+    status::{LoginStatus, status},
     store::{Listed, Store, StoreAddress},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    args::{Cli, Command, Common, ImportArgs, LoginArgs, ReplayArgs, TransformArgs},
+    args::{Cli, Command, Common, FutureArgs, ImportArgs, LoginArgs, ReplayArgs, TransformArgs},
     progress::Bar,
     render,
 };
@@ -62,7 +62,8 @@ pub fn run(cli: Cli) -> Result<u8> {
         let session = Session::new(cli.common).await?;
         match cli.command {
             Command::Init { from } => session.init(from).await,
-            Command::Run { playlists, from, import, extract, spotify, transform } => {
+            Command::Run { playlists, from, import, future, extract, spotify, transform } => {
+                let session = session.accepting(&future);
                 if from.is_empty() {
                     import.require_files()?;
                     session.run(&playlists, &extract, &spotify, &transform).await
@@ -83,11 +84,13 @@ pub fn run(cli: Cli) -> Result<u8> {
             }
             Command::Logout { login } => session.logout(&login).await,
             Command::Doctor { playlists, spotify } => session.doctor(&playlists, &spotify).await,
-            Command::Import { paths, import, dry_run } => {
+            Command::Import { paths, import, future, dry_run } => {
                 let mode = if dry_run { ImportMode::DryRun } else { ImportMode::Land };
-                session.import(&paths, &import, mode).await
+                session.accepting(&future).import(&paths, &import, mode).await
             }
-            Command::Transform { keys, transform } => session.transform(keys, &transform).await,
+            Command::Transform { keys, future, transform } => {
+                session.accepting(&future).transform(keys, &transform).await
+            }
             Command::Replay { replay } => session.replay(&replay).await,
             Command::Status { login } => session.status(&login).await,
             Command::Query { save: Some(path), .. } => session.save(&path).await,
@@ -114,7 +117,7 @@ pub fn run(cli: Cli) -> Result<u8> {
 #[derive(Default)]
 struct Work {
     extracts: Vec<ExtractReport>,
-    imports: Vec<ImportReport>,
+    imports: Listing<ImportReport>,
     replay: Option<ReplayReport>,
     published: Option<PublishReport>,
     transformed: Transformed,
@@ -162,6 +165,11 @@ struct Session {
     shelf: Shelf,
     now: OffsetDateTime,
     started: Instant,
+    /// Whether files may have a time in the future.
+    future: FutureTimes,
+    run_id: String,
+    /// Where the details of this run go that its report has no room for.
+    pages: ReportPages,
 }
 
 impl Session {
@@ -171,6 +179,8 @@ impl Session {
             limits.set(setting);
         }
         let cache = cache(&common);
+        let now = now();
+        let run_id = layout::run_id(now, std::process::id() ^ now.nanosecond());
         Ok(Session {
             store: common.store.open().await?,
             plugin_place: match &common.plugins {
@@ -180,10 +190,21 @@ impl Session {
             shelf: Shelf::new(&limits, cache.clone()),
             limits,
             cache,
-            now: now(),
+            now,
             started: Instant::now(),
+            future: FutureTimes::Rejected,
+            pages: ReportPages::new(run_id.clone()),
+            run_id,
             common,
         })
+    }
+
+    /// The same session with what is said of times in the future.
+    fn accepting(mut self, args: &FutureArgs) -> Self {
+        if args.allow_future {
+            self.future = FutureTimes::Allowed;
+        }
+        self
     }
 
     fn store(&self) -> &dyn Store {
@@ -221,13 +242,8 @@ impl Session {
     ) -> Result<u8> {
         let transform = self.transformer(options);
         transform.require_plugins().await?;
-        let imports = self.bring_in(paths, import, ImportMode::Land).await?;
-        let waiting = imports
-            .iter()
-            .filter(|import| matches!(import.status, ImportStatus::Landed | ImportStatus::Waiting));
-        let arrival =
-            |import: &ImportReport| Some(Arrival { key: import.key.clone()?, size: None });
-        let arrivals = waiting.filter_map(arrival).collect();
+        let Imported { reports: imports, arrivals } =
+            self.bring_in(paths, import, ImportMode::Land).await?;
         let work = Work { imports, ..Work::default() };
         self.transform_and_finish(&transform, Selection::Landed(arrivals), work, options).await
     }
@@ -248,10 +264,10 @@ impl Session {
     }
 
     async fn import(&self, paths: &[PathBuf], args: &ImportArgs, mode: ImportMode) -> Result<u8> {
-        let imports = self.bring_in(paths, args, mode).await?;
+        let imports = self.bring_in(paths, args, mode).await?.reports;
         if mode == ImportMode::DryRun {
             let failed = imports.iter().any(|import| import.problem.is_some());
-            self.print(&imports, || render::dry_run(&imports))?;
+            self.print(&&imports[..], || render::dry_run(&imports))?;
             return Ok(u8::from(failed));
         }
         self.finish("import", Work { imports, ..Work::default() }, Empty::Allowed).await
@@ -262,7 +278,7 @@ impl Session {
         paths: &[PathBuf],
         args: &ImportArgs,
         mode: ImportMode,
-    ) -> Result<Vec<ImportReport>> {
+    ) -> Result<Imported> {
         if !args.in_place {
             self.require_apart(paths)?;
         }
@@ -283,6 +299,8 @@ impl Session {
             extracted_at: args.extracted_at,
             mode,
             jobs: self.jobs(),
+            future: self.future,
+            pages: (mode == ImportMode::Land).then(|| self.pages.clone()),
         };
         let (problems, limits) = (&found.problems, &self.limits);
         Ok(import(self.store(), &incoming, problems, &options, limits, self.now, &Bar).await?)
@@ -437,6 +455,8 @@ impl Session {
             formats,
             now: self.now,
             until: Until::default(),
+            future: self.future,
+            pages: Some(self.pages.clone()),
             progress: &Bar,
         }
     }
@@ -458,10 +478,6 @@ impl Session {
         }
     }
 
-    fn run_id(&self) -> String {
-        layout::run_id(self.now, std::process::id() ^ self.now.nanosecond())
-    }
-
     /// Keeps the report of a run, and prints it.
     async fn finish(&self, command: &str, work: Work, empty: Empty) -> Result<u8> {
         let Work {
@@ -477,7 +493,7 @@ impl Session {
         warnings.extend(transformed.warnings);
         problems.extend(transformed.problems);
         let mut report = RunReport {
-            run_id: self.run_id(),
+            run_id: self.run_id.clone(),
             command: command.to_owned(),
             store: self.store.location(""),
             host_version: HOST_VERSION.to_owned(),
@@ -485,14 +501,15 @@ impl Session {
             milliseconds: u64::try_from(self.started.elapsed().as_millis())?,
             exit_status: 0,
             extracts,
-            imports,
             replay,
             published,
             plugins: transformed.plugins,
-            documents: transformed.documents,
             problems,
             warnings,
+            ..RunReport::default()
         };
+        report.add_imports(imports);
+        report.add_documents(transformed.documents);
         report.exit_status = match access {
             Access::Given => report.judge(empty),
             Access::None => NOTHING_TRIED,
@@ -530,15 +547,15 @@ impl Session {
 
     async fn runs(&self, run_id: Option<&str>) -> Result<u8> {
         self.require_store()?;
-        let runs = newest_runs(self.store(), RUNS_LISTED_MAX).await?;
+        let runs = Runs::of(self.store()).await?;
         let Some(run_id) = run_id else {
-            let runs: Vec<RunSummary> = runs.iter().map(RunSummary::from).collect();
+            let runs = runs.summaries(RUNS_LISTED_MAX).await?;
             self.print(&runs, || render::runs(&runs))?;
             return Ok(0);
         };
         let report = match run_id {
-            "last" => runs.into_iter().next(),
-            run_id => run_report(self.store(), run_id).await?,
+            "last" => runs.last_report().await?,
+            run_id => runs.report(run_id).await?,
         };
         let location = self.store.location(layout::RUNS);
         let report = report.with_context(|| {
