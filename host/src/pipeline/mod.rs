@@ -25,6 +25,7 @@ pub mod tables;
 mod transform;
 pub mod trial;
 pub mod tried;
+pub mod verify;
 pub mod versions;
 
 use std::{collections::HashMap, sync::Arc};

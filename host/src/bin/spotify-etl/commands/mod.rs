@@ -3,6 +3,7 @@
 mod plugin;
 mod spotify;
 mod sql;
+mod verify;
 
 use std::{
     fs,
@@ -27,6 +28,7 @@ use spotify_etl::{
             Action, Empty, ExtractReport, ImportReport, ImportStatus, Problem, ReplayReport,
             RunReport,
         },
+        verify::{Effect, Start},
     },
     queue::Queue,
     source,
@@ -78,6 +80,11 @@ pub fn run(cli: Cli) -> Result<u8> {
             }
             Command::Logout { login } => session.logout(&login).await,
             Command::Doctor { playlists, spotify } => session.doctor(&playlists, &spotify).await,
+            Command::Verify { repair, restart } => {
+                let start = if restart { Start::Restart } else { Start::Continue };
+                let effect = if repair { Effect::Repair } else { Effect::Check };
+                session.verify(start, effect).await
+            }
             Command::Import { paths, import, dry_run } => {
                 let mode = if dry_run { ImportMode::DryRun } else { ImportMode::Land };
                 session.import(&paths, &import, mode).await
