@@ -156,6 +156,19 @@ pub async fn applied_database(store: &dyn Store) -> Result<Option<String>, Store
     Ok(kept.map(|kept| kept.database))
 }
 
+/// Checks what is kept of the catalog that was applied last.
+///
+/// # Errors
+///
+/// Says what is wrong with it.
+pub(super) fn check_applied(bytes: &[u8]) -> Result<(), String> {
+    let applied: Applied = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    match applied.format {
+        FORMAT => Ok(()),
+        found => Err(format!("it has format {found}, and this program reads format {FORMAT}")),
+    }
+}
+
 fn applied(place: &Place, statements: &[Statement]) -> Applied {
     Applied { format: FORMAT, database: place.database.clone(), sha256: mark(statements) }
 }

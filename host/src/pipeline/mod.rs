@@ -29,6 +29,7 @@ pub mod totals;
 mod transform;
 pub mod trial;
 pub mod tried;
+pub mod verify;
 pub mod versions;
 
 use std::sync::Arc;

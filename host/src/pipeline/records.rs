@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The format of records.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 
 /// Where the rows of a table go.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use futures_util::{StreamExt, future::try_join_all, stream};
+use futures_util::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use time::Date;
 
 use super::{
@@ -33,6 +33,8 @@ use crate::{
 
 /// After so many passes over history it is said that others land faster than it can be filled.
 const PASSES_MAX: usize = 10;
+/// How many documents are looked up at a time.
+const HEADS_AT_ONCE: usize = 16;
 
 /// What a replay needs.
 pub struct Replay<'s> {
@@ -121,10 +123,9 @@ pub async fn history(
         }
         Which::Keys(keys) => {
             let is_raw = |key: &&String| matches!(key.parse(), Ok(Key::Raw { .. }));
-            let found = keys.iter().filter(is_raw).map(|key| list_all(store, key));
-            let found = try_join_all(found).await?.into_iter().flatten();
-            let is_meant = |listed: &Listed| keys.contains(&listed.key);
-            Ok(found.filter(is_meant).filter_map(of).collect())
+            let found = stream::iter(keys.iter().filter(is_raw)).map(|key| store.head(key));
+            let found: Vec<_> = found.buffered(HEADS_AT_ONCE).try_collect().await?;
+            Ok(found.into_iter().flatten().filter_map(of).collect())
         }
     }
 }

@@ -209,6 +209,18 @@ pub enum Command {
         #[command(flatten)]
         spotify: SpotifyArgs,
     },
+    /// Verify every object of a store, and repair what is safe
+    #[command(
+        after_help = "Reads every raw document, table file, lineage record, plugin and report, and says what is not what it\nshould be, with the command that mends it. A pass that was interrupted is continued for 7 days.\n--repair makes tables and lineage again from raw documents, and deletes what nothing needs; it never\ndeletes a raw document, a plugin, or rows that can't be made again.\n\nExit status: 0 no problem is left, whatever the notes say; 1 there are problems; 2 it could not be tried.\n\nExamples:\n  spotify-etl verify\n  spotify-etl verify --store s3://music --repair\n  spotify-etl verify --json | jq '.findings[] | select(.severity == \"problem\") | .commands[0]'"
+    )]
+    Verify {
+        /// Repair what is safe, and say what became of each problem
+        #[arg(long)]
+        repair: bool,
+        /// Begin at the start, even if a pass was interrupted
+        #[arg(long)]
+        restart: bool,
+    },
     /// Bring JSON in, to wait for `transform`
     #[command(
         after_help = "The playlist's id is, first that applies: --playlist, the id in the JSON, the file's name.\nThe time is: --extracted-at, the one in the file's name (2023-09-27 09:53:34), the file's own.\n\nExamples:\n  spotify-etl import --dry-run raw_json/\n  spotify-etl import 'spotify_raw_2023-09-27 09:53:34.123456.json'\n  spotify-etl import --store s3://new-bucket 's3://old-bucket/raw data/processed/'"

@@ -3,6 +3,7 @@
 mod plugin;
 mod spotify;
 mod sql;
+mod verify;
 
 use std::{
     path::{Path, PathBuf},
@@ -27,6 +28,7 @@ use spotify_etl::{
         replay::{Change, Filter, Replay, Which, history},
         report::{Action, Empty, ExtractReport, ImportReport, Problem, ReplayReport, RunReport},
         runs::Runs,
+        verify::{Effect, Start},
     },
     plugin::check_cache,
     queue::Queue,
@@ -84,6 +86,11 @@ pub fn run(cli: Cli) -> Result<u8> {
             }
             Command::Logout { login } => session.logout(&login).await,
             Command::Doctor { playlists, spotify } => session.doctor(&playlists, &spotify).await,
+            Command::Verify { repair, restart } => {
+                let start = if restart { Start::Restart } else { Start::Continue };
+                let effect = if repair { Effect::Repair } else { Effect::Check };
+                session.verify(start, effect).await
+            }
             Command::Import { paths, import, future, dry_run } => {
                 let mode = if dry_run { ImportMode::DryRun } else { ImportMode::Land };
                 session.accepting(&future).import(&paths, &import, mode).await
