@@ -7,7 +7,7 @@ use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    config::Limits,
+    config::{Bytes, Limits, RUN_REPORT_BYTES_MAX, STORED_JSON_BYTES_MAX},
     document::{Document, DocumentId, Origin},
     layout::{self, Key, Stage},
     pipeline::{
@@ -199,9 +199,25 @@ pub async fn status(
 pub async fn newest_runs(store: &dyn Store, count: usize) -> Result<Vec<RunReport>, StoreError> {
     let listed = list_all(store, layout::RUNS).await?;
     let mut runs: Vec<RunReport> = Vec::new();
-    for Listed { key, .. } in listed.iter().rev().take(count) {
+    let reports = listed.iter().rev().filter_map(|listed| match listed.key.parse() {
+        Ok(Key::Run { run_id }) => Some((listed, run_id)),
+        _ => None,
+    });
+    for (Listed { key, size, .. }, run_id) in reports.take(count) {
+        if *size > RUN_REPORT_BYTES_MAX {
+            let (size, max) = (Bytes(*size), Bytes(RUN_REPORT_BYTES_MAX));
+            let location = store.location(key);
+            tracing::warn!("{location} is not read: it has {size}, and the limit is {max}");
+            continue;
+        }
         if let Some(object) = store.get(key).await? {
-            runs.extend(serde_json::from_slice::<RunReport>(&object.bytes).ok());
+            match serde_json::from_slice::<RunReport>(&object.bytes) {
+                Ok(run) if run.run_id == run_id => runs.push(run),
+                Ok(_) => tracing::warn!("{} is the report of another run", store.location(key)),
+                Err(error) => {
+                    tracing::warn!("{} is not a run's report: {error}", store.location(key));
+                }
+            }
         }
     }
     Ok(runs)
@@ -213,9 +229,14 @@ pub async fn newest_runs(store: &dyn Store, count: usize) -> Result<Vec<RunRepor
 ///
 /// If the store can't be read.
 pub async fn run_report(store: &dyn Store, run_id: &str) -> Result<Option<RunReport>, StoreError> {
-    let key = Key::Run { run_id: run_id.to_owned() }.to_string();
-    let object = store.get(&key).await?;
-    Ok(object.and_then(|object| serde_json::from_slice(&object.bytes).ok()))
+    let key = Key::Run { run_id: run_id.to_owned() };
+    // What names no run, such as a path that leads elsewhere, is none.
+    if key.to_string().parse() != Ok(key.clone()) {
+        return Ok(None);
+    }
+    let object = store.get_within(&key.to_string(), RUN_REPORT_BYTES_MAX).await?;
+    let report = object.and_then(|object| serde_json::from_slice(&object.bytes).ok());
+    Ok(report.filter(|report: &RunReport| report.run_id == run_id))
 }
 
 async fn playlists(
@@ -279,7 +300,8 @@ async fn failed(store: &dyn Store) -> Result<Vec<Stuck>, StoreError> {
         let Ok(parsed @ (Key::Raw { .. } | Key::Foreign { .. })) = key.parse::<Key>() else {
             continue;
         };
-        let reason = store.get(&parsed.failed_reason().to_string()).await?;
+        let reason = parsed.failed_reason().to_string();
+        let reason = store.get_within(&reason, STORED_JSON_BYTES_MAX).await?;
         let why = reason.and_then(|object| {
             let reason: serde_json::Value = serde_json::from_slice(&object.bytes).ok()?;
             reason["problem"].as_str().map(str::to_owned)

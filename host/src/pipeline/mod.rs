@@ -20,6 +20,7 @@ pub mod publish;
 pub mod records;
 pub mod replay;
 pub mod report;
+pub mod required;
 mod table_files;
 pub mod tables;
 mod transform;
@@ -33,7 +34,7 @@ use futures_util::{StreamExt, future::join, stream};
 use time::OffsetDateTime;
 
 use crate::{
-    config::Limits,
+    config::{LINEAGE_BYTES_MAX, Limits},
     document::{DocumentId, PlaylistId},
     layout::{self, Format, Key, Stage},
     plugin::EngineError,
@@ -43,7 +44,7 @@ use crate::{
 };
 use active::{ActiveSet, PluginPlace, Shelf, activate, active_plugins};
 use jobs::{Jobs, Until};
-use lineage::{Lineage, jumps};
+use lineage::{InvalidLineage, Lineage, jumps};
 use records::Records;
 use report::{Action, DocumentReport, DocumentStatus, PluginReport, Problem};
 use transform::{Crew, Outcome, Workshop, transform};
@@ -260,6 +261,7 @@ async fn select(
                         size: *size,
                         modified: OffsetDateTime::UNIX_EPOCH,
                         tag: None,
+                        stamp: None,
                     }),
                     None => found.extend(find(store, key).await?),
                 }
@@ -371,8 +373,8 @@ impl Memory {
         let Some(last) = history.iter().rev().find(earlier).cloned() else { return Ok(None) };
         if !self.lineages.contains_key(&last) {
             let key = Key::Lineage { document: last.clone() }.to_string();
-            let object = store.get(&key).await?;
-            let read = object.and_then(|object| serde_json::from_slice(&object.bytes).ok());
+            let object = store.get_within(&key, LINEAGE_BYTES_MAX).await?;
+            let read = object.and_then(|object| Lineage::parse(&object.bytes, &last).ok());
             self.lineages.extend(read.map(|lineage| (last.clone(), lineage)));
         }
         Ok(self.lineages.get(&last))
@@ -427,6 +429,24 @@ pub enum PipelineError {
         /// Where they should be.
         location: String,
     },
+    /// The setting that only published versions run can't be read.
+    #[error(
+        "{location} can't be read: {problem} (restore it; or turn it on again: spotify-etl plugin require-publish off, then on)"
+    )]
+    Setting {
+        /// Where it is.
+        location: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A table has no further generation.
+    #[error(
+        "table `{table}` has the last generation that a table can have (look at who wrote its record, and restore it)"
+    )]
+    NoMoreGenerations {
+        /// The table.
+        table: String,
+    },
     /// No such table.
     #[error(
         "no table `{table}`: a new generation is of a table that has a record and that a plugin in the store declares (`spotify-etl plugin inspect` says what a plugin declares)"
@@ -454,7 +474,7 @@ pub enum PipelineError {
         /// Where it is.
         location: String,
         /// What is wrong with it.
-        source: serde_json::Error,
+        source: InvalidLineage,
     },
     /// Nothing is known of a table file.
     #[error(

@@ -19,6 +19,7 @@ use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 use spotify_etl::{
     athena::{Athena, AthenaSettings},
+    catalog::DatabaseName,
     config::{self, Limits, variable},
     function::{Catalog, Failure, Function, Invocation},
     layout::{self, formats},
@@ -207,6 +208,7 @@ async fn topic() -> Result<Option<Topic>> {
 /// Where the tables are had in SQL, if a database is named.
 async fn catalog(address: &StoreAddress, limits: &Limits) -> Result<Option<Catalog>> {
     let Some(database) = text("SPOTIFY_ETL_DATABASE")? else { return Ok(None) };
+    let database = database.parse::<DatabaseName>()?;
     let settings = AthenaSettings {
         workgroup: text("SPOTIFY_ETL_WORKGROUP")?,
         output: text("SPOTIFY_ETL_QUERY_OUTPUT")?,
