@@ -16,6 +16,14 @@ use secrecy::SecretString;
 /// The name of this release, as documents and lineage carry it.
 pub const HOST_VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// How large a stored JSON object may be that describes one thing, in bytes: a table record, a version of a
+/// plugin, a list of playlists. The largest table record that a plugin can cause has less than 3 MiB.
+pub const STORED_JSON_BYTES_MAX: u64 = 4 * MIB;
+/// How large a stored lineage may be, in bytes.
+pub const LINEAGE_BYTES_MAX: u64 = 64 * MIB;
+/// How large a stored run report may be, in bytes.
+pub const RUN_REPORT_BYTES_MAX: u64 = 256 * MIB;
+
 /// What everything is limited to. Errors name the limit that was met.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
@@ -246,8 +254,13 @@ pub fn can_open_pages() -> bool {
 
 /// Whether another service than Amazon's stands in for S3.
 pub fn is_endpoint_set() -> bool {
+    endpoint().is_some()
+}
+
+/// Returns the address of the service that stands in for S3, if the environment names one.
+pub fn endpoint() -> Option<String> {
     let names = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"];
-    names.into_iter().any(|name| variable(name).is_some())
+    names.into_iter().find_map(variable).map(|url| url.to_string_lossy().into_owned())
 }
 
 /// Whether another server stands in for all of Amazon's services, and is spoken to without TLS.

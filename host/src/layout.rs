@@ -27,6 +27,8 @@ pub const RUNS: &str = "runs/";
 const PLUGIN_ERROR: &str = ".wasm.error.json";
 /// What says, if it is there, that only versions count which somebody published.
 const REQUIRE_PUBLISH: &str = "plugins/require_publish.json";
+/// How many characters the name of a plugin may have.
+const PLUGIN_NAME_LENGTH_MAX: usize = 64;
 /// Where the playlists to extract are listed.
 const PLAYLISTS: &str = "playlists.json";
 /// Where it is kept which catalog Athena has.
@@ -360,6 +362,21 @@ impl Key {
             | Key::Catalog => true,
         }
     }
+}
+
+/// Whether a plugin can have this name: its file in the store, its history and the owner of its tables are
+/// named by it, and messages and commands name it.
+pub fn is_plugin_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-. ".contains(&byte);
+    name.len() <= PLUGIN_NAME_LENGTH_MAX
+        && name.starts_with(|letter: char| letter.is_ascii_alphanumeric())
+        && !name.ends_with(' ')
+        && name.bytes().all(is_plain)
+}
+
+/// Whether a text is a SHA-256 in lower-case hexadecimal digits.
+pub fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Neither empty nor hidden nor more than one segment.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    config::Limits,
+    config::{Limits, STORED_JSON_BYTES_MAX},
     document::{Document, DocumentId, Origin, stored_playlist_name},
     layout::{self, Key, Stage},
     pipeline::{
@@ -366,7 +366,8 @@ async fn failed(store: &dyn Store) -> Result<(Vec<Stuck>, usize), StoreError> {
     each(store, layout::FAILED, parsed).await?;
     let mut failed = Vec::new();
     for (key, parsed) in first {
-        let reason = store.get(&parsed.failed_reason().to_string()).await?;
+        let reason = parsed.failed_reason().to_string();
+        let reason = store.get_within(&reason, STORED_JSON_BYTES_MAX).await?;
         let why = reason.and_then(|object| {
             let reason: serde_json::Value = serde_json::from_slice(&object.bytes).ok()?;
             reason["problem"].as_str().map(str::to_owned)

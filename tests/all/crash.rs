@@ -26,7 +26,7 @@ use spotify_etl::{
         publish::{History, PublishError, Standing, Switch},
         replay::Change,
         report::DocumentStatus,
-        tables::{database, tables},
+        tables::tables,
         versions::Way,
     },
     store::{Folder, Object, Page, Store, StoreAddress, StoreError, Tag, Written, list_all},
@@ -35,7 +35,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     EXTRACTED_AT, NOW, Nobody, PLUGINS, Site, cache, fixture, guest_file, land, plugin_file,
-    problems, replay, transform, wait,
+    problems, query, replay, transform, wait,
 };
 
 /// What happens at the operation that is counted down to.
@@ -149,11 +149,9 @@ impl Scene {
         if !matches!(self, Scene::Generation | Scene::Formats) {
             return;
         }
-        let found = tables(store).await.unwrap();
-        let (database, _) = database(store, &found, &Nobody).await.unwrap();
-        let answer =
-            database.ask("SELECT count(DISTINCT document), typeof(id) FROM thing GROUP BY 2");
-        let rows = answer.unwrap().rows;
+        let found = tables(store).await.unwrap().tables;
+        let sql = "SELECT count(DISTINCT document), typeof(id) FROM thing GROUP BY 2";
+        let rows = query(store, sql).await.unwrap().rows;
         let is_new = found[0].generation == 2;
         let kind = if is_new { "integer" } else { "text" };
         // The third waits for the new columns.

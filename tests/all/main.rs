@@ -16,6 +16,7 @@
 //! - `replay`: history taken to its tables again.
 //! - `tables`: what is written is what is read again, whichever format.
 //! - `sql`: views and catalog, at home.
+//! - `rows`: what a question reads, and what is kept for the next one.
 //! - `athena`: the catalog there, what it says, and what to do about it.
 //! - `wire`: a bucket behind a network that fails.
 //! - `stores`: what any store must do; what keys must be.
@@ -49,6 +50,7 @@ mod login;
 mod moving_in;
 mod projection;
 mod replay;
+mod rows;
 mod samples;
 mod schemas;
 mod spotify;

@@ -16,7 +16,7 @@ use spotify_etl::{
         Mode, PipelineError, Selection, Transformed,
         replay::Change,
         report::{DocumentStatus, ReplayReport},
-        tables::{database, tables as all_tables},
+        tables::tables as all_tables,
     },
     store::{Object, Page, Store, StoreAddress, StoreError, Tag, Written},
 };
@@ -24,7 +24,7 @@ use spotify_etl::{
 use crate::{
     crash::{Fault, Faulty},
     support::{
-        EXTRACTED_AT, Nobody, Place, fixture, guest_file, land, problems, replay, transform, wait,
+        EXTRACTED_AT, Place, fixture, guest_file, land, problems, query, replay, transform, wait,
     },
 };
 
@@ -229,12 +229,11 @@ fn a_document_that_was_not_moved_yet_is_not_taken_for_lost() {
 
 /// What each document's rows are, as whoever reads finds them.
 fn read(place: &Place) -> Vec<Vec<Cell>> {
-    let found = wait(all_tables(&place.store)).unwrap();
-    let (database, _) = wait(database(&place.store, &found, &Nobody)).unwrap();
+    let found = wait(all_tables(&place.store)).unwrap().tables;
     let columns = found[0].schema.columns.iter().map(|column| column.name.as_str());
     let columns = columns.collect::<Vec<_>>().join(", ");
     let sql = format!("SELECT playlist_id, {columns} FROM thing ORDER BY 1");
-    database.ask(&sql).unwrap().rows
+    wait(query(&place.store, &sql)).unwrap().rows
 }
 
 #[test]

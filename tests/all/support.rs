@@ -9,6 +9,7 @@ use std::{
 };
 
 use spotify_etl::{
+    answer::Answer,
     config::Limits,
     document::{ExtractedAt, FutureTimes},
     layout,
@@ -19,6 +20,7 @@ use spotify_etl::{
         landing::{ImportMode, ImportOptions, Incoming, import},
         replay::{Change, Filter, Replay, Which},
         report::{ImportReport, ReplayReport},
+        tables::{LocalSql, Tables, TablesError, tables},
     },
     source,
     store::{Folder, Store, StoreAddress, StoreError},
@@ -320,6 +322,14 @@ pub async fn replay(
     };
     let which = Which::Matching(Filter::default());
     Replay { transform, which, plugins: Vec::new(), change, mode }.run().await
+}
+
+/// Answers a statement over the tables of a store, with nothing kept between questions.
+pub async fn query(store: &dyn Store, sql: &str) -> Result<Answer, TablesError> {
+    let Tables { tables, left_out } = tables(store).await?;
+    assert!(left_out.is_empty(), "{left_out:?}");
+    let sources = LocalSql { store, tables: &tables, cache: None, now: NOW, progress: &Nobody };
+    sources.ask(sql).await
 }
 
 /// Says that a check was skipped, and why, past the capture of a test's output.

@@ -13,15 +13,15 @@ use time::OffsetDateTime;
 
 use super::{
     PipelineError,
-    publish::is_publish_required,
     records::{Records, Target, missing_owners},
     report::{Action, PluginReport, PluginStatus, Problem},
+    required::Required,
     versions::{HistoryRecord, UPLOAD, file_of, keep, versions},
 };
 use crate::{
     config::Limits,
     document::sha256,
-    layout::{self, Key},
+    layout::{self, Key, is_plugin_name},
     plugin::{Engine, EngineError, Plugin},
     store::{Listed, Store, StoreError, Tag, list_all},
 };
@@ -52,6 +52,8 @@ pub struct Shelf {
     loaded: Mutex<HashMap<String, (Tag, Verdict)>>,
     /// The records of versions that are known to be in history.
     remembered: Mutex<HashSet<String>>,
+    /// The records of versions that are known to be published.
+    published: Mutex<HashSet<String>>,
 }
 
 impl Shelf {
@@ -59,7 +61,8 @@ impl Shelf {
     pub fn new(limits: &Limits, cache: Option<PathBuf>) -> Self {
         let limits = limits.clone();
         let (engine, loaded, remembered) = (OnceLock::new(), Mutex::default(), Mutex::default());
-        Shelf { limits, cache, shipped: None, engine, loaded, remembered }
+        let published = Mutex::default();
+        Shelf { limits, cache, shipped: None, engine, loaded, remembered, published }
     }
 
     /// The same, with a folder of compiled plugins that came with this program.
@@ -89,6 +92,20 @@ impl Shelf {
 
     fn remembered(&self) -> MutexGuard<'_, HashSet<String>> {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn published(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a plugin is known to be published.
+    pub(super) fn is_published(&self, plugin: &Plugin) -> bool {
+        self.published().contains(&record_key(plugin))
+    }
+
+    /// Remembers that a plugin is published.
+    pub(super) fn remember_published(&self, plugin: &Plugin) {
+        self.published().insert(record_key(plugin));
     }
 
     /// The plugin of an object that didn't change since it was loaded.
@@ -238,22 +255,18 @@ pub async fn choose(
 ) -> Result<ActiveSet, PipelineError> {
     let listed = list_all(place.store, place.prefix).await?;
     let history = (place.prefix == layout::PLUGINS).then(|| history_of(&listed));
-    let published = match &history {
-        Some(history) => {
-            let flag = Key::RequirePublish.to_string();
-            listed.iter().any(|listed| listed.key == flag).then(|| history.clone())
-        }
-        // Plugins from elsewhere are held to what the store asks for, too.
-        None if is_publish_required(records.store).await? => {
-            Some(history_of(&list_all(records.store, layout::HISTORY).await?))
-        }
-        None => None,
+    let flag = Key::RequirePublish.to_string();
+    // Plugins from elsewhere are held to what the store asks for, too.
+    let may_be_required = history.is_none() || listed.iter().any(|listed| listed.key == flag);
+    let required = match may_be_required {
+        true => Required::of(records.store).await?,
+        false => None,
     };
-    let published = published.as_ref();
+    let choice = Choice { records, place, shelf, required: required.as_ref() };
     let found = plugins_among(listed, place);
     shelf.drop_others(&found);
-    let looked_at = stream::iter(&found)
-        .map(|(name, listed)| candidate(records, place, shelf, name.clone(), listed, published));
+    let looked_at =
+        stream::iter(&found).map(|(name, listed)| candidate(&choice, name.clone(), listed));
     let mut candidates = Vec::new();
     let mut looked_at = looked_at.buffered(LOADS_AT_ONCE);
     while let Some(candidate) = looked_at.next().await {
@@ -271,7 +284,7 @@ pub async fn choose(
         let (status, active) = match (&problem, plugin) {
             (None, Some(plugin)) => (PluginStatus::Active, Some(ActivePlugin { plugin, targets })),
             _ if shares_table => (PluginStatus::Refused, None),
-            _ => match fallback(records, &shelf.engine()?, &name, &sha256, &set).await? {
+            _ => match fallback(&choice, &name, &sha256, &set).await? {
                 Some(active) => (PluginStatus::Fallback, Some(active)),
                 None => (PluginStatus::Refused, None),
             },
@@ -335,6 +348,15 @@ pub async fn missing_plugins(
     Ok(missing)
 }
 
+/// What plugins are chosen with.
+struct Choice<'c> {
+    records: &'c Records<'c>,
+    place: PluginPlace<'c>,
+    shelf: &'c Shelf,
+    /// Whether only published versions may run.
+    required: Option<&'c Required>,
+}
+
 /// A file among the plugins, looked at.
 struct Candidate {
     name: String,
@@ -346,13 +368,11 @@ struct Candidate {
 }
 
 async fn candidate(
-    records: &Records<'_>,
-    place: PluginPlace<'_>,
-    shelf: &Shelf,
+    choice: &Choice<'_>,
     name: String,
     listed: &Listed,
-    published: Option<&HashSet<String>>,
 ) -> Result<Option<Candidate>, PipelineError> {
+    let Choice { records, place, shelf, required } = *choice;
     let mut candidate = Candidate {
         name,
         sha256: String::new(),
@@ -363,7 +383,7 @@ async fn candidate(
     };
     match loaded(place, shelf, &candidate.name, listed).await? {
         Loaded::Gone => return Ok(None),
-        Loaded::Plugin(plugin) if !is_among(published, &plugin) => {
+        Loaded::Plugin(plugin) if !may_run(required, records.store, shelf, &plugin).await? => {
             candidate.sha256 = plugin.sha256().to_owned();
             candidate.problem = Some(Problem::of_plugin(
                 &candidate.name,
@@ -386,9 +406,17 @@ async fn candidate(
     Ok(Some(candidate))
 }
 
-/// Whether a version is among those that were published, if only these count.
-fn is_among(published: Option<&HashSet<String>>, plugin: &Plugin) -> bool {
-    published.is_none_or(|published| published.contains(&record_key(plugin)))
+/// Whether a version may run: any, or only a published one.
+async fn may_run(
+    required: Option<&Required>,
+    store: &dyn Store,
+    shelf: &Shelf,
+    plugin: &Plugin,
+) -> Result<bool, StoreError> {
+    match required {
+        Some(required) => required.takes_plugin(store, shelf, plugin).await,
+        None => Ok(true),
+    }
 }
 
 /// The key of a version's record in history.
@@ -493,6 +521,10 @@ pub(super) async fn load(
     name: &str,
     bytes: Vec<u8>,
 ) -> Result<Result<Arc<Plugin>, Problem>, EngineError> {
+    if !is_plugin_name(name) {
+        let message = "is refused: a plugin's file is named with letters, digits, `_`, `-` and `.`, begins with a letter or digit, and has at most 64 characters (rename it)";
+        return Ok(Err(Problem::of_plugin(name, message)));
+    }
     let (engine, owned) = (engine.clone(), name.to_owned());
     Ok(match tokio::task::spawn_blocking(move || engine.load(&owned, &bytes)).await {
         Ok(Ok(plugin)) => Ok(Arc::new(plugin)),
@@ -532,18 +564,22 @@ fn refuse_shared_tables(candidates: &mut [Candidate]) {
 
 /// The version of history that was active last and still loads and fits, other than the one that was refused.
 async fn fallback(
-    records: &Records<'_>,
-    engine: &Arc<Engine>,
+    choice: &Choice<'_>,
     name: &str,
     refused: &str,
     set: &ActiveSet,
 ) -> Result<Option<ActivePlugin>, PipelineError> {
+    let Choice { records, shelf, required, .. } = *choice;
+    let engine = shelf.engine()?;
+    // A refused upload is in history too.
+    let may_run = |record: &HistoryRecord| required.is_none_or(|required| required.takes(record));
     let all = versions(records.store, Some(name)).await?;
     let taken: Vec<String> =
         set.plugins.iter().flat_map(|active| table_names(&active.plugin)).collect();
-    for record in all.into_iter().rev().filter(|record| record.sha256 != refused) {
+    for record in all.into_iter().rev().filter(|record| record.sha256 != refused && may_run(record))
+    {
         let Some(bytes) = file_of(records.store, &record).await? else { continue };
-        let Ok(plugin) = load(engine, name, bytes).await? else { continue };
+        let Ok(plugin) = load(&engine, name, bytes).await? else { continue };
         let free = table_names(&plugin).iter().all(|table| !taken.contains(table));
         if free && let Ok(targets) = records.targets(&plugin).await? {
             return Ok(Some(ActivePlugin { plugin, targets }));

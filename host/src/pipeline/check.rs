@@ -151,8 +151,8 @@ pub async fn check_in_store(
     shelf: &Shelf,
 ) -> Result<(), PipelineError> {
     let (stored, problems) = table_records(records.store).await?;
-    for problem in problems {
-        report.add("tables", Verdict::Warning, problem);
+    for unread in problems {
+        report.add("tables", Verdict::Warning, unread.problem);
     }
     for table in plugin.tables() {
         let name = &table.name;

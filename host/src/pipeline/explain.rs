@@ -14,7 +14,7 @@ use super::{
     versions::{HistoryRecord, versions},
 };
 use crate::{
-    config::Limits,
+    config::{LINEAGE_BYTES_MAX, Limits},
     document::{Document, DocumentId, Origin, sha256},
     layout::Key,
     store::{Store, StoreError},
@@ -196,8 +196,10 @@ async fn raw(store: &dyn Store, id: &DocumentId) -> Result<Option<Raw>, StoreErr
 
 async fn files(store: &dyn Store, id: &DocumentId) -> Result<Vec<FileFacts>, PipelineError> {
     let key = Key::Lineage { document: id.clone() }.to_string();
-    let Some(object) = store.get(&key).await? else { return Ok(Vec::new()) };
-    let lineage: Lineage = serde_json::from_slice(&object.bytes)
+    let Some(object) = store.get_within(&key, LINEAGE_BYTES_MAX).await? else {
+        return Ok(Vec::new());
+    };
+    let lineage = Lineage::parse(&object.bytes, id)
         .map_err(|source| PipelineError::Lineage { location: store.location(&key), source })?;
     let mut facts = Vec::new();
     // By name: what is known of the plugins that made the files.

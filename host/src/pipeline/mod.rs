@@ -22,6 +22,7 @@ pub mod publish;
 pub mod records;
 pub mod replay;
 pub mod report;
+pub mod required;
 pub mod runs;
 mod table_files;
 pub mod tables;
@@ -49,6 +50,7 @@ use crate::{
 use active::{ActiveSet, PluginPlace, Shelf, activate, active_plugins};
 use earlier::Earlier;
 use jobs::{Jobs, Until};
+use lineage::InvalidLineage;
 use listing::{Listing, ReportPages};
 use records::Records;
 use report::{Action, DocumentReport, DocumentStatus, PluginReport, Problem};
@@ -318,6 +320,7 @@ async fn select(store: &dyn Store, selection: &Selection) -> Result<Selected, Pi
                         size: *size,
                         modified: OffsetDateTime::UNIX_EPOCH,
                         tag: None,
+                        stamp: None,
                     }),
                     None => found.extend(find(store, key).await?),
                 }
@@ -425,6 +428,24 @@ pub enum PipelineError {
         /// Where they should be.
         location: String,
     },
+    /// The setting that only published versions run can't be read.
+    #[error(
+        "{location} can't be read: {problem} (restore it; or turn it on again: spotify-etl plugin require-publish off, then on)"
+    )]
+    Setting {
+        /// Where it is.
+        location: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A table has no further generation.
+    #[error(
+        "table `{table}` has the last generation that a table can have (look at who wrote its record, and restore it)"
+    )]
+    NoMoreGenerations {
+        /// The table.
+        table: String,
+    },
     /// No such table.
     #[error(
         "no table `{table}`: a new generation is of a table that has a record and that a plugin in the store declares (`spotify-etl plugin inspect` says what a plugin declares)"
@@ -452,7 +473,7 @@ pub enum PipelineError {
         /// Where it is.
         location: String,
         /// What is wrong with it.
-        source: serde_json::Error,
+        source: InvalidLineage,
     },
     /// Nothing is known of a table file.
     #[error(

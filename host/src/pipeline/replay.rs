@@ -18,7 +18,7 @@ use super::{
     jobs::Jobs,
     lineage::{Lineage, TableFile},
     moves::read_listed,
-    records::{Records, TableRecord, switch, table_records},
+    records::{GENERATION_MAX, Records, TableRecord, switch, table_records},
     report::{Action, DocumentReport, DocumentStatus, Problem, ReplayReport},
     table_files::{Before, StoredFile, StoredFiles, TableWriter, files_of},
     transform::{Crew, describe, not_begun, report_stored, sort_results, work},
@@ -379,6 +379,9 @@ impl Replay<'_> {
                     record.generation
                 ));
                 continue;
+            }
+            if record.generation >= GENERATION_MAX {
+                return Err(PipelineError::NoMoreGenerations { table: table.clone() });
             }
             let next = TableRecord {
                 owner: plugin.name().to_owned(),

@@ -98,7 +98,7 @@ impl Bucket {
         move |error| StoreError::Service {
             verb,
             location,
-            source: Box::new(Refusal::of(&error, advice)),
+            source: Box::new(Refusal::of(&error, |code, status| advice(verb, code, status))),
         }
     }
 
@@ -296,6 +296,10 @@ impl Store for Bucket {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
+        self.get_within(key, u64::MAX).await
+    }
+
+    async fn get_within(&self, key: &str, bytes_max: u64) -> Result<Option<Object>, StoreError> {
         let name = self.name(key)?;
         let found = self.client.get_object().bucket(&self.bucket).key(name).send().await;
         let found = match found {
@@ -303,6 +307,11 @@ impl Store for Bucket {
             Err(error) if code(&error) == Some("NoSuchKey") => return Ok(None),
             Err(error) => return Err(self.error("read", key)(error)),
         };
+        let size = u64::try_from(found.content_length().unwrap_or_default()).unwrap_or_default();
+        if size > bytes_max {
+            let location = self.location(key);
+            return Err(StoreError::TooLarge { location, bytes: size, bytes_max });
+        }
         let tag = self.tag("read", key, found.e_tag.clone())?;
         let modified = found.last_modified().map(moment);
         let body = found.body.collect().await.map_err(|error| StoreError::Service {
@@ -326,6 +335,7 @@ impl Store for Bucket {
             key: key.to_owned(),
             size: u64::try_from(found.content_length().unwrap_or_default()).unwrap_or_default(),
             modified: found.last_modified().map_or(OffsetDateTime::UNIX_EPOCH, moment),
+            stamp: found.e_tag.clone(),
             tag: Some(self.tag("read", key, found.e_tag)?),
         }))
     }
@@ -352,6 +362,7 @@ impl Store for Bucket {
                 size: u64::try_from(object.size().unwrap_or_default()).unwrap_or_default(),
                 modified: object.last_modified().map_or(OffsetDateTime::UNIX_EPOCH, moment),
                 tag: object.e_tag().map(|tag| Tag::Mark(tag.to_owned())),
+                stamp: object.e_tag().map(str::to_owned),
             })
         });
         Ok(Page { objects: objects.collect(), unreadable, next: last.filter(|_| !is_last) })
@@ -459,10 +470,13 @@ fn etag(tag: &Tag) -> Option<&str> {
     }
 }
 
-/// What to do about the answers that only S3 gives.
-fn advice(code: &str, status: Option<u16>) -> Option<&'static str> {
+/// What to do about the answers that only S3 gives, to a request that reads, lists, writes or deletes.
+fn advice(verb: &str, code: &str, status: Option<u16>) -> Option<&'static str> {
     Some(match (code, status) {
         ("NoSuchBucket", _) => "make the bucket, or name another one with --store",
+        ("AccessDenied" | "AllAccessDisabled", _) if matches!(verb, "read" | "list") => {
+            "to read the store, these credentials must be allowed s3:ListBucket on the bucket, and s3:GetObject on what is in it"
+        }
         ("AccessDenied" | "AllAccessDisabled", _) => {
             "these credentials must be allowed s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and s3:DeleteObject on what is in it"
         }
@@ -474,7 +488,7 @@ fn advice(code: &str, status: Option<u16>) -> Option<&'static str> {
         )
         | (_, Some(301)) => "the bucket is in another region: set AWS_REGION to that one",
         // An answer to HEAD has no code.
-        ("", Some(403)) => return advice("AccessDenied", None),
+        ("", Some(403)) => return advice(verb, "AccessDenied", None),
         _ => return None,
     })
 }
@@ -490,4 +504,21 @@ fn mark() -> String {
     // Without randomness two writes are only told apart less well.
     let _ = rand::rngs::SysRng.try_fill_bytes(&mut bytes);
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denied_read_asks_for_rights_to_read_alone() {
+        for verb in ["read", "list"] {
+            for (code, status) in [("AccessDenied", Some(403)), ("", Some(403))] {
+                let advice = advice(verb, code, status).unwrap();
+                assert!(advice.contains("s3:GetObject") && advice.contains("s3:ListBucket"));
+                assert!(!advice.contains("Put") && !advice.contains("Delete"), "{advice}");
+            }
+        }
+        assert!(advice("write", "AccessDenied", Some(403)).unwrap().contains("s3:PutObject"));
+    }
 }

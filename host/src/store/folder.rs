@@ -17,7 +17,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use time::OffsetDateTime;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{
@@ -329,8 +328,7 @@ impl Folder {
             return walked;
         }
         if metadata.is_file() {
-            let modified = metadata.modified().map(OffsetDateTime::from)?;
-            found.objects.push(Listed { key, size: metadata.len(), modified, tag: None });
+            found.objects.push(listed(key, &metadata)?);
         }
         Ok(())
     }
@@ -378,9 +376,7 @@ impl Store for Folder {
     async fn head(&self, key: &str) -> Result<Option<Listed>, StoreError> {
         let path = self.path(key)?;
         let found = fs::metadata(&path).and_then(|metadata| {
-            let modified = metadata.modified()?.into();
-            let (key, size) = (key.to_owned(), metadata.len());
-            Ok(metadata.is_file().then_some(Listed { key, size, modified, tag: None }))
+            metadata.is_file().then(|| listed(key.to_owned(), &metadata)).transpose()
         });
         match found {
             Err(error) if is_absence(&error) && self.root_is_sound() => Ok(None),
@@ -667,6 +663,26 @@ fn copy_of(error: &io::Error) -> io::Error {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::new(error.kind(), error.to_string()),
     }
+}
+
+fn listed(key: String, metadata: &fs::Metadata) -> io::Result<Listed> {
+    let modified = metadata.modified()?.into();
+    Ok(Listed { key, size: metadata.len(), modified, tag: None, stamp: stamp(metadata) })
+}
+
+/// Returns what tells a file from the one that another write leaves: its inode and its times.
+#[cfg(unix)]
+fn stamp(metadata: &fs::Metadata) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let (modified, changed) = (metadata.mtime_nsec(), metadata.ctime_nsec());
+    let (seconds, change_seconds) = (metadata.mtime(), metadata.ctime());
+    Some(format!("{seconds}.{modified:09} {change_seconds}.{changed:09} {}", metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn stamp(metadata: &fs::Metadata) -> Option<String> {
+    let modified = time::OffsetDateTime::from(metadata.modified().ok()?);
+    Some(modified.unix_timestamp_nanos().to_string())
 }
 
 fn is_absence(error: &io::Error) -> bool {

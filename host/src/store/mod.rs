@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use time::{Duration, OffsetDateTime};
 
-use crate::{files, layout::Key};
+use crate::{config, files, layout::Key};
 
 pub use bucket::Bucket;
 pub use folder::Folder;
@@ -50,6 +50,21 @@ impl StoreAddress {
 }
 
 impl StoreAddress {
+    /// Returns what tells this store from others on this machine, however its address is written.
+    pub fn identity(&self) -> Vec<u8> {
+        match self {
+            StoreAddress::Folder(path) => {
+                let whole = path.canonicalize().or_else(|_| std::path::absolute(path));
+                let whole = whole.unwrap_or_else(|_| path.clone());
+                [b"folder ", whole.as_os_str().as_encoded_bytes()].concat()
+            }
+            StoreAddress::Bucket { .. } => {
+                let server = config::endpoint().unwrap_or_default();
+                format!("bucket {self} {server}").into_bytes()
+            }
+        }
+    }
+
     /// Whether neither of two places is in the other.
     pub fn is_apart_from(&self, other: &StoreAddress) -> bool {
         match (self, other) {
@@ -149,6 +164,9 @@ pub struct Listed {
     pub modified: OffsetDateTime,
     /// Its content's mark, where a listing has it.
     pub tag: Option<Tag>,
+    /// A text that changes when the object is written, as far as a listing shows: an ETag, or what a file
+    /// system says of a file. None where a listing has nothing of that kind.
+    pub stamp: Option<String>,
 }
 
 /// A part of a listing.
@@ -199,6 +217,26 @@ pub trait Store: Send + Sync {
 
     /// The object under a key, if there is one.
     async fn get(&self, key: &str) -> Result<Option<Object>, StoreError>;
+
+    /// Returns the object under a key, if there is one and it is not larger than a limit in bytes.
+    ///
+    /// # Errors
+    ///
+    /// If it is larger, or the store fails.
+    async fn get_within(&self, key: &str, bytes_max: u64) -> Result<Option<Object>, StoreError> {
+        let too_large =
+            |bytes| StoreError::TooLarge { location: self.location(key), bytes, bytes_max };
+        match self.head(key).await? {
+            Some(listed) if listed.size > bytes_max => Err(too_large(listed.size)),
+            Some(_) => match self.get(key).await? {
+                Some(object) if object.bytes.len() as u64 > bytes_max => {
+                    Err(too_large(object.bytes.len() as u64))
+                }
+                found => Ok(found),
+            },
+            None => Ok(None),
+        }
+    }
 
     /// The objects whose keys begin with a prefix, from the one after `after` on, or as many of them
     /// as come at a time.
@@ -388,6 +426,19 @@ pub enum StoreError {
         location: String,
         /// What it doesn't keep.
         what: &'static str,
+    },
+    /// An object is larger than what may be read.
+    #[error(
+        "{location} has {}, and the limit for what is read there is {} (look at who wrote it, and restore or delete it)",
+        config::Bytes(*.bytes), config::Bytes(*.bytes_max)
+    )]
+    TooLarge {
+        /// Where it is.
+        location: String,
+        /// Its size in bytes.
+        bytes: u64,
+        /// The limit in bytes.
+        bytes_max: u64,
     },
     /// The store answered with something that is not the object.
     #[error(

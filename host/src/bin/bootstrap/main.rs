@@ -20,6 +20,7 @@ use serde_json::Value;
 use spotify_etl::{
     athena::{Athena, AthenaSettings},
     aws::SDK_TARGETS,
+    catalog::DatabaseName,
     config::{self, Limits, variable},
     files::survive_file_size_limit,
     function::{Catalog, Failure, Function, Invocation},
@@ -213,6 +214,7 @@ async fn topic() -> Result<Option<Topic>> {
 /// Where the tables are had in SQL, if a database is named.
 async fn catalog(address: &StoreAddress, limits: &Limits) -> Result<Option<Catalog>> {
     let Some(database) = text("SPOTIFY_ETL_DATABASE")? else { return Ok(None) };
+    let database = database.parse::<DatabaseName>()?;
     let settings = AthenaSettings {
         workgroup: text("SPOTIFY_ETL_WORKGROUP")?,
         output: text("SPOTIFY_ETL_QUERY_OUTPUT")?,

@@ -6,6 +6,7 @@ use std::{num::NonZero, path::PathBuf, sync::Arc};
 
 use clap::{Args, Parser, Subcommand};
 use spotify_etl::{
+    catalog::DatabaseName,
     config::LimitSetting,
     document::{ExtractedAt, PlaylistId},
     layout::{self, Format},
@@ -103,7 +104,7 @@ pub struct Common {
     )]
     pub limits: Vec<LimitSetting>,
 
-    /// Where compiled plugins are kept, or `none` [default: the user's cache folder]
+    /// Where compiled plugins and rows that queries loaded are kept, or `none` [default: the user's cache folder]
     #[arg(long, global = true, value_name = "DIR", env = "SPOTIFY_ETL_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
 
@@ -287,8 +288,8 @@ pub enum Command {
         #[arg(long, value_name = "BYTES", env = "SPOTIFY_ETL_MAX_SCAN", value_parser = bytes)]
         max_scan: Option<u64>,
         /// The database in Athena
-        #[arg(long, value_name = "NAME", env = "SPOTIFY_ETL_DATABASE", default_value = DATABASE, value_parser = database)]
-        database: String,
+        #[arg(long, value_name = "NAME", env = "SPOTIFY_ETL_DATABASE", default_value = DATABASE)]
+        database: DatabaseName,
         #[command(flatten)]
         athena_args: AthenaArgs,
     },
@@ -373,8 +374,8 @@ pub enum CatalogCommand {
 #[derive(Debug, Args)]
 pub struct CatalogArgs {
     /// The database in Athena
-    #[arg(long, value_name = "NAME", env = "SPOTIFY_ETL_DATABASE", default_value = DATABASE, value_parser = database)]
-    pub database: String,
+    #[arg(long, value_name = "NAME", env = "SPOTIFY_ETL_DATABASE", default_value = DATABASE)]
+    pub database: DatabaseName,
 
     /// Where Athena finds the store, such as s3://bucket/prefix [default: the store's own address]
     #[arg(long, value_name = "PLACE")]
@@ -558,15 +559,6 @@ pub struct TransformArgs {
     /// Don't fail if no entry of a document gave a row
     #[arg(long, env = "SPOTIFY_ETL_ALLOW_EMPTY")]
     pub allow_empty: bool,
-}
-
-/// A name that needs no quotes anywhere.
-fn database(text: &str) -> Result<String, String> {
-    let is_plain = text.starts_with(|letter: char| letter.is_ascii_lowercase())
-        && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
-    is_plain.then(|| text.to_owned()).ok_or_else(|| {
-        format!("`{text}` is no name for a database: it has lower-case letters, digits and `_`, and begins with a letter")
-    })
 }
 
 fn jobs(text: &str) -> Result<NonZero<usize>, String> {
