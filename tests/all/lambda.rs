@@ -101,6 +101,18 @@ fn from_a_schedule_to_tables_with_a_plugin_swapped_in_between() {
     assert_eq!(lambda.keys("raw_data/to_process/").len(), 1);
 }
 
+/// As a file that grows beyond a limit of the system sends it.
+#[test]
+fn the_signal_of_a_file_beyond_the_limit_does_not_end_the_function() {
+    let api = WebApi::new(Mode::Extended);
+    api.playlist(ID, 3);
+    let lambda = Lambda::start(&Site::folder(), &api);
+    for _ in 0..2 {
+        lambda.invoke(json!({ "extract": [ID] })).unwrap();
+        lambda.signal("XFSZ");
+    }
+}
+
 #[test]
 fn a_queue_gets_back_only_what_a_second_try_may_mend() {
     let Some(site) = Site::bucket() else { return };

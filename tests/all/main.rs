@@ -24,6 +24,7 @@
 //! - `lambda`: the function, driven through the Runtime API.
 //! - `login`: the commands that ask Spotify, as processes.
 //! - `change`: a candidate compared, published, and taken back; a plugin tried by itself.
+//! - `file_systems`: links, named pipes, unreadable folders, and what `ulimit` allows.
 //! - `command`: the command as a process, as people and scripts use it.
 //!
 //! The built plugins and the command are expected where `build.sh` puts them.
@@ -42,6 +43,7 @@ mod command;
 mod components;
 mod crash;
 mod determinism;
+mod file_systems;
 mod golden;
 mod hostile;
 mod interface;

@@ -1,6 +1,6 @@
 //! A cache of compiled code on disk, in a folder that only this user can write to.
 //!
-//! Machine code is run as it is read, so a file counts only if it was written by this user, is whole, and was
+//! Machine code runs without further checks, so a file counts only if it was written by this user, is whole, and was
 //! made of this very plugin by an engine like this one: its beginning says so, and its name must agree.
 
 use std::{
@@ -20,7 +20,7 @@ use crate::config::HOST_VERSION;
 const FOLDER: &str = "spotify-etl-code";
 /// The cache's size at most, in bytes; the oldest files are deleted first.
 const BYTES_MAX: u64 = 512 << 20;
-/// The cache may take one in so many of the bytes that are free on its disk without it.
+/// The cache may take this fraction (1/n) of the bytes that are free on its disk without it.
 const SHARE: u64 = 4;
 /// A file begins with a checksum of all that follows it, which begins with the file's name.
 const SUM_BYTES: usize = size_of::<u64>();

@@ -490,3 +490,29 @@ fn advice(error: &std::io::Error) -> String {
     };
     format!(" ({advice})")
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn what_the_system_refuses_comes_with_what_to_do() {
+        for (errno, hint) in [
+            (Errno::NOSPC, "(make room, then run the same command again: nothing is lost)"),
+            (Errno::DQUOT, "(make room, then run the same command again: nothing is lost)"),
+            (Errno::FBIG, "(raise the limit on the size of a file, see `ulimit -f`, then run"),
+            (Errno::MFILE, "(raise the limit of open files, see `ulimit -n`, or open fewer at a"),
+            (Errno::NFILE, "(raise the limit of open files, see `ulimit -n`, or open fewer at a"),
+            (Errno::LOOP, "(remove the link that leads to itself)"),
+            (Errno::XDEV, "(mount whole folders below a store, not single files)"),
+            (Errno::ROFS, "(name a store that can be written to with --store)"),
+        ] {
+            let (location, source) = ("data/x".to_owned(), errno.into());
+            let error = StoreError::Io { verb: "write", location, source }.to_string();
+            assert!(error.starts_with("could not write data/x: "), "{error}");
+            assert!(error.contains(hint), "{error}");
+        }
+    }
+}
