@@ -12,6 +12,8 @@
 //! - `crash`: the pipeline stopped at every store operation, and two of them at once.
 //! - `moving_in`: from an older pipeline's bucket into a store.
 //! - `projection`: what plugins are handed of a page.
+//! - `reports`: what a run over many documents reports, and what reads reports.
+//! - `future`: times in the future, of files and of stored documents.
 //! - `replay`: history taken to its tables again.
 //! - `tables`: what is written is what is read again, whichever format.
 //! - `sql`: views and catalog, at home.
@@ -39,6 +41,7 @@ mod command;
 mod components;
 mod crash;
 mod determinism;
+mod future;
 mod golden;
 mod hostile;
 mod interface;
@@ -47,6 +50,7 @@ mod login;
 mod moving_in;
 mod projection;
 mod replay;
+mod reports;
 mod samples;
 mod schemas;
 mod spotify;
