@@ -121,3 +121,45 @@ fn line(
     );
     Value::Object(members)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::{
+        listing::Listing,
+        report::{DocumentReport, DocumentStatus, TableReport},
+    };
+
+    #[test]
+    fn metrics_count_documents_that_a_report_does_not_list() {
+        const COUNT: usize = 2_500;
+        let mut documents = Listing::default();
+        for number in 0..COUNT {
+            let mut document = DocumentReport::new(format!("raw_data/to_process/{number}.json"));
+            document.status = DocumentStatus::Stored;
+            document.entries = 3;
+            document.skipped.insert("no_payload".to_owned(), 2);
+            document.tables.push(TableReport {
+                table: "song".to_owned(),
+                plugin: "song".to_owned(),
+                rows: 1,
+                keyed: true,
+                key: format!("transformed_data/song_data/snapshot_year=2026/{number}.csv"),
+                also_at: Vec::new(),
+                line_breaks_replaced: 0,
+            });
+            documents.push(document);
+        }
+        let mut report = RunReport::default();
+        report.add_documents(documents);
+        assert!(report.documents.len() < COUNT);
+        let lines = of_run(&report, OffsetDateTime::UNIX_EPOCH);
+        assert_eq!(
+            (&lines[0]["Documents"], &lines[0]["Skips"]),
+            (&json!(2_500.0), &json!(5_000.0))
+        );
+        assert_eq!(lines.len(), 1 + report.documents.len() + 1);
+        let rows: f64 = lines[1..].iter().map(|line| line["Rows"].as_f64().unwrap()).sum();
+        assert_eq!(rows, 2_500.0);
+    }
+}

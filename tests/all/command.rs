@@ -198,7 +198,7 @@ fn what_an_older_pipeline_left_keeps_its_time_and_a_file_without_one_comes_once(
     desk.write("old/spotify_raw_2023-09-27 09:53:34.123456.json", &bytes);
     let plain = desk.write("plain.json", &fs::read(fixture("playlists/bom.json")).unwrap());
     desk.say(&["run", "--from", "old", text(&plain)]).ends(0, &["2 files: 2 brought in"]);
-    assert_eq!(desk.count("raw_data/processed/spotify_raw_/20230927T095334Z-"), 1);
+    assert_eq!(desk.count("raw_data/processed/spotify_raw/20230927T095334Z-"), 1);
     // The same bytes at another time of change.
     desk.write("plain.json", &fs::read(&plain).unwrap());
     let touched = fs::File::options().append(true).open(&plain).unwrap();

@@ -13,6 +13,8 @@
 //! - `moving_in`: from an older pipeline's bucket into a store.
 //! - `projection`: what plugins are handed of a page.
 //! - `agreement`: lineage beside the files that it names, with several writers and with damage.
+//! - `reports`: what a run over many documents reports, and what reads reports.
+//! - `future`: times in the future, of files and of stored documents.
 //! - `replay`: history taken to its tables again.
 //! - `tables`: what is written is what is read again, whichever format.
 //! - `sql`: views and catalog, at home.
@@ -44,6 +46,7 @@ mod components;
 mod crash;
 mod determinism;
 mod file_systems;
+mod future;
 mod golden;
 mod hostile;
 mod interface;
@@ -53,6 +56,7 @@ mod moving_in;
 mod projection;
 mod replay;
 mod rows;
+mod reports;
 mod samples;
 mod schemas;
 mod spotify;

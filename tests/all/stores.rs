@@ -8,7 +8,7 @@ use futures_util::{
 use proptest::prelude::*;
 use spotify_etl::{
     document::{DocumentId, ExtractedAt, PlaylistId},
-    layout::{Format, Key, Stage},
+    layout::{Format, Key, PageOf, Stage},
     store::{
         Folder, Object, Page, Store, StoreAddress, StoreError, Tag, Written, list_all,
         list_readable, probe, update,
@@ -381,6 +381,8 @@ fn key() -> impl Strategy<Value = Key> {
         ),
         document().prop_map(|document| Key::Lineage { document }),
         name().prop_map(|run_id| Key::Run { run_id }),
+        (name(), prop_oneof![Just(PageOf::Documents), Just(PageOf::Imports)], 1..20_000_u32)
+            .prop_map(|(run_id, of, number)| Key::RunPage { run_id, of, number }),
         name().prop_map(|run_id| Key::Probe { run_id }),
         Just(Key::Playlists),
     ]

@@ -846,6 +846,43 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_is_told_all_of_its_messages_however_few_a_report_lists() {
+        const COUNT: usize = 4_000;
+        let key = |number: usize| format!("raw_data/to_process/{number:04}.json");
+        let mut documents = Listing::default();
+        for number in 0..COUNT {
+            let mut document = DocumentReport::new(key(number));
+            let action = if number < COUNT / 2 { Action::Document } else { Action::Retry };
+            document.problems.push(Problem::new(action, "a problem"));
+            documents.push(document);
+        }
+        let mut report = RunReport::default();
+        report.add_documents(documents);
+        assert!(report.documents.len() < COUNT / 2);
+        let message = |number: usize| Message { id: number.to_string(), tries: 1 };
+        let messages: Messages = (0..COUNT).map(|number| (key(number), message(number))).collect();
+        let told = answer(Some(&messages), &report);
+        assert_eq!(told["batchItemFailures"].as_array().unwrap().len(), COUNT / 2);
+
+        // None of the listed problems may be solved by a retry.
+        let event = Event::Created { objects: Vec::new(), replays: Vec::new(), unread: Vec::new() };
+        assert_eq!(failure(&event, &report).unwrap().action, Action::Retry);
+        assert_eq!(report.judge(Empty::Allowed), 1);
+        let told = answer(None, &report);
+        assert_eq!((&told["documents"], &told["problem_count"]), (&json!(COUNT), &json!(COUNT)));
+        assert_eq!(told["problems"].as_array().unwrap().len(), PROBLEMS_ANSWERED_MAX);
+
+        let unlisted = unlisted(&report);
+        assert_eq!(unlisted.values().sum::<usize>(), COUNT - report.documents.len());
+        assert_eq!(unlisted[&Action::Retry], COUNT / 2);
+        let remedies = Remedies { root: "s3://music/", store: "s3://music" };
+        let listed = troubles(&report, remedies);
+        let notice = notice(&report, &listed, COUNT - listed.len(), remedies).unwrap();
+        assert!(notice.subject.contains("4000 problems"), "{}", notice.subject);
+        assert!(notice.text.contains("... and 3980 more"), "{}", notice.text);
+    }
+
+    #[test]
     fn people_are_reminded_of_what_lasts_and_not_every_day() {
         let remedies = Remedies { root: "s3://music/", store: "s3://music" };
         let told = |age_days| {
