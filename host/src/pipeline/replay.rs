@@ -20,8 +20,8 @@ use super::{
     records::{Records, TableRecord, switch, table_records},
     report::{Action, DocumentReport, DocumentStatus, Problem, ReplayReport},
     transform::{
-        ByPlugin, Crew, There, change_lineage, describe, files_of, keep_lineage, made, not_begun,
-        store_tables, work,
+        ByPlugin, Crew, There, Worked, change_lineage, describe, files_of, keep_lineage, made,
+        not_begun, store_tables, work,
     },
 };
 use crate::{
@@ -394,7 +394,11 @@ impl Replay<'_> {
             files: files_of(*store, &plugins).await?,
             crew: Arc::new(Crew::of(plugins)),
             limits: &self.transform.limits,
-            jobs: Jobs::new(self.transform.jobs, self.transform.until.clone()),
+            jobs: Jobs::new(
+                self.transform.jobs,
+                self.transform.until.clone(),
+                &self.transform.limits,
+            ),
             mode: self.mode,
         };
         report.documents = documents.len();
@@ -540,7 +544,7 @@ impl Desk<'_> {
             return Ok(());
         };
         let key = Key::Raw { stage: Stage::Processed, document: id.clone() };
-        let (document, _, results) =
+        let Worked { document, results, room: _room, .. } =
             match work(self.crew_of(&stale), &self.jobs, self.limits, &key, &object).await {
                 Ok(worked) => worked,
                 Err(undone) => {
