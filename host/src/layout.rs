@@ -17,6 +17,8 @@ pub const FAILED: &str = "raw_data/failed/";
 pub const PLUGINS: &str = "plugins/";
 /// Where every version of a plugin is kept.
 pub const HISTORY: &str = "plugins/history/";
+/// Where it is recorded how loading files of plugins ended.
+const LOADS: &str = "plugins/loads/";
 /// Where the records of tables are.
 pub const TABLES: &str = "tables/";
 /// Where it is kept what each table file was made of.
@@ -167,6 +169,11 @@ pub enum Key {
         /// The SHA-256 of the file.
         sha256: String,
     },
+    /// How loading a plugin's file ended: an attempt that did not come to an end, or a refusal.
+    LoadRecord {
+        /// The SHA-256 of the file.
+        sha256: String,
+    },
     /// Says, if it is there, that only versions of plugins count which somebody published.
     RequirePublish,
     /// A raw document as this host keeps it.
@@ -271,6 +278,7 @@ impl fmt::Display for Key {
             Key::PluginError { name } => write!(f, "{PLUGINS}{name}{PLUGIN_ERROR}"),
             Key::History { name, sha256 } => write!(f, "{HISTORY}{name}/{sha256}.wasm"),
             Key::HistoryRecord { name, sha256 } => write!(f, "{HISTORY}{name}/{sha256}.json"),
+            Key::LoadRecord { sha256 } => write!(f, "{LOADS}{sha256}.json"),
             Key::RequirePublish => f.write_str(REQUIRE_PUBLISH),
             Key::Raw { stage, document } => {
                 let DocumentId { playlist_id, extracted_at, hash8 } = document;
@@ -304,6 +312,8 @@ impl FromStr for Key {
             Some(Key::RequirePublish)
         } else if let Some(rest) = text.strip_prefix(HISTORY) {
             parse_history(rest)
+        } else if let Some(rest) = text.strip_prefix(LOADS) {
+            rest.strip_suffix(".json").map(|sha256| Key::LoadRecord { sha256: sha256.to_owned() })
         } else if let Some(rest) = text.strip_prefix(PLUGINS) {
             match rest.strip_suffix(PLUGIN_ERROR) {
                 Some(name) => Some(Key::PluginError { name: name.to_owned() }),
@@ -350,7 +360,8 @@ impl Key {
                 segment(name) && segment(sha256)
             }
             Key::Foreign { path, .. } | Key::FailedReason { path } => path.split('/').all(segment),
-            Key::TableRecord { table: name }
+            Key::LoadRecord { sha256: name }
+            | Key::TableRecord { table: name }
             | Key::Run { run_id: name }
             | Key::Probe { run_id: name } => segment(name),
             Key::RunPage { run_id, number, .. } => segment(run_id) && *number > 0,

@@ -39,7 +39,7 @@ use crate::{
         Clock, CredentialError, CredentialSource, LoginPlace, Settings, Spotify, login_command,
     },
     status::{LoginStatus, PlaylistStatus, Status, status},
-    store::{Store, StoreAddress, StoreError},
+    store::{Store, StoreAddress, StoreError, list_all},
     topic::Topic,
 };
 use trouble::{is_told, notice, troubles, unlisted};
@@ -185,12 +185,13 @@ impl Function {
     async fn work(&self, event: &Event, invocation: &Invocation) -> Result<Outcome, Failure> {
         let mut report = self.blank(event, invocation);
         let mut found = Found::default();
+        self.shelf.set_end(Some(invocation.work_ends()));
         match event {
             Event::Extract { playlists, scheduled_at } => {
                 self.extract(playlists, *scheduled_at, invocation, &mut report).await;
             }
             Event::Created { objects, replays, unread } => {
-                report.problems.extend(unread.iter().map(Problem::of_setup));
+                report.problems.extend(unread.iter().map(|one| Problem::of_setup(&one.error)));
                 if !objects.is_empty() || replays.is_empty() {
                     self.look_at(objects, invocation, &mut report).await;
                 }
@@ -363,7 +364,8 @@ impl Function {
         (created.bucket == *bucket).then(|| key.to_owned())
     }
 
-    /// The messages of a queue, by the key in this store that each brought; none if no queue did.
+    /// The messages of a queue, those that can be read by the key in this store that each brought; none if no
+    /// queue did.
     fn messages(&self, event: &Event) -> Option<Messages> {
         let Event::Created { objects, replays, unread } = event else { return None };
         let is_queue = !replays.is_empty() || objects.iter().any(|one| one.message.is_some());
@@ -371,7 +373,8 @@ impl Function {
             .iter()
             .filter_map(|created| Some((self.own_key(created)?, created.message.clone()?)))
             .chain(replays.iter().map(|one| (one.key.clone(), one.message.clone())));
-        (is_queue || !unread.is_empty()).then(|| brought.collect())
+        let unread: Vec<Message> = unread.iter().filter_map(|one| one.message.clone()).collect();
+        (is_queue || !unread.is_empty()).then(|| Messages { by_key: brought.collect(), unread })
     }
 
     /// Says beside each plugin what is wrong with it, or takes that away.
@@ -379,7 +382,28 @@ impl Function {
         let store = self.store.as_ref();
         let mut reports = choose(&Records::of(store), self.plugins(), &self.shelf).await?.reports;
         reports.retain(|report| names.contains(&report.name));
-        for report in &reports {
+        self.note_plugins(&reports).await?;
+        Ok(reports)
+    }
+
+    /// Deletes what is said beside plugins that are gone, or that are good by now.
+    async fn forget_plugins(&self, reports: &[PluginReport]) -> Result<(), StoreError> {
+        let store = self.store.as_ref();
+        for listed in list_all(store, layout::PLUGINS).await? {
+            let Ok(Key::PluginError { name }) = listed.key.parse() else { continue };
+            let is_wrong = |report: &PluginReport| report.name == name && report.problem.is_some();
+            if !reports.iter().any(is_wrong)
+                && let Some(object) = store.get(&listed.key).await?
+            {
+                store.delete_if(&listed.key, &object.tag()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn note_plugins(&self, reports: &[PluginReport]) -> Result<(), StoreError> {
+        let store = self.store.as_ref();
+        for report in reports {
             let key = Key::PluginError { name: report.name.clone() }.to_string();
             match &report.problem {
                 Some(problem) => {
@@ -401,7 +425,7 @@ impl Function {
                 }
             }
         }
-        Ok(reports)
+        Ok(())
     }
 
     fn plugins(&self) -> PluginPlace<'_> {
@@ -505,6 +529,9 @@ impl Function {
             Ok(status) => status,
             Err(error) => return report.problems.push(Problem::of_pipeline(error)),
         };
+        if let Err(error) = self.forget_plugins(&status.plugins).await {
+            report.problems.push(Problem::of_pipeline(error.into()));
+        }
         if status.waiting_count == 0 {
             report.plugins.clone_from(&status.plugins);
         } else {
@@ -678,7 +705,8 @@ impl Function {
         }
         let Some(topic) = &self.topic else { return };
         let messages = self.messages(event);
-        let tries = messages.as_ref().and_then(|all| all.values().map(|one| one.tries).max());
+        let tries =
+            messages.as_ref().and_then(|all| all.by_key.values().map(|one| one.tries).max());
         let told: Vec<_> =
             troubles.into_iter().filter(|trouble| is_told(trouble.action, tries)).collect();
         let more = unlisted(report).into_iter().filter(|(action, _)| is_told(*action, tries));
@@ -735,8 +763,15 @@ fn ends_soon(login: &LoginStatus) -> Option<String> {
     })
 }
 
-/// The messages of a queue, by the key that each brought.
-type Messages = HashMap<String, Message>;
+/// The messages of a queue.
+#[derive(Default)]
+struct Messages {
+    /// By the key that each brought.
+    by_key: HashMap<String, Message>,
+    /// Those that can't be read. They are reported as failed each time, so that the queue gives them up and
+    /// keeps them with its dead letters: acknowledged, they would be lost.
+    unread: Vec<Message>,
+}
 
 /// What the caller is told: a queue which messages to bring again, anybody else what was done.
 fn answer(messages: Option<&Messages>, report: &RunReport) -> Value {
@@ -755,10 +790,10 @@ fn answer(messages: Option<&Messages>, report: &RunReport) -> Value {
     let again = |problem: &Problem| problem.action == Action::Retry;
     // All of them: a report lists only the first.
     let failed = report.totals.documents.retry_keys.iter();
-    let failed = failed.filter_map(|key| messages.get(key));
+    let failed = failed.filter_map(|key| messages.by_key.get(key));
     // If none could be worked on, all come again.
-    let all = report.problems.iter().any(again).then(|| messages.values());
-    let again = failed.chain(all.into_iter().flatten());
+    let all = report.problems.iter().any(again).then(|| messages.by_key.values());
+    let again = failed.chain(all.into_iter().flatten()).chain(&messages.unread);
     let ids: BTreeSet<&str> = again.map(|message| message.id.as_str()).collect();
     let items: Vec<Value> = ids.into_iter().map(|id| json!({ "itemIdentifier": id })).collect();
     json!({ "batchItemFailures": items })
@@ -807,7 +842,7 @@ impl Problem {
             }
             PipelineError::Store(_) => Action::Retry,
             PipelineError::Token(token) if token.is_transient() => Action::Retry,
-            PipelineError::NoTime => Action::Retry,
+            PipelineError::NoTime | PipelineError::NoTimeToLoad { .. } => Action::Retry,
             _ => Action::Setup,
         };
         Problem::new(action, error)
@@ -831,11 +866,11 @@ mod tests {
         }
         report.add_documents(documents);
         let message = |id: &str| Message { id: id.to_owned(), tries: 1 };
-        let mut messages: Messages = ["a", "b", "c"]
-            .map(|id| (format!("raw_data/to_process/{id}.json"), message(id)))
-            .into();
+        let by_key =
+            ["a", "b", "c"].map(|id| (format!("raw_data/to_process/{id}.json"), message(id)));
+        let mut messages = Messages { by_key: by_key.into(), unread: Vec::new() };
         // Of another place in the same bucket.
-        messages.insert("old/raw_data/to_process/b.json".to_owned(), message("other"));
+        messages.by_key.insert("old/raw_data/to_process/b.json".to_owned(), message("other"));
         let told = answer(Some(&messages), &report);
         assert_eq!(told, json!({ "batchItemFailures": [{ "itemIdentifier": "b" }] }));
         report.problems.push(Problem::new(Action::Setup, "a problem that stays"));

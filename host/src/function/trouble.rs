@@ -11,6 +11,15 @@ use crate::{
 /// So many are told of; the others are in the report.
 const TOLD_MAX: usize = 20;
 
+/// The limits that a function derives from its memory.
+const OF_MEMORY: [&str; 5] = [
+    "document_bytes",
+    "guest_memory_bytes",
+    "output_bytes",
+    "compile_memory_bytes",
+    "compile_cpu_milliseconds",
+];
+
 /// Something that went wrong.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trouble {
@@ -162,6 +171,13 @@ pub fn notice(
     if text.contains("--limit ") {
         text.push_str(
             "a function's limits are set with SPOTIFY_ETL_LIMIT, as NAME=VALUE,NAME=VALUE\n\n",
+        );
+    }
+    if OF_MEMORY.iter().any(|name| text.contains(&format!("--limit {name}="))) {
+        let _ = writeln!(
+            text,
+            "{} follow from the function's memory: give the function more memory rather than set them\n",
+            OF_MEMORY.join(", ")
         );
     }
     let RunReport { run_id, command, store, .. } = report;

@@ -161,7 +161,7 @@ pub async fn import(
     }
     let mut store_error = None;
     progress.begin("import", incoming.len());
-    let jobs = Jobs::new(options.jobs, Until::default());
+    let jobs = Jobs::new(options.jobs, Until::default(), limits);
     let with_room = jobs.one_by_one(incoming, |source| source.size());
     let read = with_room.map(|(source, room)| async {
         let (report, read) = read_one(source, &jobs, options, limits, now).await;

@@ -16,6 +16,7 @@ pub mod jobs;
 pub mod landing;
 pub mod lineage;
 pub mod listing;
+pub mod loads;
 mod moves;
 pub mod playlists;
 pub mod publish;
@@ -181,7 +182,7 @@ impl Transform<'_> {
             crew: Arc::new(Crew::of(plugins)),
             refused,
             limits: self.limits.clone(),
-            jobs: Jobs::new(self.jobs, self.until.clone()),
+            jobs: Jobs::new(self.jobs, self.until.clone(), &self.limits),
             now: self.now,
             future: self.future,
         };
@@ -414,6 +415,14 @@ pub enum PipelineError {
         "there was no time left to get an access token (run it again, with a longer time limit)"
     )]
     NoTime,
+    /// Plugins could not be loaded in the time that there was.
+    #[error(
+        "there was no time left to load plugin `{name}` (run it again, with a longer time limit)"
+    )]
+    NoTimeToLoad {
+        /// The plugin.
+        name: String,
+    },
     /// The time is outside the years that tables have.
     #[error("the clock of this machine says {}, which is outside the years 2006 to 2060 (set it)", .now.date())]
     Clock {

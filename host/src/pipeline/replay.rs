@@ -21,7 +21,7 @@ use super::{
     records::{GENERATION_MAX, Records, TableRecord, switch, table_records},
     report::{Action, DocumentReport, DocumentStatus, Problem, ReplayReport},
     table_files::{Before, StoredFile, StoredFiles, TableWriter, files_of},
-    transform::{Crew, describe, not_begun, report_stored, sort_results, work},
+    transform::{Crew, Worked, describe, not_begun, report_stored, sort_results, work},
 };
 use crate::{
     config::{HOST_VERSION, Limits},
@@ -423,7 +423,11 @@ impl Replay<'_> {
             files: files_of(*store, &plugins).await?,
             crew: Arc::new(Crew::of(plugins)),
             limits: &self.transform.limits,
-            jobs: Jobs::new(self.transform.jobs, self.transform.until.clone()),
+            jobs: Jobs::new(
+                self.transform.jobs,
+                self.transform.until.clone(),
+                &self.transform.limits,
+            ),
             mode: self.mode,
         };
         report.documents = documents.len();
@@ -574,7 +578,7 @@ impl Desk<'_> {
             return Ok(());
         };
         let key = Key::Raw { stage: Stage::Processed, document: id.clone() };
-        let (document, _, results) =
+        let Worked { document, results, room: _room, .. } =
             match work(self.crew_of(&stale), &self.jobs, self.limits, &key, &object).await {
                 Ok(worked) => worked,
                 Err(undone) => {

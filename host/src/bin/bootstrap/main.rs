@@ -3,6 +3,7 @@
 
 use std::{
     num::NonZero,
+    panic::{self, PanicHookInfo},
     path::PathBuf,
     pin::pin,
     process::ExitCode,
@@ -10,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -21,11 +23,13 @@ use spotify_etl::{
     athena::{Athena, AthenaSettings},
     aws::SDK_TARGETS,
     catalog::DatabaseName,
-    config::{self, Limits, variable},
+    config::{self, Limits, jobs_in, variable},
     files::survive_file_size_limit,
     function::{Catalog, Failure, Function, Invocation},
     layout::{self, formats},
-    pipeline::{active::Shelf, cataloging::Place, extract::Condition, report::Empty},
+    pipeline::{
+        active::Shelf, cataloging::Place, extract::Condition, loads::LoadRecords, report::Empty,
+    },
     plugin::check_cache,
     spotify::{
         ACCOUNTS_URL, API_URL, Clock, Given, LoginPlace, SLIM_FIELDS, Settings, Url, source,
@@ -60,14 +64,18 @@ struct SystemClock;
 
 #[async_trait]
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place where time enters")]
     fn now(&self) -> OffsetDateTime {
-        OffsetDateTime::now_utc()
+        now()
     }
 
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place where time enters")]
+fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
 }
 
 fn main() -> ExitCode {
@@ -78,6 +86,7 @@ fn main() -> ExitCode {
     let shown = shown.with_default(level.min(Level::DEBUG)).with_target(SDK_TARGETS, Level::ERROR);
     let log = fmt::layer().json().with_target(false).without_time();
     tracing_subscriber::registry().with(log.with_filter(shown)).init();
+    panic::set_hook(Box::new(log_panic));
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -85,6 +94,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Logs a panic as everything else is logged, a line of JSON. What it says is cut: it may quote what came from
+/// outside.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    const CHARACTERS_MAX: usize = 500;
+    let message: String =
+        panic.payload_as_str().unwrap_or("no message").chars().take(CHARACTERS_MAX).collect();
+    let at = panic.location().map(ToString::to_string);
+    let thread = thread::current().name().map(str::to_owned);
+    tracing::error!(at, thread, "a panic inside the function: {message}");
 }
 
 fn run() -> Result<()> {
@@ -179,13 +199,17 @@ async fn function() -> Result<Function> {
     let is_set = |name| Ok::<_, anyhow::Error>(set(name, flag)?.unwrap_or_default());
     let if_changed = is_set("SPOTIFY_ETL_IF_CHANGED")?;
     let allow_empty = is_set("SPOTIFY_ETL_ALLOW_EMPTY")?;
-    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let fitting = memory.and_then(|mib| usize::try_from(jobs_in(mib << 20)).ok());
+    let processors = processors.min(fitting.unwrap_or(usize::MAX));
     let jobs = set("SPOTIFY_ETL_JOBS", |text| text.parse::<NonZero<usize>>().ok())?;
     Ok(Function {
         store: address.open().await?,
         catalog: catalog(&address, &limits).await?,
         address,
-        shelf: Shelf::new(&limits, cache()).with_shipped(shipped()?),
+        shelf: Shelf::new(&limits, cache())
+            .with_shipped(shipped()?)
+            .with_records(LoadRecords { now }),
         limits,
         jobs: jobs.map_or(processors, NonZero::get),
         formats: set("SPOTIFY_ETL_FORMAT", |text| formats(text).ok())?,

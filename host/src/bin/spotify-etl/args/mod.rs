@@ -60,7 +60,8 @@ A bucket is found as by all AWS programs: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_
 Exit status: 0 all done; 1 something failed, the rest is done; 2 nothing could be tried.
 
 Limits, with their defaults: document_bytes=64MiB json_levels=128 plugin_bytes=32MiB
-compile_bytes=32MiB compile_seconds=60 guest_memory_bytes=256MiB output_bytes=128MiB call_seconds=10
+compile_bytes=32MiB compile_memory_bytes=1024MiB compile_cpu_milliseconds=60000
+compile_seconds=60 describe_seconds=2 guest_memory_bytes=256MiB output_bytes=128MiB call_seconds=10
 table_rows=1000000 skips_kept=10000 violations_shown=100 log_bytes=64KiB playlist_pages=1000
 playlist_seconds=900 request_seconds=30 request_attempts=5 retry_wait_seconds=60
 retry_total_seconds=180 query_seconds=600 login_seconds=300

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use spotify_etl::{
-    config::{HOST_VERSION, Limits, cache_folder},
+    config::{HOST_VERSION, Limits, cache_folder, jobs_in, memory_limit},
     document::FutureTimes,
     files::survive_file_size_limit,
     layout::{self, Format, Key},
@@ -181,7 +181,7 @@ struct Session {
 
 impl Session {
     async fn new(common: Common) -> Result<Self> {
-        let mut limits = Limits::default();
+        let mut limits = Limits::of_process(memory_limit());
         for setting in &common.limits {
             limits.set(setting);
         }
@@ -471,7 +471,9 @@ impl Session {
     /// How many documents are worked on at a time.
     fn jobs(&self) -> usize {
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
-        self.common.jobs.map_or_else(processors, usize::from)
+        let fitting = memory_limit().and_then(|bytes| usize::try_from(jobs_in(bytes)).ok());
+        let most = fitting.unwrap_or(usize::MAX);
+        self.common.jobs.map_or_else(|| processors().min(most), usize::from)
     }
 
     fn require_store(&self) -> Result<()> {
