@@ -9,12 +9,12 @@ use std::{
 use async_trait::async_trait;
 use spotify_etl::{
     config::Limits,
-    document::sha256,
+    document::{FutureTimes, sha256},
     pipeline::{
         Mode, PipelineError, Selection, Transform,
         active::{PluginPlace, Shelf},
         jobs::Until,
-        replay::Change,
+        replay::{Change, Filter, Replay, Which},
     },
     store::{Object, Page, Store, StoreAddress, StoreError, Tag, Written, list_all},
 };
@@ -101,17 +101,14 @@ async fn work_with(store: &dyn Store, version: &str, is_replay: bool) -> Result<
         formats: None,
         now: NOW,
         until: Until::default(),
+        future: FutureTimes::default(),
+        pages: None,
         progress: &Nobody,
     };
     if is_replay {
-        let which = spotify_etl::pipeline::replay::Which::Matching(Default::default());
-        let replay = spotify_etl::pipeline::replay::Replay {
-            transform: work,
-            which,
-            plugins: Vec::new(),
-            change: Change::None,
-            mode: Mode::Write,
-        };
+        let which = Which::Matching(Filter::default());
+        let (plugins, change, mode) = (Vec::new(), Change::None, Mode::Write);
+        let replay = Replay { transform: work, which, plugins, change, mode };
         return replay.run().await.map(drop);
     }
     work.run(&Selection::Waiting).await.map(drop)

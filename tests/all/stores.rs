@@ -47,13 +47,13 @@ impl Store for Aged<'_> {
         }
         Ok(page)
     }
-    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Created, StoreError> {
+    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Written, StoreError> {
         self.0.put_new(key, bytes).await
     }
     async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
         self.0.put(key, bytes).await
     }
-    async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<bool, StoreError> {
+    async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<Written, StoreError> {
         self.0.put_if(key, bytes, tag).await
     }
     async fn delete_if(&self, key: &str, tag: &Tag) -> Result<bool, StoreError> {

@@ -895,7 +895,8 @@ mod tests {
         report.add_documents(documents);
         assert!(report.documents.len() < COUNT / 2);
         let message = |number: usize| Message { id: number.to_string(), tries: 1 };
-        let messages: Messages = (0..COUNT).map(|number| (key(number), message(number))).collect();
+        let by_key = (0..COUNT).map(|number| (key(number), message(number))).collect();
+        let messages = Messages { by_key, unread: Vec::new() };
         let told = answer(Some(&messages), &report);
         assert_eq!(told["batchItemFailures"].as_array().unwrap().len(), COUNT / 2);
 

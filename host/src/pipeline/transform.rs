@@ -353,6 +353,15 @@ fn table_file(
     }
 }
 
+/// The files that plugins made.
+fn made(results: &[ByPlugin]) -> impl Iterator<Item = &TableFile> {
+    let tables = results.iter().filter_map(|(_, result)| match result {
+        Ok(Made::Tables { tables, .. }) => Some(tables),
+        _ => None,
+    });
+    tables.flatten().flat_map(|rows| rows.files.iter().map(|(file, _)| file))
+}
+
 /// What plugins made of a document, apart from what is in the report already.
 pub struct Sorted {
     /// The files of each plugin that made some.

@@ -213,8 +213,8 @@ impl Engine {
         let is_shipped =
             self.shipped.as_ref().is_some_and(|folder| folder.join(code_file(sha256)).is_file());
         let is_kept = || {
-            let kept = self.kept.as_ref().zip(self.runners.any().ok());
-            kept.is_some_and(|(kept, maker)| kept.find(maker, sha256).is_some())
+            let cache = self.cache.as_ref().zip(self.runners.any().ok());
+            cache.is_some_and(|(cache, maker)| cache.find(maker, sha256).is_some())
         };
         !is_shipped
             && !is_kept()

@@ -200,12 +200,7 @@ impl Folder {
     }
 
     /// Writes bytes to a file that appears in its place at once and whole.
-    async fn write(
-        &self,
-        bytes: &[u8],
-        place: &Path,
-        condition: Condition,
-    ) -> io::Result<Placed> {
+    async fn write(&self, bytes: &[u8], place: &Path, condition: Condition) -> io::Result<Placed> {
         let written = self.write_unfinished(bytes, place)?;
         let was_beside = written.is_beside;
         match self.place(written, place, condition.clone()).await {

@@ -93,8 +93,12 @@ impl Checker<'_> {
             | Key::History { .. }
             | Key::HistoryRecord { .. }
             | Key::RequirePublish => self.of_plugins(&key, &object.bytes, &mut checked).await?,
-            // They are checked with their document.
-            Key::Raw { .. } | Key::Lineage { .. } | Key::TableFile { .. } => {}
+            // The first two are only looked at by people; the others are checked with their document.
+            Key::RunPage { .. }
+            | Key::LoadRecord { .. }
+            | Key::Raw { .. }
+            | Key::Lineage { .. }
+            | Key::TableFile { .. } => {}
         }
         Ok(checked)
     }

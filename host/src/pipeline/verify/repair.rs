@@ -236,7 +236,7 @@ async fn remake(
             mode: Mode::Write,
         };
         let (_, transformed) = replay.run().await?;
-        for report in transformed.documents {
+        for report in transformed.documents.iter() {
             let problems: Vec<_> = report.problems.iter().map(ToString::to_string).collect();
             if let Ok(Key::Raw { document, .. }) = report.key.parse() {
                 whys.by_document.insert(document.to_string(), problems.join("; "));
