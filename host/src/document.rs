@@ -1101,7 +1101,7 @@ mod tests {
                 "a damaged header: `then 09:53:34Z` is not a time",
             ),
             (
-                landed.replace("\"a-\"", "\"a/b\""),
+                landed.replace("\"a\"", "\"a/b\""),
                 NAME,
                 "a damaged header: `playlist_id` holds characters outside",
             ),

@@ -650,7 +650,7 @@ mod tests {
         let settings =
             EXAMPLES.split_whitespace().filter_map(|word| word.parse::<LimitSetting>().ok());
         let mut limits = Limits::default();
-        assert_eq!(settings.map(|setting| limits.set(&setting)).count(), 20);
+        assert_eq!(settings.map(|setting| limits.set(&setting)).count(), 23);
         assert_eq!(limits, Limits::default());
     }
 }
