@@ -13,6 +13,7 @@ use futures_util::future::join;
 use serde_json::Value;
 use spotify_etl::{
     config::Limits,
+    document::FutureTimes,
     pipeline::{
         Transform,
         active::{PluginPlace, Shelf},
@@ -82,6 +83,28 @@ fn without_sha256(mut report: Value) -> Value {
         report[version]["sha256"] = "...".into();
     }
     report
+}
+
+#[test]
+fn a_plugin_that_was_removed_by_the_command_is_not_missed() {
+    let desk = history("tracks_1");
+    let document = fixture("playlists/episodes.json");
+    let run = || desk.say(&["run", "--from", document.to_str().unwrap(), "--allow-empty"]);
+    desk.write("built/decade.wasm", &guest("decade"));
+    desk.say(&["init", "--from", "built"]).ends(0, &[]);
+    fs::remove_file(desk.path("data/plugins/tracks.wasm")).unwrap();
+    run().ends(1, &["plugin `tracks` is missing", "plugin remove tracks"]);
+    desk.say(&["status"]).ends(0, &["✗ tracks (no file): tracks"]);
+    desk.say(&["doctor"]).ends(1, &["plugin `tracks` is missing"]);
+    desk.say(&["plugin", "remove", "tracks"]).ends(0, &["its file was gone already"]);
+    desk.say(&["transform", "--allow-empty"]).ends(0, &["all done"]);
+    // It is missed again once it was there again.
+    desk.say(&["plugin", "rollback", "tracks"]).ends(0, &[]);
+    fs::remove_file(desk.path("data/plugins/tracks.wasm")).unwrap();
+    desk.say(&["doctor"]).ends(1, &["plugin `tracks` is missing"]);
+    desk.say(&["plugin", "rollback", "tracks"]).ends(0, &[]);
+    desk.say(&["plugin", "remove", "tracks"]).ends(0, &[]);
+    desk.say(&["doctor"]).ends(1, &["decade"]);
 }
 
 #[test]
@@ -441,6 +464,8 @@ async fn publish(
             formats: None,
             now: NOW,
             until: Until::default(),
+            future: FutureTimes::Allowed,
+            pages: None,
             progress: &Nobody,
         },
         plugin: Arc::new(plugin),

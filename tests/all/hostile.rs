@@ -1,7 +1,7 @@
 //! Plugins that loop, lie, flood, crash, or are none at all: each ends with a sentence, stores
 //! nothing, and stops nobody else.
 
-use std::{fs, time::Instant};
+use std::{fs, path::Path, time::Instant};
 
 use spotify_etl::{
     config::Limits,
@@ -342,6 +342,36 @@ fn compiled_plugins_are_found_again() {
     let files = load();
     assert!(files > 0 && cache() != folder.path());
     assert_eq!(load(), files);
+}
+
+/// Code of one plugin under the name of another is what a user of the same machine could put there.
+#[test]
+fn compiled_code_of_another_plugin_is_not_run() {
+    let place = tempfile::TempDir::new().unwrap();
+    let [mine, theirs, link] = ["mine", "theirs", "link"].map(|name| place.path().join(name));
+    let bytes = |name: &str| fs::read(plugin_file(name)).unwrap();
+    let engine = |cache: &Path| Engine::new(&Limits::default(), Some(cache)).unwrap();
+    let only = |cache: &Path| {
+        let mut files = crate::support::files_below(cache);
+        assert_eq!(files.len(), 1);
+        let (name, content) = files.pop_first().unwrap();
+        (cache.join(name), content)
+    };
+    engine(&mine).load("song", &bytes("song")).unwrap();
+    engine(&theirs).load("album", &bytes("album")).unwrap();
+    let ((song, _), (album, code)) = (only(&mine), only(&theirs));
+    let foreign = album.with_file_name(song.file_name().unwrap());
+    fs::rename(album, &foreign).unwrap();
+    // A link is changed between the opening of the cache and its use.
+    crate::support::link(&mine, &link);
+    let open = engine(&link);
+    fs::remove_file(&link).unwrap();
+    crate::support::link(&theirs, &link);
+    assert!(open.load("song", &bytes("song")).unwrap().fills("song"));
+    // The file was only renamed.
+    assert!(engine(&theirs).load("song", &bytes("song")).unwrap().fills("song"));
+    fs::write(&song, code).unwrap();
+    assert!(engine(&mine).load("song", &bytes("song")).unwrap().fills("song"));
 }
 
 #[test]

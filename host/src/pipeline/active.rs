@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Instant,
 };
 
 use futures_util::{StreamExt, stream};
@@ -13,6 +14,7 @@ use time::OffsetDateTime;
 
 use super::{
     PipelineError,
+    loads::{Ended, Load, LoadRecords},
     records::{Records, Target, missing_owners},
     report::{Action, PluginReport, PluginStatus, Problem},
     required::Required,
@@ -47,7 +49,10 @@ pub struct Shelf {
     limits: Limits,
     cache: Option<PathBuf>,
     shipped: Option<PathBuf>,
+    records: Option<LoadRecords>,
     engine: OnceLock<Arc<Engine>>,
+    /// When the time of the run is up, if it has an end: no plugin is waited for any longer.
+    end: Mutex<Option<Instant>>,
     /// By key: what was loaded, or why it was refused, with its file's SHA-256.
     loaded: Mutex<HashMap<String, (Tag, Verdict)>>,
     /// The records of versions that are known to be in history.
@@ -60,9 +65,33 @@ impl Shelf {
     /// An empty one. Compiled plugins are kept in a folder, if one is given.
     pub fn new(limits: &Limits, cache: Option<PathBuf>) -> Self {
         let limits = limits.clone();
-        let (engine, loaded, remembered) = (OnceLock::new(), Mutex::default(), Mutex::default());
-        let published = Mutex::default();
-        Shelf { limits, cache, shipped: None, engine, loaded, remembered, published }
+        Shelf {
+            limits,
+            cache,
+            shipped: None,
+            records: None,
+            engine: OnceLock::new(),
+            end: Mutex::default(),
+            loaded: Mutex::default(),
+            remembered: Mutex::default(),
+            published: Mutex::default(),
+        }
+    }
+
+    /// The same, with a record in the store of what is compiled and of what was refused.
+    #[must_use]
+    pub fn with_records(mut self, records: LoadRecords) -> Self {
+        self.records = Some(records);
+        self
+    }
+
+    /// Sets when the time of the run is up.
+    pub fn set_end(&self, end: Option<Instant>) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = end;
+    }
+
+    fn end(&self) -> Option<Instant> {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same, with a folder of compiled plugins that came with this program.
@@ -455,10 +484,11 @@ async fn loaded(
     }
     let Some(object) = place.store.get(&listed.key).await? else { return Ok(Loaded::Gone) };
     let (sha256, tag) = (sha256(&object.bytes), object.tag());
-    let loaded = load(&engine, name, object.bytes.into()).await?;
+    let file = File { store: place.store, name, sha256: &sha256, bytes: object.bytes.into() };
+    let (loaded, lasting) = load_recorded(shelf, file).await?;
     let loaded = loaded.map_err(|problem| (sha256, problem));
     // Where a listing has no tags, it would not be found again.
-    if listed.tag.is_some() {
+    if listed.tag.is_some() && lasting == Lasting::Yes {
         shelf.keep(&listed.key, tag, loaded.clone());
     }
     Ok(match loaded {
@@ -521,23 +551,130 @@ pub(super) async fn load(
     name: &str,
     bytes: Vec<u8>,
 ) -> Result<Result<Arc<Plugin>, Problem>, EngineError> {
+    Ok(attempt(engine, name, bytes).await?.map_err(|refused| refused.problem(name)))
+}
+
+/// Why a file is not used as a plugin, in words.
+struct NotLoaded {
+    why: String,
+    lasting: Lasting,
+}
+
+/// Whether it would be refused again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lasting {
+    Yes,
+    No,
+}
+
+impl NotLoaded {
+    fn problem(&self, name: &str) -> Problem {
+        let problem = Problem::of_plugin(name, format!("is refused: {}", self.why));
+        match self.lasting {
+            Lasting::Yes => problem,
+            Lasting::No => Problem { action: Action::Retry, ..problem },
+        }
+    }
+}
+
+async fn attempt(
+    engine: &Arc<Engine>,
+    name: &str,
+    bytes: Vec<u8>,
+) -> Result<Result<Arc<Plugin>, NotLoaded>, EngineError> {
     if !is_plugin_name(name) {
-        let message = "is refused: a plugin's file is named with letters, digits, `_`, `-` and `.`, begins with a letter or digit, and has at most 64 characters (rename it)";
-        return Ok(Err(Problem::of_plugin(name, message)));
+        let why = "a plugin's file is named with letters, digits, `_`, `-` and `.`, begins with a letter or digit, and has at most 64 characters (rename it)";
+        return Ok(Err(NotLoaded { why: why.to_owned(), lasting: Lasting::Yes }));
     }
     let (engine, owned) = (engine.clone(), name.to_owned());
-    Ok(match tokio::task::spawn_blocking(move || engine.load(&owned, &bytes)).await {
-        Ok(Ok(plugin)) => Ok(Arc::new(plugin)),
-        Ok(Err(refusal)) => match refusal.of_machine() {
-            Some(cause) => return Err(EngineError::Setup(cause)),
-            None => Err(Problem::of_plugin(name, format!("is refused: {refusal}"))),
-        },
-        Err(panic) => {
-            let message = format!(
-                "is refused: looking at it failed inside the host: {panic} (have its author build it again)"
-            );
-            Err(Problem::of_plugin(name, message))
+    let (why, lasting) =
+        match tokio::task::spawn_blocking(move || engine.load(&owned, &bytes)).await {
+            Ok(Ok(plugin)) => return Ok(Ok(Arc::new(plugin))),
+            Ok(Err(refusal)) => match refusal.of_machine() {
+                Some(cause) => return Err(EngineError::Setup(cause)),
+                None if refusal.is_transient() => (refusal.to_string(), Lasting::No),
+                None => (refusal.to_string(), Lasting::Yes),
+            },
+            Err(panic) => {
+                let why = format!(
+                    "looking at it failed inside the host: {panic} (have its author build it again)"
+                );
+                (why, Lasting::Yes)
+            }
+        };
+    Ok(Err(NotLoaded { why, lasting }))
+}
+
+/// A plugin's file, with the store that has it.
+struct File<'f> {
+    store: &'f dyn Store,
+    name: &'f str,
+    sha256: &'f str,
+    bytes: Vec<u8>,
+}
+
+/// Loads a file as far as the time of the run allows. If it has to be compiled, that is recorded first, where
+/// records are kept; a file whose record speaks against it is not loaded. Says whether the result is worth
+/// keeping.
+async fn load_recorded(
+    shelf: &Shelf,
+    file: File<'_>,
+) -> Result<(Result<Arc<Plugin>, Problem>, Lasting), PipelineError> {
+    let name = file.name.to_owned();
+    let loading = load_in_turn(shelf, file);
+    match shelf.end() {
+        Some(end) => tokio::time::timeout_at(end.into(), loading)
+            .await
+            .unwrap_or(Err(PipelineError::NoTimeToLoad { name })),
+        None => loading.await,
+    }
+}
+
+async fn load_in_turn(
+    shelf: &Shelf,
+    file: File<'_>,
+) -> Result<(Result<Arc<Plugin>, Problem>, Lasting), PipelineError> {
+    let engine = shelf.engine()?;
+    let File { store, name, sha256, mut bytes } = file;
+    let mut noted = None;
+    if let Some(records) = shelf.records {
+        let (looking, sha256) = (Arc::clone(&engine), sha256.to_owned());
+        let looked_at = tokio::task::spawn_blocking(move || {
+            let must_compile = looking.must_compile(&bytes, &sha256);
+            (must_compile, bytes)
+        });
+        let must_compile;
+        (must_compile, bytes) = match looked_at.await {
+            Ok(looked_at) => looked_at,
+            Err(panic) => {
+                let message = format!(
+                    "is refused: looking at it failed inside the host: {panic} (have its author build it again)"
+                );
+                return Ok((Err(Problem::of_plugin(name, message)), Lasting::Yes));
+            }
+        };
+        if must_compile {
+            noted =
+                Some((Load { store, limits: &shelf.limits, name, sha256: file.sha256 }, records));
         }
+    }
+    if let Some((load, records)) = &noted
+        && let Err(why) = load.begin(*records).await
+    {
+        return Ok((Err(Problem::of_plugin(name, why)), Lasting::No));
+    }
+    let loaded = attempt(&engine, name, bytes).await;
+    if let Some((load, _)) = &noted {
+        load.end(match &loaded {
+            Ok(Ok(_)) => Ended::Loaded,
+            Ok(Err(NotLoaded { why, lasting: Lasting::Yes })) => Ended::Refused(why),
+            Ok(Err(_)) | Err(_) => Ended::Passing,
+        })
+        .await;
+    }
+    Ok(match loaded? {
+        Ok(plugin) => (Ok(plugin), Lasting::Yes),
+        Err(refused) => (Err(refused.problem(name)), refused.lasting),
     })
 }
 
@@ -570,7 +707,6 @@ async fn fallback(
     set: &ActiveSet,
 ) -> Result<Option<ActivePlugin>, PipelineError> {
     let Choice { records, shelf, required, .. } = *choice;
-    let engine = shelf.engine()?;
     // A refused upload is in history too.
     let may_run = |record: &HistoryRecord| required.is_none_or(|required| required.takes(record));
     let all = versions(records.store, Some(name)).await?;
@@ -579,7 +715,8 @@ async fn fallback(
     for record in all.into_iter().rev().filter(|record| record.sha256 != refused && may_run(record))
     {
         let Some(bytes) = file_of(records.store, &record).await? else { continue };
-        let Ok(plugin) = load(&engine, name, bytes).await? else { continue };
+        let file = File { store: records.store, name, sha256: &record.sha256, bytes };
+        let (Ok(plugin), _) = load_recorded(shelf, file).await? else { continue };
         let free = table_names(&plugin).iter().all(|table| !taken.contains(table));
         if free && let Ok(targets) = records.targets(&plugin).await? {
             return Ok(Some(ActivePlugin { plugin, targets }));

@@ -174,6 +174,19 @@ pub async fn applied_database(store: &dyn Store) -> Result<Option<DatabaseName>,
     kept.database.parse().map(Some).map_err(|error: InvalidDatabaseName| damaged(error.to_string()))
 }
 
+/// Checks what is kept of the catalog that was applied last.
+///
+/// # Errors
+///
+/// Says what is wrong with it.
+pub(super) fn check_applied(bytes: &[u8]) -> Result<(), String> {
+    let applied: Applied = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    match applied.format {
+        FORMAT => Ok(()),
+        found => Err(format!("it has format {found}, and this program reads format {FORMAT}")),
+    }
+}
+
 fn applied(place: &Place, statements: &[Statement]) -> Applied {
     Applied { format: FORMAT, database: place.database.to_string(), sha256: mark(statements) }
 }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The format of records.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 /// The highest generation of a table. Each is begun by a command.
 pub const GENERATION_MAX: u32 = 1_000_000;
 
@@ -288,7 +288,8 @@ pub async fn table_records(
     Ok((records, unread))
 }
 
-/// Notes in the records of a plugin's tables that it was removed by a command. Returns the tables.
+/// Notes in the records of a plugin's tables that it was removed by a command. Returns the tables of which
+/// that was not noted before.
 ///
 /// # Errors
 ///
@@ -296,13 +297,13 @@ pub async fn table_records(
 pub async fn mark_removed(store: &dyn Store, owner: &str) -> Result<Vec<String>, StoreError> {
     let (records, _) = table_records(store).await?;
     let mut tables = Vec::new();
-    for record in records.into_iter().filter(|record| record.owner == owner) {
+    let is_due = |record: &TableRecord| record.owner == owner && !record.owner_removed;
+    for record in records.into_iter().filter(is_due) {
         let table = record.schema.name;
         let key = Key::TableRecord { table: table.clone() }.to_string();
         update(store, &key, |current| {
             let read = |bytes| TableRecord::parse(&table, bytes).ok();
-            let current = current.and_then(read).filter(|record| record.owner == owner);
-            let due = current.filter(|record| !record.owner_removed);
+            let due = current.and_then(read).filter(is_due);
             let removed = due.map(|record| TableRecord { owner_removed: true, ..record });
             Ok::<_, StoreError>(removed.as_ref().map(pretty))
         })

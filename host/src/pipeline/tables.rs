@@ -20,6 +20,7 @@ use crate::{
     catalog::{CatalogTable, Dialect, View, views},
     layout::{Format, Key, table_folder},
     query::{CacheFolder, Need, Probe, QueryError, Rows, WantedFile, WantedTable, is_damage},
+    remedy::quoted,
     schema::TableSchema,
     store::{Listed, Store, StoreError, list_all},
     table::read,
@@ -328,7 +329,8 @@ pub enum TablesError {
     Query(#[from] QueryError),
     /// There are none.
     #[error(
-        "no tables in {store} yet (take something to them: `spotify-etl run --store {store} --from playlist.json`, or extract a playlist)"
+        "no tables in {store} yet (take something to them: `spotify-etl run --store {} --from playlist.json`, or extract a playlist)",
+        quoted(.store)
     )]
     None {
         /// The store.

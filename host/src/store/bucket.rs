@@ -145,7 +145,9 @@ impl Bucket {
             };
             match written {
                 Outcome::Done(tag) => return Ok(Written::Done(Some(self.tag("write", key, tag)?))),
-                Outcome::Refused if attempts.is_first() => return Ok(Written::Refused),
+                Outcome::Refused if attempts.is_first() => {
+                    return self.confirm_refusal(key, condition).await;
+                }
                 // It may be our own, of an attempt whose answer was lost.
                 Outcome::Refused => return self.find_marked(key, &name, &mark).await,
                 Outcome::Conflict => {}
@@ -248,6 +250,23 @@ impl Bucket {
         }
     }
 
+    /// Makes sure that an object which is said to exist does: otherwise nothing would be stored, and the
+    /// caller would go on as if it were.
+    async fn confirm_refusal(
+        &self,
+        key: &str,
+        condition: Condition<'_>,
+    ) -> Result<Written, StoreError> {
+        match condition {
+            Condition::Absent if self.head(key).await?.is_none() => Err(StoreError::Service {
+                verb: "write",
+                location: self.location(key),
+                source: NOT_THERE.into(),
+            }),
+            _ => Ok(Written::Refused),
+        }
+    }
+
     /// Returns whether the object under a key was written with this mark, as the outcome of that write.
     async fn find_marked(&self, key: &str, name: &str, mark: &str) -> Result<Written, StoreError> {
         let head = self.client.head_object().bucket(&self.bucket).key(name).send().await;
@@ -265,6 +284,8 @@ impl Bucket {
     }
 }
 
+/// The error of an object that is said to exist and does not.
+const NOT_THERE: &str = "the answer says that it exists already, and it does not (run the same command again; check AWS_ENDPOINT_URL and proxies if that goes on)";
 /// The error of an answer that has no ETag.
 const NO_TAG: &str = "the answer has no ETag, as every answer of S3 has (check AWS_ENDPOINT_URL and proxies, then run the same command again)";
 
@@ -332,6 +353,9 @@ impl Store for Bucket {
         let key = |name: Option<&str>| Some(name?.strip_prefix(self.prefix.as_str())?.to_owned());
         let is_last = !page.is_truncated().unwrap_or_default();
         let last = page.contents().last().and_then(|object| key(object.key()));
+        let names = page.contents().iter().filter_map(|object| key(object.key()));
+        let unreadable =
+            names.filter(|key| is_odd(key)).map(|key| StoreError::Key { key }).collect();
         let objects = page.contents().iter().filter_map(|object| {
             Some(Listed {
                 key: key(object.key()).filter(|key| is_sound(key))?,
@@ -341,7 +365,7 @@ impl Store for Bucket {
                 stamp: object.e_tag().map(str::to_owned),
             })
         });
-        Ok(Page { objects: objects.collect(), next: last.filter(|_| !is_last) })
+        Ok(Page { objects: objects.collect(), unreadable, next: last.filter(|_| !is_last) })
     }
 
     async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Written, StoreError> {
@@ -379,6 +403,14 @@ impl Store for Bucket {
     fn location(&self, key: &str) -> String {
         format!("s3://{}/{}{key}", self.bucket, self.prefix)
     }
+}
+
+/// Whether an object looks like one of the store's, but for an empty part of its key: a `//` that was typed by
+/// mistake. Keys that end with a slash only mark folders, and hidden ones are ignored as in a folder.
+fn is_odd(key: &str) -> bool {
+    let is_hidden = key.split('/').any(|part| part.starts_with('.'));
+    let is_marker = key.is_empty() || key.ends_with('/');
+    key.split('/').any(str::is_empty) && !is_marker && !is_hidden
 }
 
 /// Counts how often a request is sent.

@@ -19,7 +19,7 @@ use crate::{
     schema::{Column, TableSchema},
 };
 
-pub use read::read;
+pub use read::{count_rows, read};
 pub use validate::{Invalid, validate};
 
 /// The rows of one table from one document, each as its schema says.

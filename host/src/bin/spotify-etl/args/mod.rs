@@ -60,7 +60,8 @@ A bucket is found as by all AWS programs: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_
 Exit status: 0 all done; 1 something failed, the rest is done; 2 nothing could be tried.
 
 Limits, with their defaults: document_bytes=64MiB json_levels=128 plugin_bytes=32MiB
-compile_bytes=32MiB compile_seconds=60 guest_memory_bytes=256MiB output_bytes=128MiB call_seconds=10
+compile_bytes=32MiB compile_memory_bytes=1024MiB compile_cpu_milliseconds=60000
+compile_seconds=60 describe_seconds=2 guest_memory_bytes=256MiB output_bytes=128MiB call_seconds=10
 table_rows=1000000 skips_kept=10000 violations_shown=100 log_bytes=64KiB playlist_pages=1000
 playlist_seconds=900 request_seconds=30 request_attempts=5 retry_wait_seconds=60
 retry_total_seconds=180 query_seconds=600 login_seconds=300
@@ -146,6 +147,8 @@ pub enum Command {
         #[command(flatten)]
         import: ImportArgs,
         #[command(flatten)]
+        future: FutureArgs,
+        #[command(flatten)]
         transform: TransformArgs,
         #[command(flatten)]
         extract: ExtractArgs,
@@ -208,6 +211,18 @@ pub enum Command {
         #[command(flatten)]
         spotify: SpotifyArgs,
     },
+    /// Verify every object of a store, and repair what is safe
+    #[command(
+        after_help = "Reads every raw document, table file, lineage record, plugin and report, and says what is not what it\nshould be, with the command that mends it. A pass that was interrupted is continued for 7 days.\n--repair makes tables and lineage again from raw documents, and deletes what nothing needs; it never\ndeletes a raw document, a plugin, or rows that can't be made again.\n\nExit status: 0 no problem is left, whatever the notes say; 1 there are problems; 2 it could not be tried.\n\nExamples:\n  spotify-etl verify\n  spotify-etl verify --store s3://music --repair\n  spotify-etl verify --json | jq '.findings[] | select(.severity == \"problem\") | .commands[0]'"
+    )]
+    Verify {
+        /// Repair what is safe, and say what became of each problem
+        #[arg(long)]
+        repair: bool,
+        /// Begin at the start, even if a pass was interrupted
+        #[arg(long)]
+        restart: bool,
+    },
     /// Bring JSON in, to wait for `transform`
     #[command(
         after_help = "The playlist's id is, first that applies: --playlist, the id in the JSON, the file's name.\nThe time is: --extracted-at, the one in the file's name (2023-09-27 09:53:34), the file's own.\n\nExamples:\n  spotify-etl import --dry-run raw_json/\n  spotify-etl import 'spotify_raw_2023-09-27 09:53:34.123456.json'\n  spotify-etl import --store s3://new-bucket 's3://old-bucket/raw data/processed/'"
@@ -218,6 +233,8 @@ pub enum Command {
         paths: Vec<PathBuf>,
         #[command(flatten)]
         import: ImportArgs,
+        #[command(flatten)]
+        future: FutureArgs,
         /// Show what would be brought in, and write nothing
         #[arg(long)]
         dry_run: bool,
@@ -230,6 +247,8 @@ pub enum Command {
         /// Keys, or documents by name; also under failed or processed
         #[arg(value_name = "KEY")]
         keys: Vec<String>,
+        #[command(flatten)]
+        future: FutureArgs,
         #[command(flatten)]
         transform: TransformArgs,
     },
@@ -432,6 +451,14 @@ pub struct ImportArgs {
     /// When it was read, UTC: 2023-09-27T09:53:34Z or 20230927T095334Z
     #[arg(long, value_name = "TIME")]
     pub extracted_at: Option<ExtractedAt>,
+}
+
+/// Which times are accepted.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct FutureArgs {
+    /// Accept files with a time more than a day in the future
+    #[arg(long)]
+    pub allow_future: bool,
 }
 
 /// How playlists are read.

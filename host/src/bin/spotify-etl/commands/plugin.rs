@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use spotify_etl::{
     config::{Bytes, user},
     document::Document,
+    files::{open_regular, read_regular},
     layout::Key,
     pipeline::{
         PipelineError,
@@ -135,7 +136,7 @@ impl Session {
             stdin.take(self.limits.document_bytes + 1).read_to_end(&mut bytes)?;
             bytes
         } else if path.is_file() {
-            fs::read(path).with_context(|| format!("could not read `{name}`"))?
+            read_regular(path).with_context(|| format!("could not read `{name}`"))?.0
         } else {
             let keys = self.keys(vec![name.to_owned()]);
             document_bytes(self.store(), &keys[0])
@@ -635,8 +636,14 @@ impl Session {
         };
         let text = file.to_str().filter(|text| text.starts_with("s3://")).unwrap_or_default();
         let Some((place, name)) = text.rsplit_once('/') else {
-            require_size(fs::metadata(file).with_context(unread)?.len())?;
-            return fs::read(file).with_context(unread);
+            let (opened, metadata) = open_regular(file).with_context(unread)?;
+            require_size(metadata.len())?;
+            let mut bytes = Vec::new();
+            // It may grow, so it is read no further than the limit allows.
+            let most = self.limits.plugin_bytes.saturating_add(1);
+            opened.take(most).read_to_end(&mut bytes).with_context(unread)?;
+            require_size(bytes.len() as u64)?;
+            return Ok(bytes);
         };
         let place: StoreAddress = place.parse().map_err(anyhow::Error::msg)?;
         let object = place.open().await?.get(name).await?.with_context(unread)?;

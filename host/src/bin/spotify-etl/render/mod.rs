@@ -7,6 +7,7 @@ mod spotify;
 mod sql;
 mod status;
 mod trial;
+mod verify;
 
 use std::{
     fmt::Write as _,
@@ -25,6 +26,7 @@ pub use spotify::{ROTATES, added, finding, listed, logged_in, login};
 pub use sql::{answer, answer_csv, answer_json, applied};
 pub use status::{runs, status};
 pub use trial::{Shown, checked, tested};
+pub use verify::verified;
 
 /// So many lines of a kind.
 const LINES_MAX: usize = 20;
