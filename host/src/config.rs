@@ -21,8 +21,6 @@ pub const HOST_VERSION: &str = env!("CARGO_PKG_VERSION");
 pub const STORED_JSON_BYTES_MAX: u64 = 4 * MIB;
 /// How large a stored lineage may be, in bytes.
 pub const LINEAGE_BYTES_MAX: u64 = 64 * MIB;
-/// How large a stored run report may be, in bytes.
-pub const RUN_REPORT_BYTES_MAX: u64 = 256 * MIB;
 
 /// What everything is limited to. Errors name the limit that was met.
 #[derive(Clone, Debug, PartialEq)]

@@ -104,6 +104,7 @@ pub mod layout;
 pub mod metrics;
 pub mod pipeline;
 pub mod plugin;
+mod private_folder;
 pub mod projection;
 pub mod query;
 pub mod queue;

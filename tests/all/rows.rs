@@ -32,6 +32,9 @@ use crate::{
 /// A time at which every file was written long ago.
 const LATER: OffsetDateTime = datetime!(2100-01-01 00:00 UTC);
 
+/// The folder of rows in the folder of a cache.
+const ROWS: &str = "spotify-etl-rows";
+
 const STATEMENTS: [&str; 7] = [
     "SELECT * FROM song ORDER BY document, position",
     "SELECT count(*) FROM song_artist",
@@ -111,7 +114,7 @@ fn ask(store: &dyn Store, folder: &Path, sql: &str) -> Answer {
 
 /// The file that rows are kept in.
 fn cache_file(folder: &Path) -> PathBuf {
-    let files = fs::read_dir(folder.join("rows")).unwrap().map(|file| file.unwrap().path());
+    let files = fs::read_dir(folder.join(ROWS)).unwrap().map(|file| file.unwrap().path());
     let files: Vec<PathBuf> =
         files.filter(|path| path.extension().is_some_and(|kind| kind == "sqlite")).collect();
     assert_eq!(files.len(), 1, "{files:?}");
@@ -178,12 +181,12 @@ fn years_are_told_apart_only_where_every_row_that_counts_is_of_them() {
         "SELECT count(*) FROM song_latest WHERE snapshot_year = 2026",
         "SELECT count(*) FROM song_latest WHERE snapshot_year = 2025",
     ] {
-        fs::remove_dir_all(folder.path().join("rows")).ok();
+        fs::remove_dir_all(folder.path().join(ROWS)).ok();
         // What all rows give, in a database that has them.
         ask(&place.store, folder.path(), "SELECT * FROM song, snapshot LIMIT 1");
         let expected = ask(&place.store, folder.path(), sql);
         assert_eq!(wait(query(&place.store, sql)).unwrap(), expected, "{sql}");
-        fs::remove_dir_all(folder.path().join("rows")).ok();
+        fs::remove_dir_all(folder.path().join(ROWS)).ok();
         assert_eq!(ask(&place.store, folder.path(), sql), expected, "{sql}");
     }
 }
@@ -271,7 +274,7 @@ fn a_cache_is_private_and_follows_no_link() {
     all_are_current(&place, folder, "first");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let file = cache_file(folder);
-    assert_eq!((mode(&folder.join("rows")), mode(&file)), (0o700, 0o600));
+    assert_eq!((mode(&folder.join(ROWS)), mode(&file)), (0o700, 0o600));
 
     let other = folder.join("other.txt");
     fs::write(&other, "mine").unwrap();
@@ -281,11 +284,11 @@ fn a_cache_is_private_and_follows_no_link() {
     assert_eq!(fs::read_to_string(&other).unwrap(), "mine");
     assert!(!fs::symlink_metadata(cache_file(folder)).unwrap().is_symlink());
 
-    fs::set_permissions(folder.join("rows"), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(folder.join(ROWS), fs::Permissions::from_mode(0o777)).unwrap();
     CacheFolder::new(folder).unwrap_err();
-    fs::rename(folder.join("rows"), folder.join("elsewhere")).unwrap();
+    fs::rename(folder.join(ROWS), folder.join("elsewhere")).unwrap();
     fs::set_permissions(folder.join("elsewhere"), fs::Permissions::from_mode(0o700)).unwrap();
-    symlink(folder.join("elsewhere"), folder.join("rows")).unwrap();
+    symlink(folder.join("elsewhere"), folder.join(ROWS)).unwrap();
     CacheFolder::new(folder).unwrap_err();
 }
 
@@ -335,5 +338,5 @@ fn the_command_answers_with_and_without_a_place_for_rows() {
     for cache in ["cache", "cache", "file", "none"] {
         assert_eq!(ask(cache), expected, "{cache}");
     }
-    assert!(desk.path("cache/rows").is_dir());
+    assert!(desk.path("cache").join(ROWS).is_dir());
 }

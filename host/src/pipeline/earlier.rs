@@ -10,6 +10,7 @@ use super::{
     transform::Outcome,
 };
 use crate::{
+    config::LINEAGE_BYTES_MAX,
     document::{DocumentId, PlaylistId},
     layout::{self, Key},
     store::{Store, StoreError, list_all},
@@ -75,8 +76,8 @@ impl<'s> Earlier<'s> {
         let Some(last) = self.last_before(id).await? else { return Ok(Vec::new()) };
         if !lineages.contains_key(&last) {
             let key = Key::Lineage { document: last.clone() }.to_string();
-            let object = self.store.get(&key).await?;
-            let read = object.and_then(|object| serde_json::from_slice(&object.bytes).ok());
+            let object = self.store.get_within(&key, LINEAGE_BYTES_MAX).await?;
+            let read = object.and_then(|object| Lineage::parse(&object.bytes, &last).ok());
             lineages.extend(read.map(|lineage| (last.clone(), lineage)));
         }
         let (last, now) = (lineages.get(&last), lineages.get(id));

@@ -419,15 +419,24 @@ fn before(
     }
 }
 
+impl From<VersionError> for PublishError {
+    fn from(error: VersionError) -> Self {
+        match error {
+            VersionError::Store(error) => PublishError::Store(error),
+            damaged => PublishError::Version(damaged),
+        }
+    }
+}
+
 /// Why a version did not become active.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// The store fails.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A version can't be read or changed.
+    /// What the store has of a version can't be read.
     #[error(transparent)]
-    Version(#[from] VersionError),
+    Version(VersionError),
     /// Nothing could be tried.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),

@@ -87,7 +87,7 @@ impl HistoryRecord {
         let record: HistoryRecord = serde_json::from_slice(bytes)?;
         let is_of_key = record.name == name && record.sha256 == sha256;
         if !is_of_key || !is_plugin_name(name) || !is_sha256(sha256) {
-            return Err(InvalidHistory::Other);
+            return Err(InvalidHistory::Other { name: record.name, sha256: record.sha256 });
         }
         let mut before = record.activations.iter().filter_map(|one| one.before.as_ref());
         if before.any(|sha256| !is_sha256(sha256)) {
@@ -124,8 +124,16 @@ pub enum InvalidHistory {
     #[error(transparent)]
     Json(#[from] serde_json::Error),
     /// It is not about the version that its key names.
-    #[error("it is not about the plugin and the SHA-256 that its key names")]
-    Other,
+    #[error(
+        "it is about plugin `{}`, SHA-256 `{}`, and its key names another one or none",
+        .name.escape_debug(), .sha256.escape_debug()
+    )]
+    Other {
+        /// The plugin that it is about.
+        name: String,
+        /// The SHA-256 that it is about.
+        sha256: String,
+    },
     /// It says of a version before it what is no SHA-256.
     #[error("it names a version before it by something that is no SHA-256")]
     Before,

@@ -13,7 +13,7 @@ use std::{
 use twox_hash::XxHash3_64;
 use wasmtime::{Engine, Result, component::Component};
 
-use super::{INTERFACE, private_folder::PrivateFolder};
+use super::INTERFACE;
 use crate::config::HOST_VERSION;
 
 /// The folder in the one that is given. Its name is the program's, since files in it are deleted.

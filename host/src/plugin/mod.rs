@@ -8,7 +8,6 @@ mod code_cache;
 mod conformance;
 mod cost;
 mod extent;
-mod private_folder;
 mod runner;
 mod sandbox;
 

@@ -46,6 +46,8 @@ pub fn ask(connection: &Connection, sql: &str) -> Result<Answer, QueryError> {
 fn refused(sql: &str, problem: rusqlite::Error) -> QueryError {
     match problem {
         rusqlite::Error::MultipleStatement => QueryError::NoSelect,
+        // What SQLite says of a table that it finds nothing to write to in.
+        problem if problem.to_string().contains("may not be modified") => QueryError::NoSelect,
         problem
             if problem.sqlite_error_code() == Some(ErrorCode::AuthorizationForStatementDenied) =>
         {

@@ -9,13 +9,16 @@ use std::{
 };
 
 use super::rows::FILE_BYTES_MAX;
-use crate::document::sha256;
+use crate::{document::sha256, private_folder::PrivateFolder};
 
+/// The folder in the one that is given. Its name is the program's, since files in it are deleted.
+const FOLDER: &str = "spotify-etl-rows";
+/// How many digits the name of a file has.
+const NAME_DIGITS: usize = 32;
 /// How much is kept of all stores, in bytes; what was written first goes first.
 const BYTES_MAX: u64 = 2 * FILE_BYTES_MAX.unsigned_abs();
 
 /// A folder of databases.
-#[derive(Clone, Debug)]
 pub struct CacheFolder(PathBuf);
 
 impl CacheFolder {
@@ -24,20 +27,17 @@ impl CacheFolder {
     ///
     /// # Errors
     ///
-    /// If there is none, or it belongs to another user.
+    /// If there is none, or other users can.
     pub fn new(folder: &Path) -> io::Result<Self> {
-        let folder = folder.join("rows");
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&folder)?;
-        let about = fs::symlink_metadata(&folder)?;
-        if !about.is_dir() || !is_private(&about) {
-            return Err(io::Error::other("other users can use the folder `rows` in it"));
+        let folder = PrivateFolder::open(folder, FOLDER)?;
+        if !is_private(&fs::symlink_metadata(folder.path())?) {
+            let path = folder.path().display();
+            return Err(io::Error::other(format!(
+                "others can read `{path}`: chmod go-rwx `{path}`"
+            )));
         }
-        // SQLite follows no link in a path that is given to it.
-        Ok(CacheFolder(folder.canonicalize()?))
+        // Its path has no link in it. SQLite follows none.
+        Ok(CacheFolder(folder.path().to_owned()))
     }
 
     /// Returns the file for a store, which is made if there is none. Anything else in its place goes.
@@ -46,7 +46,7 @@ impl CacheFolder {
     ///
     /// If it can't be made.
     pub fn file(&self, store: &[u8]) -> io::Result<PathBuf> {
-        let path = self.0.join(format!("{}.sqlite", &sha256(store)[..32]));
+        let path = self.0.join(format!("{}.sqlite", &sha256(store)[..NAME_DIGITS]));
         match fs::symlink_metadata(&path) {
             Ok(about) if about.is_file() && is_private(&about) => return Ok(path),
             Ok(_) => self.discard(&path)?,
@@ -56,7 +56,6 @@ impl CacheFolder {
         self.make_room()?;
         let mut options = File::options();
         options.write(true).create_new(true);
-        #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         match options.open(&path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
@@ -85,6 +84,9 @@ impl CacheFolder {
             let file = file?;
             // Another program may clear up as well.
             let Ok(about) = file.metadata() else { continue };
+            if !about.is_file() || !is_own(&file.path()) {
+                continue;
+            }
             let written = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
             files.push((written, about.len(), file.path()));
         }
@@ -101,14 +103,16 @@ impl CacheFolder {
     }
 }
 
+/// Whether a file has the name of a database of rows.
+fn is_own(path: &Path) -> bool {
+    let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    path.extension().is_some_and(|kind| kind == "sqlite")
+        && name.len() == NAME_DIGITS
+        && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// Whether this user alone can read and write something.
-#[cfg(unix)]
 fn is_private(about: &fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
     about.uid() == rustix::process::geteuid().as_raw() && about.mode() & 0o077 == 0
-}
-
-#[cfg(not(unix))]
-fn is_private(_: &fs::Metadata) -> bool {
-    true
 }

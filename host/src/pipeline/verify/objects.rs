@@ -9,10 +9,10 @@ use super::{
     super::{
         cataloging::check_applied,
         playlists::{PlaylistsError, playlists},
+        records::TableRecord,
         report::RunReport,
     },
     checker::{Checker, Read, too_large},
-    context::read_record,
     listing::related,
     mend::Step,
     report::{Checked, Finding, Kind},
@@ -69,7 +69,8 @@ impl Checker<'_> {
             }
             Key::FailedReason { .. } => self.reason(&key, &object.bytes, &mut checked).await?,
             Key::TableRecord { table } => {
-                let found = read_record(&object.bytes, table).err();
+                let found =
+                    TableRecord::parse(table, &object.bytes).err().map(|why| why.to_string());
                 checked.findings.extend(found.map(|why| self.bad_record(text, table, &why)));
             }
             Key::Run { run_id } => checked.findings.extend(run(&object.bytes, text, run_id)),

@@ -194,9 +194,9 @@ async fn complete(
     {
         return Ok(Err("it was changed by another program".to_owned()));
     }
-    let record = Key::HistoryRecord { name, sha256 }.to_string();
+    let record = Key::HistoryRecord { name: name.clone(), sha256: sha256.clone() }.to_string();
     let kept = store.get(&record).await?;
-    let is_readable = |bytes: &[u8]| serde_json::from_slice::<HistoryRecord>(bytes).is_ok();
+    let is_readable = |bytes: &[u8]| HistoryRecord::parse(&name, &sha256, bytes).is_ok();
     if kept.is_some_and(|kept| !is_readable(&kept.bytes)) {
         delete(verify, &record).await?;
     }

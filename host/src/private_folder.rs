@@ -26,14 +26,14 @@ const TEMPORARY_AGE_MAX: i64 = 3600;
 const TEMPORARY: &str = ".tmp";
 
 /// The folder.
-pub(super) struct PrivateFolder {
+pub(crate) struct PrivateFolder {
     folder: OwnedFd,
     path: PathBuf,
 }
 
 /// A regular file in the folder.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct PrivateFile {
+pub(crate) struct PrivateFile {
     /// When it was written, in seconds since 1970.
     pub modified: i64,
     /// Its size in bytes.
