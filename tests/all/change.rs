@@ -617,7 +617,7 @@ fn a_check_says_what_is_right_and_what_is_wrong() {
         ],
     );
     say(&desk, &["check", "--function-memory", "1MiB"], &song)
-        .ends(0, &["a function of 1.0 MiB refuses it"]);
+        .ends(0, &["a function of 1.0 MiB refuses to compile it"]);
     let file = candidate(&desk, "tracks_renamed");
     say(&desk, &["check"], &file)
         .ends(0, &["does not fit the stored one", "column 3 was `name text` and is `title text`"]);

@@ -27,7 +27,7 @@ use spotify_etl::{
         replay::Change,
         report::DocumentStatus,
         tables::tables,
-        versions::Way,
+        versions::{VersionError, Way},
     },
     store::{Folder, Object, Page, Store, StoreAddress, StoreError, Tag, Written, list_all},
 };
@@ -195,7 +195,9 @@ async fn switch(store: &dyn Store, version: &str) -> Result<(), PipelineError> {
     };
     match switch.run().await {
         Ok(_) => {}
-        Err(PublishError::Store(error)) => return Err(error.into()),
+        Err(PublishError::Store(error) | PublishError::Version(VersionError::Store(error))) => {
+            return Err(error.into());
+        }
         Err(PublishError::Pipeline(error)) => return Err(error),
         Err(error) => panic!("{error}"),
     }

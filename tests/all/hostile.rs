@@ -485,7 +485,6 @@ fn what_is_stored_steers_no_terminal_and_leads_nowhere() {
         &["playlist", "list"],
         &["status"],
         &["runs"],
-        &["runs", "last"],
         &["query", "SELECT '\u{1b}[2J\u{202e}' AS x"],
     ] {
         for json in [false, true] {
@@ -500,6 +499,10 @@ fn what_is_stored_steers_no_terminal_and_leads_nowhere() {
             }
         }
     }
+    // The newest report can't be read, which is an error.
+    let said = desk.say(&["runs", "last"]);
+    said.ends(2, &["is no report of a run"]);
+    assert!(!said.err.contains(steers), "{:?}", said.err);
     // A pipe gets the bytes unchanged.
     let said = desk.say(&["query", "--csv", "SELECT '\u{1b}[2J' AS x"]);
     assert_eq!(said.out, "x\n\u{1b}[2J\n");

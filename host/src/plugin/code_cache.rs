@@ -14,7 +14,7 @@ use twox_hash::XxHash3_64;
 use wasmtime::{Engine, Result, component::Component};
 
 use super::INTERFACE;
-use crate::config::HOST_VERSION;
+use crate::{config::HOST_VERSION, private_folder::PrivateFolder};
 
 /// The folder in the one that is given. Its name is the program's, since files in it are deleted.
 const FOLDER: &str = "spotify-etl-code";
