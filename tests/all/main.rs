@@ -22,6 +22,7 @@
 //! - `lambda`: the function, driven through the Runtime API.
 //! - `login`: the commands that ask Spotify, as processes.
 //! - `change`: a candidate compared, published, and taken back; a plugin tried by itself.
+//! - `verify`: a store damaged in every way, found out and repaired.
 //! - `command`: the command as a process, as people and scripts use it.
 //!
 //! The built plugins and the command are expected where `build.sh` puts them.
@@ -53,5 +54,6 @@ mod spotify;
 mod sql;
 mod stores;
 mod tables;
+mod verify;
 mod wat;
 mod wire;
