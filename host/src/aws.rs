@@ -11,8 +11,11 @@ use aws_smithy_http_client::{
     tls::{Provider, rustls_provider::CryptoMode},
 };
 
-use crate::config;
+use crate::{config, files::MORE_FILES};
 
+/// What the log targets of the AWS SDK's crates begin with. Both programs log only errors of theirs: at other
+/// levels some of them write credentials, with the access key id in plain text.
+pub const SDK_TARGETS: &str = "aws_";
 /// How often a request is made before it is given up.
 const ATTEMPTS_MAX: u32 = 5;
 /// How long one attempt may take.
@@ -111,6 +114,7 @@ impl Refusal {
                 | "UnrecognizedClientException",
                 _,
             ) => "log in to AWS again, or set AWS_PROFILE",
+            _ if words.contains("Too many open files") => MORE_FILES,
             _ if words.contains("credentials") => {
                 "log in to AWS (`aws configure`, `aws sso login`), or set AWS_PROFILE"
             }

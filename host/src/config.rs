@@ -16,6 +16,12 @@ use secrecy::SecretString;
 /// The name of this release, as documents and lineage carry it.
 pub const HOST_VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// How large a stored JSON object may be that describes one thing, in bytes: a table record, a version of a
+/// plugin, a list of playlists. The largest table record that a plugin can cause has less than 3 MiB.
+pub const STORED_JSON_BYTES_MAX: u64 = 4 * MIB;
+/// How large a stored lineage may be, in bytes.
+pub const LINEAGE_BYTES_MAX: u64 = 64 * MIB;
+
 /// What everything is limited to. Errors name the limit that was met.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
@@ -27,8 +33,14 @@ pub struct Limits {
     pub plugin_bytes: u64,
     /// A plugin that has to be compiled, in bytes.
     pub compile_bytes: u64,
+    /// The memory that compiling plugins may take at a time, as estimated, in bytes.
+    pub compile_memory_bytes: u64,
+    /// The processor time that compiling a plugin may take, as estimated, in milliseconds.
+    pub compile_cpu_milliseconds: u64,
     /// How long compiling a plugin may take, in seconds.
     pub compile_seconds: u64,
+    /// How long a plugin may take to describe itself, in seconds.
+    pub describe_seconds: u64,
     /// The memory of a plugin during one call, in bytes.
     pub guest_memory_bytes: u64,
     /// What one call may return, in bytes.
@@ -69,7 +81,10 @@ impl Default for Limits {
             json_levels: 128,
             plugin_bytes: 32 * MIB,
             compile_bytes: 32 * MIB,
+            compile_memory_bytes: 1024 * MIB,
+            compile_cpu_milliseconds: 60_000,
             compile_seconds: 60,
+            describe_seconds: 2,
             guest_memory_bytes: 256 * MIB,
             output_bytes: 128 * MIB,
             call_seconds: 10,
@@ -90,24 +105,97 @@ impl Default for Limits {
 }
 
 const MIB: u64 = 1024 * 1024;
+/// The memory of a function that has one processor.
+const ONE_PROCESSOR_BYTES: u64 = 1_769 * MIB;
+/// What the program takes with its clients, compiled plugins and some room.
+const PROGRAM_BYTES: u64 = 80 * MIB;
+/// From this much memory on the command has its default limits.
+const ENOUGH_BYTES: u64 = 2048 * MIB;
+/// How often a document is held: as read, as its pages, cut down for plugins, and on its way to the store.
+const DOCUMENT_COPIES: u64 = 4;
+/// How often the output of a call is held: as returned, as a table, as a file that grows, and as files of
+/// this and of other documents that are not stored yet.
+const OUTPUT_COPIES: u64 = 6;
+/// How much all table files of one document may have, as a multiple of what one call may return.
+pub const FILES_OF_DOCUMENT: u64 = 2;
+
+/// How many documents can be worked on at a time with this much memory: as many as a function of that
+/// size has processors, and one in a small function.
+pub fn jobs_in(memory_bytes: u64) -> u64 {
+    match memory_bytes / MIB {
+        0..512 => 1,
+        mebibytes => (mebibytes / 1_769 + 1).clamp(2, 6),
+    }
+}
+
+/// The memory that a control group leaves to this process, if one limits it.
+pub fn memory_limit() -> Option<u64> {
+    let text = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?;
+    text.trim().parse().ok()
+}
 
 impl Limits {
-    /// Those of a function with so much memory, which decides what processor time it gets, too: it
-    /// compiles what it can in 20 seconds and half of its memory.
+    /// The limits of a function with this much memory.
     ///
-    /// One processor goes with 1,769 MB: <https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>.
-    /// A byte of a plugin takes up to 2 microseconds to compile, and 25 bytes of memory (measured with
-    /// plugins of 0.1 to 18 MB from Rust and Python).
+    /// Calls get what [`Limits::fitting`] gives them. The memory decides the processor time, too: one
+    /// processor goes with 1,769 MB (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>).
+    /// A function compiles what takes 20 seconds and half of its memory, by estimate.
     pub fn of_function(memory_bytes: u64) -> Self {
-        let in_time = 20 * 1_000_000 / 2 * memory_bytes / (1_769 * MIB);
-        let in_memory = memory_bytes / 2 / 25;
+        let limits = Limits::fitting(memory_bytes);
+        let milliseconds = 20_000 * memory_bytes / ONE_PROCESSOR_BYTES;
+        Limits {
+            compile_memory_bytes: limits.compile_memory_bytes.min(memory_bytes / 2),
+            compile_cpu_milliseconds: limits.compile_cpu_milliseconds.min(milliseconds),
+            compile_seconds: 40,
+            ..limits
+        }
+    }
+
+    /// The default limits, reduced so that everything that is held at the same time fits into this much
+    /// memory: see [`Limits::bytes_at_once`].
+    ///
+    /// Documents get two ninths of what the program itself leaves; each job has an equal part of the rest,
+    /// half of it for the plugin's memory.
+    pub fn fitting(memory_bytes: u64) -> Self {
         let limits = Limits::default();
-        Limits { compile_bytes: limits.compile_bytes.min(in_time).min(in_memory), ..limits }
+        let free = memory_bytes.saturating_sub(PROGRAM_BYTES).max(16 * MIB);
+        let document_bytes = limits.document_bytes.min(free * 2 / 9 / DOCUMENT_COPIES);
+        let of_job = (free - document_bytes * DOCUMENT_COPIES) / jobs_in(memory_bytes);
+        Limits {
+            document_bytes,
+            guest_memory_bytes: limits.guest_memory_bytes.min(of_job / 2),
+            output_bytes: limits.output_bytes.min(of_job / 2 / OUTPUT_COPIES),
+            ..limits
+        }
+    }
+
+    /// The limits of this process: the default ones, unless a control group leaves it less memory than they
+    /// allow for.
+    pub fn of_process(memory_limit: Option<u64>) -> Self {
+        match memory_limit {
+            Some(bytes) if bytes < ENOUGH_BYTES => Limits {
+                compile_memory_bytes: Limits::default().compile_memory_bytes.min(bytes / 2),
+                ..Limits::fitting(bytes)
+            },
+            _ => Limits::default(),
+        }
+    }
+
+    /// The most memory that a run with these limits has at the same time, in bytes: the program, documents,
+    /// and for each job a plugin's memory and its output.
+    pub fn bytes_at_once(&self, jobs: u64) -> u64 {
+        let of_job = self.guest_memory_bytes + OUTPUT_COPIES * self.output_bytes;
+        PROGRAM_BYTES + DOCUMENT_COPIES * self.document_bytes + jobs * of_job
     }
 
     /// How long one call may take.
     pub fn call_duration(&self) -> Duration {
         Duration::from_secs(self.call_seconds)
+    }
+
+    /// How long a plugin may take to describe itself.
+    pub fn describe_duration(&self) -> Duration {
+        Duration::from_secs(self.describe_seconds.min(self.call_seconds))
     }
 
     /// Sets one limit.
@@ -123,12 +211,15 @@ pub struct LimitSetting {
     value: u64,
 }
 
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 23] = [
     "document_bytes",
     "json_levels",
     "plugin_bytes",
     "compile_bytes",
+    "compile_memory_bytes",
+    "compile_cpu_milliseconds",
     "compile_seconds",
+    "describe_seconds",
     "guest_memory_bytes",
     "output_bytes",
     "call_seconds",
@@ -152,7 +243,10 @@ fn field<'l>(limits: &'l mut Limits, name: &str) -> &'l mut u64 {
         "json_levels" => &mut limits.json_levels,
         "plugin_bytes" => &mut limits.plugin_bytes,
         "compile_bytes" => &mut limits.compile_bytes,
+        "compile_memory_bytes" => &mut limits.compile_memory_bytes,
+        "compile_cpu_milliseconds" => &mut limits.compile_cpu_milliseconds,
         "compile_seconds" => &mut limits.compile_seconds,
+        "describe_seconds" => &mut limits.describe_seconds,
         "guest_memory_bytes" => &mut limits.guest_memory_bytes,
         "output_bytes" => &mut limits.output_bytes,
         "call_seconds" => &mut limits.call_seconds,
@@ -246,8 +340,13 @@ pub fn can_open_pages() -> bool {
 
 /// Whether another service than Amazon's stands in for S3.
 pub fn is_endpoint_set() -> bool {
+    endpoint().is_some()
+}
+
+/// Returns the address of the service that stands in for S3, if the environment names one.
+pub fn endpoint() -> Option<String> {
     let names = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"];
-    names.into_iter().any(|name| variable(name).is_some())
+    names.into_iter().find_map(variable).map(|url| url.to_string_lossy().into_owned())
 }
 
 /// Whether another server stands in for all of Amazon's services, and is spoken to without TLS.
@@ -279,6 +378,35 @@ impl fmt::Display for Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_function_holds_at_once_fits_its_memory() {
+        for mebibytes in [128, 192, 256, 512, 1024, 1769, 3008, 10240] {
+            let memory = mebibytes * MIB;
+            let limits = Limits::of_function(memory);
+            let at_once = limits.bytes_at_once(jobs_in(memory));
+            assert!(at_once <= memory, "{mebibytes} MB: {at_once} bytes of {memory}");
+            assert!(limits.compile_memory_bytes <= memory / 2, "{mebibytes} MB");
+            // What the plugins of this project need for a long playlist.
+            assert!(limits.guest_memory_bytes >= 16 * MIB, "{mebibytes} MB: {limits:?}");
+            assert!(limits.output_bytes >= MIB, "{mebibytes} MB: {limits:?}");
+            assert!(limits.document_bytes >= 2 * MIB, "{mebibytes} MB: {limits:?}");
+        }
+        let large = Limits::of_function(10_240 * MIB);
+        let limits = Limits::default();
+        assert_eq!(Limits { compile_seconds: limits.compile_seconds, ..large }, limits);
+    }
+
+    #[test]
+    fn more_memory_never_means_lower_limits() {
+        let mut before = Limits::of_function(128 * MIB);
+        for mebibytes in (192..512).chain(512..1769).chain(1769..3008).step_by(64) {
+            let limits = Limits::of_function(mebibytes * MIB);
+            let (one, other) = (limits.compile_memory_bytes, before.compile_memory_bytes);
+            assert!(one >= other && limits.document_bytes >= before.document_bytes);
+            before = limits;
+        }
+    }
 
     #[test]
     fn every_limit_can_be_set_by_its_name() {

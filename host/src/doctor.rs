@@ -122,7 +122,11 @@ impl Doctor<'_> {
 
     /// Writes something and takes it away again. Says whether anything else is there.
     async fn probe(&self) -> Result<bool, StoreError> {
-        if self.store.list("", None).await?.objects.is_empty() {
+        let page = self.store.list("", None).await?;
+        if let Some(unreadable) = page.unreadable.into_iter().next() {
+            return Err(unreadable);
+        }
+        if page.objects.is_empty() {
             return Ok(false);
         }
         let key = Key::Probe { run_id: self.run_id.clone() }.to_string();

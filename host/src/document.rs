@@ -13,8 +13,10 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use spotify_etl_plugin::containers::{self, NoEntries, PlaylistFacts};
 use time::{
-    OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem,
-    format_description::well_known::Rfc3339, macros::format_description,
+    OffsetDateTime, PrimitiveDateTime,
+    format_description::BorrowedFormatItem,
+    format_description::well_known::Rfc3339,
+    macros::{datetime, format_description},
 };
 use twox_hash::XxHash3_64;
 
@@ -104,6 +106,9 @@ const COMPACT: &[BorrowedFormatItem<'_>] =
     format_description!("[year][month][day]T[hour][minute][second]Z");
 
 impl ExtractedAt {
+    /// The first.
+    pub const MIN: ExtractedAt = ExtractedAt(datetime!(2006-01-01 00:00:00 UTC));
+
     /// Floors a moment to whole seconds.
     ///
     /// # Errors
@@ -118,6 +123,11 @@ impl ExtractedAt {
     /// The moment.
     pub fn moment(self) -> OffsetDateTime {
         self.0
+    }
+
+    /// Returns whether the time is in the future: more than a day after `now`.
+    pub fn is_in_future(self, now: OffsetDateTime) -> bool {
+        self.0 - now > FUTURE_MAX
     }
 }
 
@@ -231,6 +241,19 @@ pub enum TimeSource {
     Assumed,
 }
 
+/// How far after the current time a document's time may be: clocks differ, and so do time zones.
+const FUTURE_MAX: time::Duration = time::Duration::days(1);
+
+/// Whether documents with a time in the future are accepted from outside the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FutureTimes {
+    /// They are rejected: one of them would be the newest snapshot of its playlist until that time.
+    #[default]
+    Rejected,
+    /// They are accepted.
+    Allowed,
+}
+
 /// Where bytes that are not yet a document come from.
 #[derive(Clone, Debug)]
 pub struct Origin<'a> {
@@ -300,11 +323,7 @@ impl Document {
         };
         let id = DocumentId { playlist_id, extracted_at, hash8: sha256[..8].to_owned() };
         let document = Document { id, header, pages, entries: entries.into() };
-        let pages_bytes: usize =
-            document.pages.iter().map(|page| page.len() + PAGES_BETWEEN.len()).sum();
-        if (document.header_text().len() + pages_bytes + PAGES_BEGIN.len() + PAGES_END.len()) as u64
-            > limits.document_bytes
-        {
+        if document.stored_bytes() > limits.document_bytes {
             return Err(Refused::TooLarge { max: limits.document_bytes });
         }
         Ok(document)
@@ -465,6 +484,19 @@ impl Document {
         *self.entries.get_or_init(|| self.pages.iter().map(count).sum())
     }
 
+    /// Checks the document's time against the current time.
+    ///
+    /// # Errors
+    ///
+    /// If the time is in the future and that is not allowed.
+    pub fn check_time(&self, now: OffsetDateTime, future: FutureTimes) -> Result<(), Refused> {
+        let extracted_at = self.id.extracted_at;
+        if future == FutureTimes::Rejected && extracted_at.is_in_future(now) {
+            return Err(Refused::InFuture { moment: extracted_at.moment(), now });
+        }
+        Ok(())
+    }
+
     /// The SHA-256 of its pages.
     pub fn sha256(&self) -> &str {
         &self.header.sha256
@@ -495,13 +527,20 @@ impl Document {
         &self.pages
     }
 
+    /// The size of the bytes that are kept, or a few bytes more.
+    pub fn stored_bytes(&self) -> u64 {
+        self.stored_capacity(&self.header_text()) as u64
+    }
+
+    fn stored_capacity(&self, header: &str) -> usize {
+        let pages: usize = self.pages.iter().map(|page| page.len() + PAGES_BETWEEN.len()).sum();
+        header.len() + pages + PAGES_BEGIN.len() + PAGES_END.len()
+    }
+
     /// The bytes that are kept: the header, then the pages byte for byte.
     pub fn to_bytes(&self) -> Vec<u8> {
         let header = self.header_text();
-        let pages_bytes: usize =
-            self.pages.iter().map(|page| page.len() + PAGES_BETWEEN.len()).sum();
-        let mut text =
-            String::with_capacity(header.len() + pages_bytes + PAGES_BEGIN.len() + PAGES_END.len());
+        let mut text = String::with_capacity(self.stored_capacity(&header));
         text.push_str(header.trim_end_matches('}'));
         text.push_str(PAGES_BEGIN);
         for (number, page) in self.pages.iter().enumerate() {
@@ -716,6 +755,13 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
+/// Reads the playlist's name from the header of a stored document; none if the header can't be found.
+pub fn stored_playlist_name(bytes: &[u8]) -> Option<String> {
+    let end = memmem::find(bytes, PAGES_BEGIN.as_bytes())?;
+    let header = format!("{}}}", str::from_utf8(&bytes[..end]).ok()?);
+    serde_json::from_str::<Header>(&header).ok()?.playlist_name
+}
+
 fn playlist_id(text: &str) -> Result<PlaylistId, Refused> {
     if !text.contains(|c: char| c.is_ascii_alphanumeric()) {
         return Ok(PlaylistId("unknown".to_owned()));
@@ -746,15 +792,21 @@ fn fraction_length(rest: &str) -> usize {
     fraction + usize::from(rest[fraction..].starts_with('Z'))
 }
 
+/// A file's name without its extension, without a time and without the separators around that time.
 fn name_without_time(name: &str, time: Option<std::ops::Range<usize>>) -> String {
-    let mut name = name.to_owned();
-    if let Some(range) = time {
-        name.replace_range(range, "");
+    const SEPARATORS: [char; 4] = ['-', '_', ' ', '.'];
+    let stem = |name: &str| name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned();
+    let Some(range) = time else { return stem(name) };
+    let (before, rest) = (&name[..range.start], stem(&name[range.end..]));
+    let kept = before.trim_end_matches(SEPARATORS);
+    let after = rest.trim_start_matches(SEPARATORS);
+    if kept.is_empty() || after.is_empty() {
+        return kept.to_owned() + after;
     }
-    match name.rsplit_once('.') {
-        Some((stem, _)) => stem.to_owned(),
-        None => name,
-    }
+    // What the time stood between stays apart.
+    let separators = before[kept.len()..].chars().chain(rest.chars());
+    let separator = separators.take(1).find(|one| SEPARATORS.contains(one));
+    kept.chars().chain(separator).chain(after.chars()).collect()
 }
 
 /// Why bytes are not taken as a document.
@@ -796,6 +848,17 @@ pub enum Refused {
     TimeOutOfRange {
         /// The time.
         moment: OffsetDateTime,
+    },
+    /// A time in the future.
+    #[error(
+        "its time, {}, is more than a day after the time on this machine, {} (give the right one: spotify-etl import --extracted-at ..., or accept it with --allow-future)",
+        rfc3339(*.moment), rfc3339(*.now)
+    )]
+    InFuture {
+        /// The time.
+        moment: OffsetDateTime,
+        /// The current time.
+        now: OffsetDateTime,
     },
     /// A playlist id that can't be part of a key.
     #[error(
@@ -845,6 +908,10 @@ pub enum Refused {
     },
 }
 
+fn rfc3339(moment: OffsetDateTime) -> String {
+    moment.truncate_to_second().format(&Rfc3339).unwrap_or_default()
+}
+
 impl Refused {
     /// Whether no plugin, limit or newer host could ever make a table of it.
     pub fn is_final(&self) -> bool {
@@ -862,9 +929,15 @@ mod tests {
             (
                 "spotify_raw_2023-09-27 09:53:34.123456.json",
                 Some("20230927T095334Z"),
-                "spotify_raw_",
+                "spotify_raw",
             ),
-            ("charts 2023-09-27T09-53-34Z.json", Some("20230927T095334Z"), "charts "),
+            ("charts 2023-09-27T09-53-34Z.json", Some("20230927T095334Z"), "charts"),
+            ("weekly-2023-09-27_09-53-34_fr.json", Some("20230927T095334Z"), "weekly-fr"),
+            ("2023-09-27_09-53-34 - top.50.json", Some("20230927T095334Z"), "top.50"),
+            ("a2023-09-27_09-53-34_b", Some("20230927T095334Z"), "a_b"),
+            ("top_ 2023-09-27_09-53-34", Some("20230927T095334Z"), "top"),
+            ("_a__2023-09-27_09-53-34", Some("20230927T095334Z"), "_a"),
+            ("weekly_.json", None, "weekly_"),
             ("2023-09-27_09:53:34.json", Some("20230927T095334Z"), ""),
             ("top50-2023-13-27 09:53:34.json", None, "top50-2023-13-27 09:53:34"),
             ("top.50.json", None, "top.50"),
@@ -1028,7 +1101,7 @@ mod tests {
                 "a damaged header: `then 09:53:34Z` is not a time",
             ),
             (
-                landed.replace("\"a-\"", "\"a/b\""),
+                landed.replace("\"a\"", "\"a/b\""),
                 NAME,
                 "a damaged header: `playlist_id` holds characters outside",
             ),

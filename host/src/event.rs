@@ -21,8 +21,8 @@ pub enum Event {
         objects: Vec<Created>,
         /// Documents of history that a queue brought, to be replayed.
         replays: Vec<Replayed>,
-        /// Messages of a queue that say nothing of the kind: the others are not kept waiting for them.
-        unread: Vec<UnknownEvent>,
+        /// Messages of a queue that can't be read: the others are not kept waiting for them.
+        unread: Vec<Unread>,
     },
     /// To transform documents: these, or all that wait.
     Transform {
@@ -67,6 +67,15 @@ pub struct Replayed {
     pub key: String,
     /// The message.
     pub message: Message,
+}
+
+/// A message of a queue that can't be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unread {
+    /// Why.
+    pub error: UnknownEvent,
+    /// The message, unless the queue gave it no id.
+    pub message: Option<Message>,
 }
 
 /// What a queue brings.
@@ -146,7 +155,7 @@ fn created(
     event: &Value,
     message: Option<&Message>,
     replays: &mut Vec<Replayed>,
-    unread: &mut Vec<UnknownEvent>,
+    unread: &mut Vec<Unread>,
 ) -> Result<Vec<Created>, UnknownEvent> {
     let of = |place: &Value, key: fn(&str) -> String| {
         let place = Place::deserialize(place).map_err(|_| unknown(event))?;
@@ -181,7 +190,7 @@ fn created(
                 let message = message_of(record);
                 match inner.and_then(|inner| created(&inner, message.as_ref(), replays, unread)) {
                     Ok(objects) => found.extend(objects),
-                    Err(error) => unread.push(error),
+                    Err(error) => unread.push(Unread { error, message }),
                 }
             }
             _ => return Err(unknown(event)),

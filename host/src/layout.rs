@@ -17,6 +17,8 @@ pub const FAILED: &str = "raw_data/failed/";
 pub const PLUGINS: &str = "plugins/";
 /// Where every version of a plugin is kept.
 pub const HISTORY: &str = "plugins/history/";
+/// Where it is recorded how loading files of plugins ended.
+const LOADS: &str = "plugins/loads/";
 /// Where the records of tables are.
 pub const TABLES: &str = "tables/";
 /// Where it is kept what each table file was made of.
@@ -27,13 +29,15 @@ pub const RUNS: &str = "runs/";
 const PLUGIN_ERROR: &str = ".wasm.error.json";
 /// What says, if it is there, that only versions count which somebody published.
 const REQUIRE_PUBLISH: &str = "plugins/require_publish.json";
+/// How many characters the name of a plugin may have.
+const PLUGIN_NAME_LENGTH_MAX: usize = 64;
 /// Where the playlists to extract are listed.
 const PLAYLISTS: &str = "playlists.json";
 /// Where it is kept which catalog Athena has.
 const CATALOG: &str = "catalog.json";
 
 /// What a raw document's place says of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// It waits.
     ToProcess,
@@ -115,6 +119,29 @@ pub fn formats(text: &str) -> Result<Vec<Format>, String> {
     }
 }
 
+/// What a page of a run's report lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageOf {
+    /// Documents.
+    Documents,
+    /// Imported files.
+    Imports,
+}
+
+impl PageOf {
+    /// The word that its keys and its content have for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            PageOf::Documents => "documents",
+            PageOf::Imports => "imports",
+        }
+    }
+
+    fn of_word(word: &str) -> Option<Self> {
+        [PageOf::Documents, PageOf::Imports].into_iter().find(|of| of.word() == word)
+    }
+}
+
 /// A key of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Key {
@@ -139,6 +166,11 @@ pub enum Key {
     HistoryRecord {
         /// The plugin's name.
         name: String,
+        /// The SHA-256 of the file.
+        sha256: String,
+    },
+    /// How loading a plugin's file ended: an attempt that did not come to an end, or a refusal.
+    LoadRecord {
         /// The SHA-256 of the file.
         sha256: String,
     },
@@ -189,6 +221,15 @@ pub enum Key {
         /// The run.
         run_id: String,
     },
+    /// A part of a run's report that the report itself has no room for.
+    RunPage {
+        /// The run.
+        run_id: String,
+        /// What it lists.
+        of: PageOf,
+        /// Its number, from 1.
+        number: u32,
+    },
     /// The playlists to extract.
     Playlists,
     /// Which catalog Athena has.
@@ -237,6 +278,7 @@ impl fmt::Display for Key {
             Key::PluginError { name } => write!(f, "{PLUGINS}{name}{PLUGIN_ERROR}"),
             Key::History { name, sha256 } => write!(f, "{HISTORY}{name}/{sha256}.wasm"),
             Key::HistoryRecord { name, sha256 } => write!(f, "{HISTORY}{name}/{sha256}.json"),
+            Key::LoadRecord { sha256 } => write!(f, "{LOADS}{sha256}.json"),
             Key::RequirePublish => f.write_str(REQUIRE_PUBLISH),
             Key::Raw { stage, document } => {
                 let DocumentId { playlist_id, extracted_at, hash8 } = document;
@@ -252,6 +294,9 @@ impl fmt::Display for Key {
             }
             Key::Lineage { document } => write!(f, "{LINEAGE}{document}.json"),
             Key::Run { run_id } => write!(f, "{RUNS}{run_id}.json"),
+            Key::RunPage { run_id, of, number } => {
+                write!(f, "{RUNS}{run_id}/{}-{number:04}.json", of.word())
+            }
             Key::Playlists => f.write_str(PLAYLISTS),
             Key::Catalog => f.write_str(CATALOG),
             Key::Probe { run_id } => write!(f, "probe-{run_id}.json"),
@@ -267,6 +312,8 @@ impl FromStr for Key {
             Some(Key::RequirePublish)
         } else if let Some(rest) = text.strip_prefix(HISTORY) {
             parse_history(rest)
+        } else if let Some(rest) = text.strip_prefix(LOADS) {
+            rest.strip_suffix(".json").map(|sha256| Key::LoadRecord { sha256: sha256.to_owned() })
         } else if let Some(rest) = text.strip_prefix(PLUGINS) {
             match rest.strip_suffix(PLUGIN_ERROR) {
                 Some(name) => Some(Key::PluginError { name: name.to_owned() }),
@@ -291,7 +338,7 @@ impl FromStr for Key {
             let document = rest.strip_suffix(".json").and_then(|text| text.parse().ok());
             document.map(|document| Key::Lineage { document })
         } else if let Some(rest) = text.strip_prefix(RUNS) {
-            rest.strip_suffix(".json").map(|run_id| Key::Run { run_id: run_id.to_owned() })
+            rest.strip_suffix(".json").and_then(parse_run)
         } else if let Some(rest) = text.strip_prefix("probe-") {
             rest.strip_suffix(".json").map(|run_id| Key::Probe { run_id: run_id.to_owned() })
         } else {
@@ -313,9 +360,11 @@ impl Key {
                 segment(name) && segment(sha256)
             }
             Key::Foreign { path, .. } | Key::FailedReason { path } => path.split('/').all(segment),
-            Key::TableRecord { table: name }
+            Key::LoadRecord { sha256: name }
+            | Key::TableRecord { table: name }
             | Key::Run { run_id: name }
             | Key::Probe { run_id: name } => segment(name),
+            Key::RunPage { run_id, number, .. } => segment(run_id) && *number > 0,
             Key::TableFile { table, generation, .. } => segment(table) && *generation > 0,
             Key::RequirePublish
             | Key::Raw { .. }
@@ -324,6 +373,21 @@ impl Key {
             | Key::Catalog => true,
         }
     }
+}
+
+/// Whether a plugin can have this name: its file in the store, its history and the owner of its tables are
+/// named by it, and messages and commands name it.
+pub fn is_plugin_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-. ".contains(&byte);
+    name.len() <= PLUGIN_NAME_LENGTH_MAX
+        && name.starts_with(|letter: char| letter.is_ascii_alphanumeric())
+        && !name.ends_with(' ')
+        && name.bytes().all(is_plain)
+}
+
+/// Whether a text is a SHA-256 in lower-case hexadecimal digits.
+pub fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Neither empty nor hidden nor more than one segment.
@@ -339,6 +403,15 @@ fn parse_history(rest: &str) -> Option<Key> {
     }
     let sha256 = file.strip_suffix(".json")?.to_owned();
     Some(Key::HistoryRecord { name, sha256 })
+}
+
+fn parse_run(name: &str) -> Option<Key> {
+    let Some((run_id, page)) = name.split_once('/') else {
+        return Some(Key::Run { run_id: name.to_owned() });
+    };
+    let (word, number) = page.split_once('-')?;
+    let (of, number) = (PageOf::of_word(word)?, number.parse().ok()?);
+    Some(Key::RunPage { run_id: run_id.to_owned(), of, number })
 }
 
 fn parse_raw(stage: Stage, rest: &str) -> Option<Key> {

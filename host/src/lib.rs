@@ -37,11 +37,14 @@
 //! | [`function`] | one invocation: from an event to the pipeline to an answer; what people are told of it | how a step is done |
 //! | [`scaffold`] | a new plugin's project, the SDK with it | what is made of it |
 //! | [`remedy`] | the commands that help on what went wrong | what went wrong |
+//! | [`room`] | budgets of memory that threads share | what is done with them |
 //! | [`aws`] | what all clients of Amazon's services have in common | which is asked for what |
 //! | [`config`] | limits; the environment | what they are for |
+//! | [`files`] | how to open a file without hanging on a pipe; what helps if the system refuses | which files |
 //! | `bin/spotify-etl`, `bin/bootstrap` | `clap`, text for people; `lambda_runtime`; the time | logic |
 //!
-//! [`document`], [`schema`], [`batch`], [`projection`], [`layout`], [`event`], [`answer`], [`remedy`] and [`config`] are
+//! [`document`], [`schema`], [`batch`], [`projection`], [`layout`], [`event`], [`answer`], [`remedy`], [`files`],
+//! [`room`] and [`config`] are
 //! values that all may import, and [`aws`] is for whoever asks Amazon. The others don't import one another,
 //! but for [`vault`], which keeps what [`spotify`] says a login is, and [`query`], which takes the views'
 //! text from [`catalog`]; [`pipeline`] composes them, [`status`] and
@@ -66,8 +69,9 @@
 //!    It finds all violations, not the first.
 //! 5. A plugin can't hang, crash, fill the memory of, or read anything from, the host: each call
 //!    has a fresh instance, a deadline, limits for memory and output, and a WASI with nothing
-//!    behind it. What compiling takes is bounded by the size of its file alone, in a function by what
-//!    its memory and time allow. Machine code is run only if this program made it or came with it.
+//!    behind it. What compiling takes is estimated from its functions before it begins, and bounded;
+//!    in a function all of this follows from its memory. A version whose compilation ended the function is
+//!    not compiled again. Machine code is run only if this program made it or came with it.
 //! 6. Success means good data: a table's rows and nulls are compared with the playlist's last
 //!    snapshot, and a document of which no entry gave a row is a failure.
 //! 7. Everything has a limit. Those that somebody may want to raise stand in [`config::Limits`], and
@@ -94,15 +98,18 @@ pub mod config;
 pub mod doctor;
 pub mod document;
 pub mod event;
+pub mod files;
 pub mod function;
 pub mod layout;
 pub mod metrics;
 pub mod pipeline;
 pub mod plugin;
+mod private_folder;
 pub mod projection;
 pub mod query;
 pub mod queue;
 pub mod remedy;
+pub mod room;
 pub mod scaffold;
 pub mod schema;
 pub mod source;

@@ -2,6 +2,8 @@
 //! metrics when a function logs them.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
@@ -15,18 +17,18 @@ const NAMESPACE: &str = "spotify-etl";
 
 /// The numbers of a run: in total, and by table and plugin.
 pub fn of_run(report: &RunReport, now: OffsetDateTime) -> Vec<Value> {
-    let documents = &report.documents;
-    let skips: usize = documents.iter().flat_map(|document| document.skipped.values()).sum();
-    let warnings = documents.iter().map(|document| document.warnings.len()).sum::<usize>()
+    let documents = &report.totals.documents;
+    let skips: usize = documents.skipped.values().sum();
+    let warnings = documents.warnings
         + report.extracts.iter().map(|extract| extract.warnings.len()).sum::<usize>()
         + report.warnings.len();
-    let failures = report.problems().count() + report.empty_documents().count();
+    let failures = report.problem_count() + report.empty_count();
     let store = ("Store", report.store.as_str());
     let total = line(
         now,
         &[store, ("Command", &report.command)],
         &[
-            ("Documents", "Count", documents.len() as f64),
+            ("Documents", "Count", documents.count as f64),
             ("Playlists", "Count", report.extracts.len() as f64),
             ("Failures", "Count", failures as f64),
             ("Warnings", "Count", warnings as f64),
@@ -35,15 +37,34 @@ pub fn of_run(report: &RunReport, now: OffsetDateTime) -> Vec<Value> {
         ],
         &[("run_id", &report.run_id)],
     );
-    let tables = documents.iter().flat_map(|document| &document.tables).map(|table| {
-        line(
-            now,
-            &[store, ("Table", &table.table), ("Plugin", &table.plugin)],
-            &[("Rows", "Count", table.rows as f64)],
-            &[("run_id", &report.run_id), ("key", &table.key)],
-        )
-    });
-    std::iter::once(total).chain(tables).collect()
+    std::iter::once(total).chain(of_tables(report, now)).collect()
+}
+
+/// The rows of each table: of each listed document, and of all others together.
+fn of_tables(report: &RunReport, now: OffsetDateTime) -> Vec<Value> {
+    let store = ("Store", report.store.as_str());
+    let rows = |table: &str, plugin: &str, rows: u64, key: Option<&str>| {
+        let key = key.map(|key| ("key", key));
+        let properties: Vec<_> =
+            [("run_id", report.run_id.as_str())].into_iter().chain(key).collect();
+        let dimensions = [store, ("Table", table), ("Plugin", plugin)];
+        line(now, &dimensions, &[("Rows", "Count", rows as f64)], &properties)
+    };
+    let mut listed: BTreeMap<&str, (u64, usize)> = BTreeMap::new();
+    let mut lines = Vec::new();
+    for table in report.documents.iter().flat_map(|document| &document.tables) {
+        let (sum, files) = listed.entry(&table.table).or_default();
+        (*sum, *files) = (*sum + table.rows, *files + 1);
+        lines.push(rows(&table.table, &table.plugin, table.rows, Some(&table.key)));
+    }
+    for (name, totals) in &report.totals.documents.tables {
+        let (sum, files) = listed.get(name.as_str()).copied().unwrap_or_default();
+        if totals.files > files {
+            let others = totals.rows.saturating_sub(sum);
+            lines.push(rows(name, &totals.plugin, others, None));
+        }
+    }
+    lines
 }
 
 /// The numbers of a store: how many documents wait, and how old the last snapshot is of each of the
@@ -55,8 +76,8 @@ pub fn of_store(
 ) -> Vec<Value> {
     let store = ("Store", status.store.as_str());
     let mut whole = vec![
-        ("WaitingDocuments", "Count", status.waiting.len() as f64),
-        ("FailedDocuments", "Count", status.failed.len() as f64),
+        ("WaitingDocuments", "Count", status.waiting_count as f64),
+        ("FailedDocuments", "Count", status.failed_count as f64),
     ];
     let oldest = looked_after.iter().map(|playlist| playlist.age_days).max();
     whole.extend(oldest.map(|days| ("SnapshotAgeDays", "Count", days as f64)));
@@ -99,4 +120,46 @@ fn line(
         json!({ "Timestamp": timestamp as i64, "CloudWatchMetrics": metrics }),
     );
     Value::Object(members)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::{
+        listing::Listing,
+        report::{DocumentReport, DocumentStatus, TableReport},
+    };
+
+    #[test]
+    fn metrics_count_documents_that_a_report_does_not_list() {
+        const COUNT: usize = 2_500;
+        let mut documents = Listing::default();
+        for number in 0..COUNT {
+            let mut document = DocumentReport::new(format!("raw_data/to_process/{number}.json"));
+            document.status = DocumentStatus::Stored;
+            document.entries = 3;
+            document.skipped.insert("no_payload".to_owned(), 2);
+            document.tables.push(TableReport {
+                table: "song".to_owned(),
+                plugin: "song".to_owned(),
+                rows: 1,
+                keyed: true,
+                key: format!("transformed_data/song_data/snapshot_year=2026/{number}.csv"),
+                also_at: Vec::new(),
+                line_breaks_replaced: 0,
+            });
+            documents.push(document);
+        }
+        let mut report = RunReport::default();
+        report.add_documents(documents);
+        assert!(report.documents.len() < COUNT);
+        let lines = of_run(&report, OffsetDateTime::UNIX_EPOCH);
+        assert_eq!(
+            (&lines[0]["Documents"], &lines[0]["Skips"]),
+            (&json!(2_500.0), &json!(5_000.0))
+        );
+        assert_eq!(lines.len(), 1 + report.documents.len() + 1);
+        let rows: f64 = lines[1..].iter().map(|line| line["Rows"].as_f64().unwrap()).sum();
+        assert_eq!(rows, 2_500.0);
+    }
 }

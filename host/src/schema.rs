@@ -29,6 +29,14 @@ const FAULTS_MAX: usize = 100;
 /// How many columns one table may have.
 const COLUMNS_MAX: usize = 512;
 
+/// Names of tables that views have.
+const RESERVED_NAMES: [&str; 2] = ["chart", "chart_out"];
+/// How names of tables must not begin: SQLite keeps the first for itself, and external tables in Athena
+/// begin with the second.
+const RESERVED_PREFIXES: [&str; 2] = ["sqlite_", "files_"];
+/// How names of tables must not end: the view of a table's newest state ends with it.
+const RESERVED_SUFFIX: &str = "_latest";
+
 /// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -152,17 +160,30 @@ pub fn faults(tables: &[Arc<TableSchema>]) -> Vec<String> {
         }
         table_faults(table, &mut faults);
     }
+    cut(&mut faults);
+    faults
+}
+
+/// Returns what is wrong with one table, whoever declares it; empty if nothing is.
+pub fn faults_of(table: &TableSchema) -> Vec<String> {
+    let mut faults = Vec::new();
+    table_faults(table, &mut faults);
+    cut(&mut faults);
+    faults
+}
+
+/// Cuts a list of faults to a length that an error can bear.
+fn cut(faults: &mut Vec<String>) {
     let more = faults.len().saturating_sub(FAULTS_MAX);
     if more > 0 {
         faults.truncate(FAULTS_MAX);
         faults.push(format!("and {more} more"));
     }
-    faults
 }
 
 fn table_faults(table: &TableSchema, faults: &mut Vec<String>) {
     let name = shown(&table.name);
-    if let Some(fault) = name_fault(&table.name) {
+    if let Some(fault) = name_fault(&table.name).or_else(|| reserved_fault(&table.name)) {
         faults.push(format!("table `{name}`: {fault}"));
     }
     if let Some(fault) = description_fault(&table.description, TABLE_DESCRIPTION_MAX) {
@@ -242,6 +263,19 @@ fn name_fault(name: &str) -> Option<String> {
     }
     (name.len() > NAME_LENGTH_MAX)
         .then(|| format!("its name has {} characters; {NAME_LENGTH_MAX} is the limit", name.len()))
+}
+
+/// Returns why a table can't have a name that views, the catalog or SQLite use themselves.
+fn reserved_fault(name: &str) -> Option<String> {
+    if RESERVED_NAMES.contains(&name) {
+        return Some("the name is reserved, since a view has it (rename the table)".to_owned());
+    }
+    if let Some(prefix) = RESERVED_PREFIXES.iter().find(|prefix| name.starts_with(**prefix)) {
+        return Some(format!("names that begin with `{prefix}` are reserved (rename the table)"));
+    }
+    name.ends_with(RESERVED_SUFFIX).then(|| {
+        format!("names that end with `{RESERVED_SUFFIX}` are reserved for views (rename the table)")
+    })
 }
 
 fn description_fault(description: &str, characters_max: usize) -> Option<String> {
@@ -371,6 +405,22 @@ mod tests {
         ] {
             let found = format!("{:?}", fit(&table(current), &table(declared)));
             assert!(found.contains(expected), "{current} -> {declared}: {found}");
+        }
+    }
+
+    #[test]
+    fn names_that_views_or_sqlite_use_are_reserved() {
+        for name in ["chart", "chart_out", "sqlite_x", "sqlite_stat1", "files_song", "song_latest"]
+        {
+            let table = TableSchema { name: name.to_owned(), ..table("id!") };
+            let found = faults_of(&table).join("\n");
+            assert!(found.contains("reserved"), "{name}: {found}");
+        }
+        for name in
+            ["ranking", "charts", "song", "snapshot", "latest", "sqlite", "files", "song_g2"]
+        {
+            let table = TableSchema { name: name.to_owned(), ..table("id!") };
+            assert_eq!(faults_of(&table), Vec::<String>::new(), "{name}");
         }
     }
 

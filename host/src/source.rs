@@ -8,10 +8,10 @@ use std::{
 
 use time::OffsetDateTime;
 
-use crate::remedy::MORE_MEMORY;
-
-/// How deep folders may lie in one another.
-const FOLDER_LEVELS_MAX: usize = 16;
+use crate::{
+    files::{self, Trail, open_regular, require_regular},
+    store::StoreError,
+};
 
 /// Bytes to import, and what their place says of them.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub struct Found {
 }
 
 /// The files that paths mean: a file is itself, a folder all JSON files in it and below, `-` is
-/// standard input.
+/// standard input. Only regular files are read: a named pipe, a socket or a device is a problem.
 pub fn find(paths: &[PathBuf]) -> Found {
     let mut found = Found::default();
     for path in paths {
@@ -50,22 +50,29 @@ pub fn find(paths: &[PathBuf]) -> Found {
             continue;
         }
         match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => find_in_folder(path, &mut found),
-            Ok(_) => found.sources.push(source(path.clone())),
+            Ok(metadata) if metadata.is_dir() => find_in_folder(path, &metadata, &mut found),
+            Ok(metadata) => match require_regular(&metadata) {
+                Ok(()) => found.sources.push(source(path.clone())),
+                Err(error) => found.problems.push(unreadable(path, error)),
+            },
             Err(error) => found.problems.push(unreadable(path, error)),
         }
     }
     found
 }
 
-fn find_in_folder(folder: &Path, found: &mut Found) {
-    let (mut files, before) = (Vec::new(), found.problems.len());
-    walk(folder, 0, &mut files, &mut found.problems);
-    if files.is_empty() && found.problems.len() == before {
-        found.problems.push(SourceError::NoJson { path: folder.display().to_string() });
+fn find_in_folder(folder: &Path, metadata: &fs::Metadata, found: &mut Found) {
+    let mut walk = Walk { problems: std::mem::take(&mut found.problems), ..Walk::default() };
+    let before = walk.problems.len();
+    walk.enter(folder, metadata);
+    let Walk { mut files, mut problems, .. } = walk;
+    problems[before..].sort_by(|one, other| one.path().cmp(other.path()));
+    if files.is_empty() && problems.len() == before {
+        problems.push(SourceError::NoJson { path: folder.display().to_string() });
     }
     files.sort();
     found.sources.extend(files.into_iter().map(source));
+    found.problems = problems;
 }
 
 fn source(path: PathBuf) -> Source {
@@ -73,28 +80,53 @@ fn source(path: PathBuf) -> Source {
     Source { path, name }
 }
 
-fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>, problems: &mut Vec<SourceError>) {
-    if depth > FOLDER_LEVELS_MAX {
-        let error = io::Error::other("folders too deep in one another: a link to one above?");
-        problems.push(unreadable(folder, error));
-        return;
+/// The JSON files below a folder, and what could not be read there.
+#[derive(Default)]
+struct Walk {
+    trail: Trail,
+    files: Vec<PathBuf>,
+    problems: Vec<SourceError>,
+}
+
+impl Walk {
+    fn enter(&mut self, folder: &Path, metadata: &fs::Metadata) {
+        if let Err(error) = self.trail.enter(metadata) {
+            return self.problems.push(unreadable(folder, error));
+        }
+        if let Err(error) = self.read(folder) {
+            self.problems.push(unreadable(folder, error));
+        }
+        self.trail.leave();
     }
-    let paths = fs::read_dir(folder)
-        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
-    for path in paths.unwrap_or_else(|error| {
-        problems.push(unreadable(folder, error));
-        Vec::new()
-    }) {
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+
+    fn read(&mut self, folder: &Path) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if !is_hidden(&path) {
+                self.visit(path);
+            }
+        }
+        Ok(())
+    }
+
+    fn visit(&mut self, path: PathBuf) {
         let is_json = path.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("json"));
-        if hidden {
-            continue;
-        } else if path.is_dir() {
-            walk(&path, depth + 1, files, problems);
-        } else if is_json {
-            files.push(path);
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => self.enter(&path, &metadata),
+            Ok(metadata) if is_json => match require_regular(&metadata) {
+                Ok(()) => self.files.push(path),
+                Err(error) => self.problems.push(unreadable(&path, error)),
+            },
+            Ok(_) => {}
+            // A link to nothing, or something deleted since: it is not known to be JSON.
+            Err(error) if error.kind() == ErrorKind::NotFound && !is_json => {}
+            Err(error) => self.problems.push(unreadable(&path, error)),
         }
     }
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
 impl SourceError {
@@ -102,6 +134,7 @@ impl SourceError {
     pub fn path(&self) -> &str {
         match self {
             SourceError::Unreadable { path, .. } | SourceError::NoJson { path } => path,
+            SourceError::Object { place, .. } => place,
         }
     }
 }
@@ -126,8 +159,7 @@ impl Source {
                 io::stdin().lock().take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
                 return Ok(Content { bytes, modified: None });
             }
-            let file = fs::File::open(&self.path)?;
-            let metadata = file.metadata()?;
+            let (file, metadata) = open_regular(&self.path)?;
             let modified = metadata.modified()?.into();
             // Memory that grows bit by bit is moved each time, and twice as much is had in the end.
             let expected = metadata.len().min(bytes_max).saturating_add(1);
@@ -149,10 +181,10 @@ fn unreadable(path: &Path, source: io::Error) -> SourceError {
 
 /// What to do about a system's refusal.
 fn advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        ErrorKind::OutOfMemory => MORE_MEMORY,
-        _ => "is the path right, and may this user read it?",
+    if files::is_not_regular(error) {
+        return "name a file, a folder, or `-` for standard input";
     }
+    files::advice(error).unwrap_or("is the path right, and may this user read it?")
 }
 
 /// Why a path means nothing that could be imported.
@@ -165,6 +197,14 @@ pub enum SourceError {
         path: String,
         /// What the system says.
         source: io::Error,
+    },
+    /// An object of another store can't be read.
+    #[error("{source}")]
+    Object {
+        /// That store.
+        place: String,
+        /// Why not.
+        source: StoreError,
     },
     /// Nothing to import.
     #[error(

@@ -1,27 +1,34 @@
 //! How a store is doing: what is in it, what waits or failed and why, and what mends it.
 //! Reads only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    config::Limits,
-    document::{Document, DocumentId, Origin},
+    config::{Limits, STORED_JSON_BYTES_MAX},
+    document::{Document, DocumentId, Origin, stored_playlist_name},
     layout::{self, Key, Stage},
     pipeline::{
         PipelineError,
         active::{PluginPlace, Shelf, active_plugins, choose, missing_plugins},
         records::Records,
-        report::{PluginReport, RunReport},
+        report::{PluginReport, Problem},
+        runs::{RunSummary, Runs, UnreadReport},
     },
     spotify::{Account, CredentialError, Login, LoginPlace, login_days_left, login_ends},
-    store::{Listed, Store, StoreError, list_all},
+    store::{Listed, Store, StoreError},
 };
 
 /// How many runs are looked through for why a document waits.
 const RUNS_READ_MAX: usize = 20;
+/// The size of all reports that are read for that, in bytes.
+const RUNS_BYTES_MAX: u64 = 32 << 20;
+/// How many waiting documents are named.
+const WAITING_NAMED_MAX: usize = 1_000;
+/// How many failed documents are named: the reason of each is an object of its own.
+const FAILED_NAMED_MAX: usize = 100;
 
 /// How a store is doing.
 #[derive(Debug, Serialize)]
@@ -30,16 +37,23 @@ pub struct Status {
     pub store: String,
     /// Its playlists, by id.
     pub playlists: Vec<PlaylistStatus>,
-    /// Raw documents that wait.
+    /// The first of the raw documents that wait.
     pub waiting: Vec<Stuck>,
-    /// Raw documents that no plugin could read.
+    /// How many wait in all.
+    pub waiting_count: usize,
+    /// The first of the raw documents that no plugin could read.
     pub failed: Vec<Stuck>,
+    /// How many these are in all.
+    pub failed_count: usize,
     /// The plugins.
     pub plugins: Vec<PluginReport>,
     /// Who is logged in to Spotify, if anybody.
     pub login: Option<LoginStatus>,
     /// The newest run.
     pub last_run: Option<RunSummary>,
+    /// Reports of runs that may say why a document waits, and were not read as they are too large.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unread_reports: Vec<UnreadReport>,
 }
 
 /// Who is logged in to Spotify, and for how long.
@@ -121,6 +135,16 @@ pub struct PlaylistStatus {
     pub last_extracted_at: String,
     /// How long ago that is, in days.
     pub age_days: i64,
+    /// How many snapshots have a time in the future.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub in_future: usize,
+    /// The newest of these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest_in_future: Option<String>,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A raw document that is not where it should end up.
@@ -130,36 +154,6 @@ pub struct Stuck {
     pub key: String,
     /// Why, if a run said.
     pub why: Option<String>,
-}
-
-/// A run in a line.
-#[derive(Debug, Serialize)]
-pub struct RunSummary {
-    /// The run.
-    pub run_id: String,
-    /// What it was.
-    pub command: String,
-    /// When it began, RFC 3339.
-    pub started_at: String,
-    /// How long it took, in milliseconds.
-    pub milliseconds: u64,
-    /// How many documents it had.
-    pub documents: usize,
-    /// What it ended with.
-    pub exit_status: u8,
-}
-
-impl From<&RunReport> for RunSummary {
-    fn from(report: &RunReport) -> Self {
-        RunSummary {
-            run_id: report.run_id.clone(),
-            command: report.command.clone(),
-            started_at: report.started_at.clone(),
-            milliseconds: report.milliseconds,
-            documents: report.documents.len().max(report.imports.len()).max(report.extracts.len()),
-            exit_status: report.exit_status,
-        }
-    }
 }
 
 /// Looks at a store.
@@ -174,117 +168,211 @@ pub async fn status(
     login: Option<LoginStatus>,
     now: OffsetDateTime,
 ) -> Result<Status, PipelineError> {
-    let runs = newest_runs(store, RUNS_READ_MAX).await?;
+    let runs = Runs::of(store).await?;
+    let last_run = runs.summaries(1).await?.pop();
+    let mut runs = runs.within(RUNS_READ_MAX, RUNS_BYTES_MAX);
     let plugins = if active_plugins(place).await?.is_empty() {
         missing_plugins(store, place, &[]).await?
     } else {
         choose(&Records::of(store), place, shelf).await?.reports
     };
+    let (waiting, waiting_count) = waiting(store, &mut runs).await?;
+    let (failed, failed_count) = failed(store).await?;
     Ok(Status {
         store: store.location(""),
         playlists: playlists(store, now).await?,
-        waiting: waiting(store, &runs).await?,
-        failed: failed(store).await?,
+        waiting,
+        waiting_count,
+        failed,
+        failed_count,
         plugins,
         login,
-        last_run: runs.first().map(RunSummary::from),
+        last_run,
+        unread_reports: runs.into_unread(),
     })
 }
 
-/// The newest runs, newest first.
-///
-/// # Errors
-///
-/// If the store can't be read.
-pub async fn newest_runs(store: &dyn Store, count: usize) -> Result<Vec<RunReport>, StoreError> {
-    let listed = list_all(store, layout::RUNS).await?;
-    let mut runs: Vec<RunReport> = Vec::new();
-    for Listed { key, .. } in listed.iter().rev().take(count) {
-        if let Some(object) = store.get(key).await? {
-            runs.extend(serde_json::from_slice::<RunReport>(&object.bytes).ok());
-        }
+impl Status {
+    /// Looks again which documents wait.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read.
+    pub async fn forget_processed(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        let mut keys = BTreeSet::new();
+        let keep = |listed: Listed| {
+            keys.insert(listed.key);
+        };
+        each(store, layout::TO_PROCESS, keep).await?;
+        self.waiting.retain(|stuck| keys.contains(&stuck.key));
+        self.waiting_count = keys.len();
+        Ok(())
     }
-    Ok(runs)
 }
 
-/// One run's report.
-///
-/// # Errors
-///
-/// If the store can't be read.
-pub async fn run_report(store: &dyn Store, run_id: &str) -> Result<Option<RunReport>, StoreError> {
-    let key = Key::Run { run_id: run_id.to_owned() }.to_string();
-    let object = store.get(&key).await?;
-    Ok(object.and_then(|object| serde_json::from_slice(&object.bytes).ok()))
+/// Does something with each object below a prefix: a store may have more of them than memory.
+async fn each(
+    store: &dyn Store,
+    prefix: &str,
+    mut action: impl FnMut(Listed),
+) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let page = store.list(prefix, after.as_deref()).await?;
+        page.objects.into_iter().for_each(&mut action);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// What is counted of a playlist.
+struct Counted {
+    snapshots: usize,
+    /// The newest that is not in the future, else the newest; and its size in bytes.
+    last: DocumentId,
+    last_bytes: u64,
+    in_future: usize,
+    newest: DocumentId,
+}
+
+impl Counted {
+    fn add(&mut self, document: DocumentId, bytes: u64, now: OffsetDateTime) {
+        self.snapshots += 1;
+        self.in_future += usize::from(document.extracted_at.is_in_future(now));
+        if document.extracted_at > self.newest.extracted_at {
+            self.newest = document.clone();
+        }
+        // One that is dated in the future is the last only if there is no other.
+        let rank = |one: &DocumentId| {
+            let moment = one.extracted_at.moment();
+            (moment <= now, moment)
+        };
+        if rank(&document) > rank(&self.last) {
+            (self.last, self.last_bytes) = (document, bytes);
+        }
+    }
 }
 
 async fn playlists(
     store: &dyn Store,
     now: OffsetDateTime,
 ) -> Result<Vec<PlaylistStatus>, StoreError> {
-    let mut newest: BTreeMap<String, (usize, DocumentId)> = BTreeMap::new();
-    for listed in list_all(store, layout::PROCESSED).await? {
-        let Ok(Key::Raw { document, .. }) = listed.key.parse() else { continue };
-        let playlist = document.playlist_id.to_string();
-        let (count, last) = newest.entry(playlist).or_insert((0, document.clone()));
-        *count += 1;
-        // One that somebody dated in the future is the last only if there is no other.
-        let rank = |one: &DocumentId| {
-            let moment = one.extracted_at.moment();
-            (moment <= now, moment)
-        };
-        if rank(&document) > rank(last) {
-            *last = document;
-        }
-    }
+    let mut counted: BTreeMap<String, Counted> = BTreeMap::new();
+    let count = |listed: Listed| {
+        let Ok(Key::Raw { document, .. }) = listed.key.parse() else { return };
+        let playlist = counted.entry(document.playlist_id.to_string()).or_insert_with(|| Counted {
+            snapshots: 0,
+            last: document.clone(),
+            last_bytes: listed.size,
+            in_future: 0,
+            newest: document.clone(),
+        });
+        playlist.add(document, listed.size, now);
+    };
+    each(store, layout::PROCESSED, count).await?;
     let mut playlists = Vec::new();
-    for (playlist_id, (snapshots, last)) in newest {
+    for (playlist_id, counted) in counted {
+        let Counted { snapshots, last, last_bytes, in_future, newest } = counted;
         let moment = last.extracted_at.moment();
         playlists.push(PlaylistStatus {
             playlist_id,
-            name: name(store, &last).await?,
+            name: name(store, &last, last_bytes).await?,
             snapshots,
             last_extracted_at: moment.format(&Rfc3339).unwrap_or_default(),
             age_days: (now - moment).whole_days(),
+            in_future,
+            newest_in_future: (in_future > 0).then(|| newest.to_string()),
         });
     }
     Ok(playlists)
 }
 
-async fn name(store: &dyn Store, id: &DocumentId) -> Result<Option<String>, StoreError> {
+async fn name(
+    store: &dyn Store,
+    id: &DocumentId,
+    bytes: u64,
+) -> Result<Option<String>, StoreError> {
+    let limits = Limits::default();
+    if bytes > limits.document_bytes {
+        return Ok(None);
+    }
     let key = Key::Raw { stage: Stage::Processed, document: id.clone() }.to_string();
     let Some(object) = store.get(&key).await? else { return Ok(None) };
+    let name = stored_playlist_name(&object.bytes);
+    if name.is_some() {
+        return Ok(name);
+    }
     let origin =
         Origin { name: &key, modified: object.modified, playlist: None, extracted_at: None };
-    let read = Document::read(&object.bytes, &origin, &Limits::default());
+    let read = Document::read(&object.bytes, &origin, &limits);
     Ok(read.ok().and_then(|(document, _)| document.playlist_name().map(str::to_owned)))
 }
 
-async fn waiting(store: &dyn Store, runs: &[RunReport]) -> Result<Vec<Stuck>, StoreError> {
-    let stuck = |key: String| {
-        let documents = runs.iter().flat_map(|run| &run.documents);
-        let known = documents.filter(|document| document.key == key).find_map(|document| {
-            let problems: Vec<_> = document.problems.iter().map(ToString::to_string).collect();
-            (!problems.is_empty()).then(|| problems.join("; "))
-        });
-        Stuck { key, why: known }
-    };
-    let listed = list_all(store, layout::TO_PROCESS).await?;
-    Ok(listed.into_iter().map(|listed| stuck(listed.key)).collect())
+/// What a report says of documents that wait.
+#[derive(Deserialize)]
+struct Reasons {
+    documents: Vec<Reason>,
 }
 
-async fn failed(store: &dyn Store) -> Result<Vec<Stuck>, StoreError> {
+#[derive(Deserialize)]
+struct Reason {
+    key: String,
+    problems: Vec<Problem>,
+}
+
+/// The first documents that wait and how many wait in all. Reports are read while one of the first has no reason.
+async fn waiting(
+    store: &dyn Store,
+    runs: &mut Runs<'_>,
+) -> Result<(Vec<Stuck>, usize), StoreError> {
+    let (mut waiting, mut count) = (Vec::new(), 0);
+    let stuck = |listed: Listed| {
+        count += 1;
+        if waiting.len() < WAITING_NAMED_MAX {
+            waiting.push(Stuck { key: listed.key, why: None });
+        }
+    };
+    each(store, layout::TO_PROCESS, stuck).await?;
+    let mut unexplained: BTreeMap<String, usize> =
+        waiting.iter().enumerate().map(|(place, stuck)| (stuck.key.clone(), place)).collect();
+    while !unexplained.is_empty()
+        && let Some(Reasons { documents }) = runs.next::<Reasons>().await?
+    {
+        for Reason { key, problems } in documents {
+            if !problems.is_empty()
+                && let Some(place) = unexplained.remove(&key)
+            {
+                let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+                waiting[place].why = Some(problems.join("; "));
+            }
+        }
+    }
+    Ok((waiting, count))
+}
+
+/// The first failed documents, and how many there are in all.
+async fn failed(store: &dyn Store) -> Result<(Vec<Stuck>, usize), StoreError> {
+    let (mut first, mut count) = (Vec::new(), 0);
+    let parsed = |listed: Listed| {
+        if let Ok(key @ (Key::Raw { .. } | Key::Foreign { .. })) = listed.key.parse::<Key>() {
+            count += 1;
+            if first.len() < FAILED_NAMED_MAX {
+                first.push((listed.key, key));
+            }
+        }
+    };
+    each(store, layout::FAILED, parsed).await?;
     let mut failed = Vec::new();
-    for Listed { key, .. } in list_all(store, layout::FAILED).await? {
-        let Ok(parsed @ (Key::Raw { .. } | Key::Foreign { .. })) = key.parse::<Key>() else {
-            continue;
-        };
-        let reason = store.get(&parsed.failed_reason().to_string()).await?;
+    for (key, parsed) in first {
+        let reason = parsed.failed_reason().to_string();
+        let reason = store.get_within(&reason, STORED_JSON_BYTES_MAX).await?;
         let why = reason.and_then(|object| {
             let reason: serde_json::Value = serde_json::from_slice(&object.bytes).ok()?;
             reason["problem"].as_str().map(str::to_owned)
         });
         failed.push(Stuck { key, why });
     }
-    Ok(failed)
+    Ok((failed, count))
 }

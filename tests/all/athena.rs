@@ -319,7 +319,19 @@ fn the_catalog_of_a_folder_can_be_printed_for_a_bucket_and_not_applied() {
     );
     assert!(!said.out.contains("reads buckets alone"), "{}", said.out);
     desk.say(&["catalog", "ddl"]).ends(0, &["Athena reads buckets alone", "LOCATION 'file:///"]);
-    desk.say(&["catalog", "ddl", "--database", "My-Music"]).ends(2, &["is no name for a database"]);
+    for name in ["My-Music", "x`; DROP TABLE y; --", "a\"b", "", &"a".repeat(256)] {
+        desk.say(&["catalog", "ddl", "--database", name]).ends(2, &["is no name for a database"]);
+        let mut command = desk.command(&["query", "--athena", "SELECT 1"]);
+        command.env("SPOTIFY_ETL_DATABASE", name).env("AWS_REGION", REGION);
+        let said = said_of(command);
+        // An empty variable is none.
+        if !name.is_empty() {
+            said.ends(2, &["is no name for a database"]);
+        }
+    }
+    desk.write("data/tables/odd.json", b"{}");
+    desk.say(&["catalog", "ddl", "--location", "s3://music"])
+        .ends(0, &["a table is left out", "odd.json is not a table's record", "chart_out"]);
     desk.say(&["catalog", "ddl", "--location", "s3://it's"]).ends(2, &["has a quote"]);
     let mut command = desk.command(&["catalog", "apply"]);
     command.env("AWS_REGION", REGION);

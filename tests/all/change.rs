@@ -13,6 +13,7 @@ use futures_util::future::join;
 use serde_json::Value;
 use spotify_etl::{
     config::Limits,
+    document::FutureTimes,
     pipeline::{
         Transform,
         active::{PluginPlace, Shelf},
@@ -82,6 +83,28 @@ fn without_sha256(mut report: Value) -> Value {
         report[version]["sha256"] = "...".into();
     }
     report
+}
+
+#[test]
+fn a_plugin_that_was_removed_by_the_command_is_not_missed() {
+    let desk = history("tracks_1");
+    let document = fixture("playlists/episodes.json");
+    let run = || desk.say(&["run", "--from", document.to_str().unwrap(), "--allow-empty"]);
+    desk.write("built/decade.wasm", &guest("decade"));
+    desk.say(&["init", "--from", "built"]).ends(0, &[]);
+    fs::remove_file(desk.path("data/plugins/tracks.wasm")).unwrap();
+    run().ends(1, &["plugin `tracks` is missing", "plugin remove tracks"]);
+    desk.say(&["status"]).ends(0, &["✗ tracks (no file): tracks"]);
+    desk.say(&["doctor"]).ends(1, &["plugin `tracks` is missing"]);
+    desk.say(&["plugin", "remove", "tracks"]).ends(0, &["its file was gone already"]);
+    desk.say(&["transform", "--allow-empty"]).ends(0, &["all done"]);
+    // It is missed again once it was there again.
+    desk.say(&["plugin", "rollback", "tracks"]).ends(0, &[]);
+    fs::remove_file(desk.path("data/plugins/tracks.wasm")).unwrap();
+    desk.say(&["doctor"]).ends(1, &["plugin `tracks` is missing"]);
+    desk.say(&["plugin", "rollback", "tracks"]).ends(0, &[]);
+    desk.say(&["plugin", "remove", "tracks"]).ends(0, &[]);
+    desk.say(&["doctor"]).ends(1, &["decade"]);
 }
 
 #[test]
@@ -294,6 +317,97 @@ fn only_published_versions_count_where_somebody_wants_that() {
     desk.say(&["plugin", "require-publish", "off"]).ends(0, &["off"]);
 }
 
+/// A store that only takes published versions, in which a refused upload was replaced by a published version.
+fn after_a_refused_upload() -> Desk {
+    let desk = history("tracks_1");
+    desk.say(&["plugin", "require-publish", "on"]).ends(0, &["on", "tracks"]);
+    desk.write("data/plugins/tracks.wasm", &guest("tracks_rule"));
+    next(&desk).ends(1, &["nobody published this version", "version 1 from its history stood in"]);
+    // The refused file is kept in history when another one takes its place.
+    say(&desk, &["publish", "--yes"], &candidate(&desk, "tracks_fewer")).ends(0, &["3 ("]);
+    assert_eq!(desk.count("plugins/history/tracks/"), 6, "{:?}", desk.keys());
+    next(&desk).ends(0, &[]);
+    desk
+}
+
+/// Imports another document, so that plugins run.
+fn next(desk: &Desk) -> Said {
+    let fixtures = ["no_entries", "demo_2026-07-06_06-00-00", "episodes", "release_dates"];
+    let number = desk.count("raw_data/") % fixtures.len();
+    let file = fixture(&format!("playlists/{}.json", fixtures[number]));
+    let at = format!("2026-08-{:02}T06:00:00Z", 1 + desk.count("raw_data/"));
+    desk.say(&["run", "--allow-empty", "--from", file.to_str().unwrap(), "--extracted-at", &at])
+}
+
+#[test]
+fn an_upload_that_was_refused_is_refused_again() {
+    let desk = after_a_refused_upload();
+    desk.write("data/plugins/tracks.wasm", &guest("tracks_rule"));
+    next(&desk).ends(1, &["nobody published this version", "version 3 from its history stood in"]);
+    // It is none that another refused upload falls back to, either.
+    desk.write("data/plugins/tracks.wasm", &guest("tracks_column"));
+    next(&desk).ends(1, &["version 3 from its history stood in"]);
+    // A publisher who means it publishes it where it is.
+    desk.write("data/plugins/tracks.wasm", &guest("tracks_rule"));
+    say(&desk, &["publish", "--yes"], &candidate(&desk, "tracks_rule")).ends(0, &[]);
+    next(&desk).ends(0, &[]);
+}
+
+#[test]
+fn a_rollback_goes_to_no_version_that_was_refused() {
+    let desk = after_a_refused_upload();
+    desk.say(&["plugin", "rollback", "tracks"]).ends(0, &["tracks 1 ("]);
+    next(&desk).ends(0, &[]);
+    let active = fs::read(desk.path("data/plugins/tracks.wasm")).unwrap();
+    assert!(active == guest("tracks_1"));
+}
+
+#[test]
+fn versions_that_commands_install_count_as_published() {
+    let desk = history("tracks_1");
+    desk.say(&["plugin", "require-publish", "on"]).ends(0, &["on"]);
+    desk.write("built/tracks.wasm", &guest("tracks_rule"));
+    desk.say(&["init", "--from", "built"]).ends(0, &["tracks"]);
+    next(&desk).ends(0, &[]);
+    // Turned on once more, what was uploaded since counts no more than before.
+    desk.write("data/plugins/tracks.wasm", &guest("tracks_fewer"));
+    desk.say(&["plugin", "require-publish", "on"]).ends(0, &["on"]);
+    next(&desk).ends(1, &["nobody published this version"]);
+}
+
+#[test]
+fn a_setting_of_an_earlier_release_takes_what_was_published_alone() {
+    let desk = history("tracks_1");
+    desk.write("data/plugins/require_publish.json", b"{ \"require_publish\": true }\n");
+    next(&desk).ends(1, &["nobody published this version"]);
+    say(&desk, &["publish", "--yes"], &candidate(&desk, "tracks_1")).ends(0, &[]);
+    next(&desk).ends(0, &[]);
+    for damaged in [
+        &b"{"[..],
+        b"{}",
+        b"{\"require_publish\": true, \"accepted\": [{\"name\": \"../x\", \"sha256\": \"y\"}]}",
+    ] {
+        desk.write("data/plugins/require_publish.json", damaged);
+        next(&desk).ends(1, &["require_publish.json can't be read"]);
+    }
+}
+
+#[test]
+fn a_damaged_record_of_history_is_not_overwritten() {
+    let desk = history("tracks_1");
+    let sha256 = spotify_etl::document::sha256(&guest("tracks_rule"));
+    let key = format!("data/plugins/history/tracks/{sha256}.json");
+    let other = br#"{"name":"other","version":"1","sha256":"0","seen_at":"","by":"x"}"#;
+    for damaged in [&b"half a rec"[..], other] {
+        desk.write(&key, damaged);
+        say(&desk, &["publish", "--yes"], &candidate(&desk, "tracks_rule"))
+            .ends(2, &[&format!("{sha256}.json is not the record of a plugin's version")]);
+        assert_eq!(fs::read(desk.path(&key)).unwrap(), damaged);
+        assert!(fs::read(desk.path("data/plugins/tracks.wasm")).unwrap() == guest("tracks_1"));
+        desk.say(&["plugin", "list"]).ends(0, &["is not the record of a plugin's version"]);
+    }
+}
+
 #[test]
 fn a_plugin_that_is_taken_away_comes_back() {
     let desk = history("tracks_1");
@@ -350,6 +464,8 @@ async fn publish(
             formats: None,
             now: NOW,
             until: Until::default(),
+            future: FutureTimes::Allowed,
+            pages: None,
             progress: &Nobody,
         },
         plugin: Arc::new(plugin),

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use spotify_etl::{
     config::Limits,
+    document::FutureTimes,
     layout::{self, Format},
     pipeline::{
         Selection, Transform,
@@ -52,6 +53,8 @@ fn made(shelf: &Shelf, jobs: usize) -> Files {
         formats: Some(Format::ALL.to_vec()),
         now: NOW,
         until: Until::default(),
+        future: FutureTimes::Allowed,
+        pages: None,
         progress: &Nobody,
     };
     let transformed = wait(transform.run(&Selection::Waiting)).unwrap();

@@ -1,7 +1,7 @@
 //! Plugins that loop, lie, flood, crash, or are none at all: each ends with a sentence, stores
 //! nothing, and stops nobody else.
 
-use std::{fs, time::Instant};
+use std::{fs, path::Path, time::Instant};
 
 use spotify_etl::{
     config::Limits,
@@ -11,7 +11,10 @@ use spotify_etl::{
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-use crate::support::{EXTRACTED_AT, Place, cache, guest_file, plugin_file, problems, tests};
+use crate::{
+    desk::Desk,
+    support::{EXTRACTED_AT, Place, cache, fixture, guest_file, plugin_file, problems, tests},
+};
 
 /// Limits that make the tests short.
 fn tight() -> Limits {
@@ -316,7 +319,7 @@ fn the_same_names_with_other_types_are_refused_as_that() {
 fn a_refused_plugin_does_not_stop_the_others_and_keeps_the_document_waiting() {
     let place = Place::new();
     place.upload("broken", b"\0asm but not really");
-    let (_, transformed) = place.run(&[crate::support::fixture("playlists/both_keys.json")]);
+    let (_, transformed) = place.run(&[fixture("playlists/both_keys.json")]);
     let broken = transformed.plugins.iter().find(|plugin| plugin.name == "broken").unwrap();
     assert_eq!(broken.status, PluginStatus::Refused);
     let document = &transformed.documents[0];
@@ -339,6 +342,36 @@ fn compiled_plugins_are_found_again() {
     let files = load();
     assert!(files > 0 && cache() != folder.path());
     assert_eq!(load(), files);
+}
+
+/// Code of one plugin under the name of another is what a user of the same machine could put there.
+#[test]
+fn compiled_code_of_another_plugin_is_not_run() {
+    let place = tempfile::TempDir::new().unwrap();
+    let [mine, theirs, link] = ["mine", "theirs", "link"].map(|name| place.path().join(name));
+    let bytes = |name: &str| fs::read(plugin_file(name)).unwrap();
+    let engine = |cache: &Path| Engine::new(&Limits::default(), Some(cache)).unwrap();
+    let only = |cache: &Path| {
+        let mut files = crate::support::files_below(cache);
+        assert_eq!(files.len(), 1);
+        let (name, content) = files.pop_first().unwrap();
+        (cache.join(name), content)
+    };
+    engine(&mine).load("song", &bytes("song")).unwrap();
+    engine(&theirs).load("album", &bytes("album")).unwrap();
+    let ((song, _), (album, code)) = (only(&mine), only(&theirs));
+    let foreign = album.with_file_name(song.file_name().unwrap());
+    fs::rename(album, &foreign).unwrap();
+    // A link is changed between the opening of the cache and its use.
+    crate::support::link(&mine, &link);
+    let open = engine(&link);
+    fs::remove_file(&link).unwrap();
+    crate::support::link(&theirs, &link);
+    assert!(open.load("song", &bytes("song")).unwrap().fills("song"));
+    // The file was only renamed.
+    assert!(engine(&theirs).load("song", &bytes("song")).unwrap().fills("song"));
+    fs::write(&song, code).unwrap();
+    assert!(engine(&mine).load("song", &bytes("song")).unwrap().fills("song"));
 }
 
 #[test]
@@ -372,7 +405,7 @@ fn function_tables_count_as_memory() {
 #[test]
 fn rows_that_would_make_too_large_files_are_refused_before_they_do() {
     let place = Place::new();
-    let demo = crate::support::fixture("playlists/demo_2026-07-06_06-00-00.json");
+    let demo = fixture("playlists/demo_2026-07-06_06-00-00.json");
     let mut found = String::new();
     // What a call returns is smaller than the files it makes: there is a limit between the two.
     for kibibytes in 8..24 {
@@ -418,4 +451,80 @@ fn a_document_that_is_made_to_be_slow_is_done_in_time() {
         let found = problems(&transformed);
         assert_eq!((document.status, found.as_str()), (DocumentStatus::Stored, ""), "{what}");
     }
+}
+
+#[test]
+fn what_is_stored_steers_no_terminal_and_leads_nowhere() {
+    let desk = Desk::new();
+    let demo = fixture("playlists/demo_2026-07-06_06-00-00.json");
+    desk.say(&["run", "--from", demo.to_str().unwrap()]).ends(0, &[]);
+    let evil = "\u{1b}[2J\u{9b}x\u{202e}";
+    let sha256 = "a".repeat(64);
+    let version = serde_json::json!({
+        "name": "song", "version": evil, "sha256": sha256, "seen_at": evil, "by": evil,
+        "activations": [{ "at": evil, "by": evil, "way": "publish", "before": null }],
+    });
+    let history = format!("data/plugins/history/song/{sha256}.json");
+    desk.write(&history, version.to_string().as_bytes());
+    let list = serde_json::json!({ "format": 1, "playlists": [{ "id": "abc", "label": evil }] });
+    desk.write("data/playlists.json", list.to_string().as_bytes());
+    desk.write("data/raw_data/failed/x.json", b"{");
+    let reason = serde_json::json!({ "problem": evil });
+    desk.write("data/raw_data/failed/x.error.json", reason.to_string().as_bytes());
+    let name = newest(&desk);
+    let run = fs::read_to_string(desk.path("data/runs").join(&name)).unwrap();
+    let run = run.replace("\"song\"", "\"song \\u001b[2J\"");
+    let run = run.replace(name.trim_end_matches(".json"), "99990101T000000Z-00000000");
+    desk.write("data/runs/99990101T000000Z-00000000.json", run.as_bytes());
+    desk.write("data/runs/99990102T000000Z-00000000.json", b"[\"\x1b[2J\"]");
+    let steers = |letter: char| {
+        (letter.is_control() && letter != '\n') || ('\u{202a}'..='\u{202e}').contains(&letter)
+    };
+    for command in [
+        &["plugin", "list"][..],
+        &["playlist", "list"],
+        &["status"],
+        &["runs"],
+        &["runs", "last"],
+        &["query", "SELECT '\u{1b}[2J\u{202e}' AS x"],
+    ] {
+        for json in [false, true] {
+            let mut command = command.to_vec();
+            command.extend(json.then_some("--json"));
+            let said = desk.say(&command);
+            assert!(said.status < 2 && !said.out.is_empty(), "{command:?}: {}", said.err);
+            assert!(!said.out.contains(steers), "{command:?}: {:?}", said.out);
+            assert!(!said.err.contains(steers), "{command:?}: {:?}", said.err);
+            if json {
+                said.json();
+            }
+        }
+    }
+    // A pipe gets the bytes unchanged.
+    let said = desk.say(&["query", "--csv", "SELECT '\u{1b}[2J' AS x"]);
+    assert_eq!(said.out, "x\n\u{1b}[2J\n");
+    desk.say(&["runs", "../tables/song"]).ends(2, &[]);
+}
+
+fn newest(desk: &Desk) -> String {
+    let runs = fs::read_dir(desk.path("data/runs")).unwrap();
+    runs.map(|run| run.unwrap().file_name().into_string().unwrap()).max().unwrap()
+}
+
+#[test]
+fn a_plugin_whose_name_could_not_be_kept_is_refused() {
+    let place = Place::new();
+    place.upload("od\u{202e}d", &fs::read(plugin_file("song")).unwrap());
+    let path = fixture("playlists/both_keys.json");
+    let transformed = problems(&place.run(&[path]).1);
+    assert!(transformed.contains("a plugin's file is named with letters"), "{transformed}");
+    assert!(!place.files().keys().any(|key| key.starts_with("plugins/history/od")));
+}
+
+#[test]
+fn stored_json_has_a_limit() {
+    let desk = Desk::new();
+    desk.write("data/playlists.json", &vec![b' '; (4 << 20) + 1]);
+    desk.say(&["playlist", "list"])
+        .ends(2, &["playlists.json has 4.0 MiB, and the limit for what is read there is 4.0 MiB"]);
 }

@@ -101,6 +101,18 @@ fn from_a_schedule_to_tables_with_a_plugin_swapped_in_between() {
     assert_eq!(lambda.keys("raw_data/to_process/").len(), 1);
 }
 
+/// As a file that grows beyond a limit of the system sends it.
+#[test]
+fn the_signal_of_a_file_beyond_the_limit_does_not_end_the_function() {
+    let api = WebApi::new(Mode::Extended);
+    api.playlist(ID, 3);
+    let lambda = Lambda::start(&Site::folder(), &api);
+    for _ in 0..2 {
+        lambda.invoke(json!({ "extract": [ID] })).unwrap();
+        lambda.signal("XFSZ");
+    }
+}
+
 #[test]
 fn a_queue_gets_back_only_what_a_second_try_may_mend() {
     let Some(site) = Site::bucket() else { return };
@@ -352,6 +364,35 @@ fn people_are_told_the_sentence_and_the_command() {
     assert_eq!(answer, json!({ "batchItemFailures": [] }));
     assert_eq!(lambda.keys("raw_data/to_process/"), [""; 0]);
     assert!(aws::told(&queue).text.contains("an event of no known kind"));
+}
+
+#[test]
+fn documents_that_arrive_while_a_plugin_is_gone_wait_for_it() {
+    let Some(site) = Site::bucket() else { return };
+    let lambda = Lambda::start(&site, &WebApi::new(Mode::Extended));
+    let document = |at: usize| format!("raw_data/to_process/list_2026-07-{at:02}_06-00-00.json");
+    let bytes = fs::read(fixture("playlists/same_track_twice.json")).unwrap();
+    let arrive = |at: usize| {
+        lambda.put(&document(at), &bytes);
+        lambda.invoke(lambda.created(&document(at))).unwrap()
+    };
+    assert_eq!(arrive(1)["exit_status"], 0);
+    let song = "plugins/song.wasm";
+    let object = wait(lambda.store.get(song)).unwrap().unwrap();
+    assert!(wait(lambda.store.delete_if(song, &object.tag())).unwrap());
+    for at in 2..5 {
+        let answer = arrive(at);
+        assert_eq!(answer["exit_status"], 1);
+        assert!(answer["problems"].to_string().contains("`song` is missing"), "{answer}");
+    }
+    assert_eq!(lambda.keys("raw_data/to_process/").len(), 3);
+    let check = lambda.invoke(json!({ "check": ["store"] })).unwrap();
+    assert!(check["problems"].to_string().contains("`song` is missing"), "{check}");
+    // It is there again: what waited is transformed with it.
+    lambda.put(song, &object.bytes);
+    assert_eq!(lambda.invoke(lambda.created(song)).unwrap()["exit_status"], 0);
+    assert_eq!(lambda.keys("raw_data/to_process/"), [""; 0]);
+    assert_eq!(lambda.keys("transformed_data/song_data/").len(), 4);
 }
 
 #[test]

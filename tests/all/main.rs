@@ -12,9 +12,13 @@
 //! - `crash`: the pipeline stopped at every store operation, and two of them at once.
 //! - `moving_in`: from an older pipeline's bucket into a store.
 //! - `projection`: what plugins are handed of a page.
+//! - `agreement`: lineage beside the files that it names, with several writers and with damage.
+//! - `reports`: what a run over many documents reports, and what reads reports.
+//! - `future`: times in the future, of files and of stored documents.
 //! - `replay`: history taken to its tables again.
 //! - `tables`: what is written is what is read again, whichever format.
 //! - `sql`: views and catalog, at home.
+//! - `rows`: what a question reads, and what is kept for the next one.
 //! - `athena`: the catalog there, what it says, and what to do about it.
 //! - `wire`: a bucket behind a network that fails.
 //! - `stores`: what any store must do; what keys must be.
@@ -23,6 +27,7 @@
 //! - `login`: the commands that ask Spotify, as processes.
 //! - `change`: a candidate compared, published, and taken back; a plugin tried by itself.
 //! - `verify`: a store damaged in every way, found out and repaired.
+//! - `file_systems`: links, named pipes, unreadable folders, and what `ulimit` allows.
 //! - `command`: the command as a process, as people and scripts use it.
 //!
 //! The built plugins and the command are expected where `build.sh` puts them.
@@ -33,6 +38,7 @@ mod runtime_api;
 mod support;
 mod web_api;
 
+mod agreement;
 mod athena;
 mod chance;
 mod change;
@@ -40,6 +46,8 @@ mod command;
 mod components;
 mod crash;
 mod determinism;
+mod file_systems;
+mod future;
 mod golden;
 mod hostile;
 mod interface;
@@ -48,6 +56,8 @@ mod login;
 mod moving_in;
 mod projection;
 mod replay;
+mod reports;
+mod rows;
 mod samples;
 mod schemas;
 mod spotify;

@@ -16,7 +16,7 @@ use spotify_etl::{
         Mode, PipelineError, Selection, Transformed,
         replay::Change,
         report::{DocumentStatus, ReplayReport},
-        tables::{database, tables as all_tables},
+        tables::tables as all_tables,
     },
     store::{Object, Page, Store, StoreAddress, StoreError, Tag, Written},
 };
@@ -24,7 +24,7 @@ use spotify_etl::{
 use crate::{
     crash::{Fault, Faulty},
     support::{
-        EXTRACTED_AT, Nobody, Place, fixture, guest_file, land, problems, replay, transform, wait,
+        EXTRACTED_AT, Place, fixture, guest_file, land, problems, query, replay, transform, wait,
     },
 };
 
@@ -186,7 +186,8 @@ fn rows_whose_raw_response_is_gone_are_not_lost_by_a_switch() {
     let change = || Change::Formats(vec![Format::Parquet]);
     let (report, _) = go(&place, change());
     let stopped = report.stopped.unwrap();
-    assert!(stopped.contains("raw responses are gone") && report.switched.is_empty(), "{stopped}");
+    let says_so = stopped.contains("have no raw response any more");
+    assert!(says_so && report.switched.is_empty(), "{stopped}");
     assert_eq!(place.read_json("tables/thing.json")["formats"], serde_json::json!(["csv"]));
     // Whoever doesn't want them says so.
     let name = gone.trim_end_matches(".json").rsplit_once('/').unwrap().1.to_owned();
@@ -195,14 +196,44 @@ fn rows_whose_raw_response_is_gone_are_not_lost_by_a_switch() {
     assert_eq!(go(&place, change()).0.switched.len(), 1);
 }
 
+/// A document whose tables are stored and that was not moved, as a transform leaves it that was killed, or
+/// has it that runs at the same time.
+#[test]
+fn a_document_that_was_not_moved_yet_is_not_taken_for_lost() {
+    for (stage, advice) in [
+        ("to_process", "finish it: spotify-etl transform"),
+        ("failed", "then spotify-etl transform KEY"),
+    ] {
+        for change in
+            [Change::Formats(vec![Format::Parquet]), Change::Generations(vec!["thing".to_owned()])]
+        {
+            let place = history("thing_1");
+            if let Change::Generations(_) = change {
+                place.upload("thing", &guest("thing_3"));
+            }
+            let key = place.files().into_keys().find(|key| key.contains("/processed/")).unwrap();
+            let there = key.replace("/processed/", &format!("/{stage}/"));
+            place.write(&there, &fs::read(place.path(&key)).unwrap());
+            fs::remove_file(place.path(&key)).unwrap();
+            let (report, _) = go(&place, change.clone());
+            let stopped = report.stopped.unwrap();
+            assert!(stopped.contains(advice) && report.switched.is_empty(), "{stopped}");
+            assert!(!stopped.contains("delete"), "{stopped}");
+            fs::rename(place.path(&there), place.path(&key)).unwrap();
+            let (report, transformed) = go(&place, change);
+            assert_eq!(problems(&transformed), "");
+            assert_eq!(report.switched.len(), 1, "{report:?}");
+        }
+    }
+}
+
 /// What each document's rows are, as whoever reads finds them.
 fn read(place: &Place) -> Vec<Vec<Cell>> {
-    let found = wait(all_tables(&place.store)).unwrap();
-    let (database, _) = wait(database(&place.store, &found, &Nobody)).unwrap();
+    let found = wait(all_tables(&place.store)).unwrap().tables;
     let columns = found[0].schema.columns.iter().map(|column| column.name.as_str());
     let columns = columns.collect::<Vec<_>>().join(", ");
     let sql = format!("SELECT playlist_id, {columns} FROM thing ORDER BY 1");
-    database.ask(&sql).unwrap().rows
+    wait(query(&place.store, &sql)).unwrap().rows
 }
 
 #[test]

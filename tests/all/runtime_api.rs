@@ -122,6 +122,12 @@ impl Lambda {
         panic!("not in its log: {}", self.log.lock().unwrap())
     }
 
+    /// Sends it a signal, such as `XFSZ`.
+    pub fn signal(&self, name: &str) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
     /// Tells it to end, and waits until it has.
     pub fn end(&mut self) -> ExitStatus {
         let id = self.process.id().to_string();

@@ -2,12 +2,20 @@
 
 use std::fs;
 
-use spotify_etl::pipeline::{
-    Transformed,
-    report::{DocumentStatus, PluginReport, PluginStatus},
+use spotify_etl::{
+    config::Limits,
+    layout,
+    pipeline::{
+        Transformed,
+        active::{PluginPlace, Shelf},
+        report::{DocumentStatus, PluginReport, PluginStatus},
+    },
+    status::status,
 };
 
-use crate::support::{EXTRACTED_AT, Place, fixture, guest_file, land, plugin_file, problems, wait};
+use crate::support::{
+    EXTRACTED_AT, NOW, Place, cache, fixture, guest_file, land, plugin_file, problems, wait,
+};
 
 fn guest(name: &str) -> Vec<u8> {
     fs::read(guest_file(name)).unwrap()
@@ -151,6 +159,48 @@ fn a_table_stays_with_the_plugin_that_made_it() {
         problems.contains("plugin `gadget` is refused: table `thing` belongs to plugin `thing`"),
         "{problems}"
     );
+}
+
+#[test]
+fn a_plugin_that_is_missing_is_a_failure_and_the_document_waits() {
+    let place = Place::new();
+    next(&place, "both_keys");
+    let song = fs::read(place.path("plugins/song.wasm")).unwrap();
+    fs::remove_file(place.path("plugins/song.wasm")).unwrap();
+    let transformed = next(&place, "no_payload");
+    let report = plugin(&transformed, "song");
+    assert_eq!(report.status, PluginStatus::Missing);
+    assert_eq!(report.tables, ["song", "song_artist"]);
+    let problem = report.problem.as_ref().unwrap().to_string();
+    let parts = ["plugin `song` is missing", "`song`, `song_artist`", "plugin remove song"];
+    assert!(parts.iter().all(|part| problem.contains(part)), "{problem}");
+    assert_eq!(transformed.documents[0].status, DocumentStatus::Waiting);
+    let said = problems(&transformed);
+    assert!(said.contains("stays where it is until `song` can be used"), "{said}");
+    // With nothing else to do it is a failure, too.
+    assert_eq!(plugin(&next(&place, "bom"), "song").status, PluginStatus::Missing);
+
+    place.upload("song", &song);
+    let transformed = place.transform();
+    assert_eq!(problems(&transformed), "");
+    assert_eq!(transformed.documents.len(), 2);
+    assert!(transformed.documents.iter().all(|one| one.status == DocumentStatus::Stored));
+}
+
+#[test]
+fn all_plugins_missing_is_a_failure_too() {
+    let place = Place::empty();
+    place.upload("thing", &guest("thing_1"));
+    place.upload("decade", &guest("decade"));
+    next(&place, "both_keys");
+    fs::remove_file(place.path("plugins/thing.wasm")).unwrap();
+    fs::remove_file(place.path("plugins/decade.wasm")).unwrap();
+    let shelf = Shelf::new(&Limits::default(), Some(cache()));
+    let plugins = PluginPlace { store: &place.store, prefix: layout::PLUGINS };
+    let found = wait(status(&place.store, plugins, &shelf, None, NOW)).unwrap();
+    let missing: Vec<_> = found.plugins.iter().map(|one| (&*one.name, one.status)).collect();
+    let expected = [("decade", PluginStatus::Missing), ("thing", PluginStatus::Missing)];
+    assert_eq!(missing, expected);
 }
 
 #[test]

@@ -937,3 +937,38 @@ fn the_slim_filter_gives_the_same_tables_from_half_the_bytes() {
         assert!(slim_bytes * 100 < whole_bytes * percent_max, "{slim_bytes} of {whole_bytes}");
     }
 }
+
+#[test]
+fn a_clock_that_is_set_wrong_is_told_by_spotify_s() {
+    let dated = |date: &str, more: &[(&'static str, &str)]| {
+        let body = json!({ "name": "A", "snapshot_id": "S", "owner": { "id": "o" } });
+        let more = more.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let headers = [("date", date.to_owned())].into_iter().chain(more).collect();
+        Reply::Is(200, headers, body.to_string())
+    };
+    let path = format!("/v1/playlists/{ID}");
+    // This machine's clock says 2026-07-06 06:00:30.
+    for (date, more, is_wrong) in [
+        ("Sun, 06 Jul 2059 06:00:00 GMT", &[][..], true),
+        ("Sat, 04 Jul 2026 06:00:00 GMT", &[], true),
+        ("Tue, 07 Jul 2026 06:00:31 GMT", &[], true),
+        ("Tue, 07 Jul 2026 05:00:00 GMT", &[], false),
+        ("Sun, 05 Jul 2026 07:00:00 GMT", &[], false),
+        // A cache had it for two days.
+        ("Sat, 04 Jul 2026 06:00:30 GMT", &[("age", "172800")], false),
+        ("yesterday", &[], false),
+    ] {
+        let desk = Desk::new(Mode::Extended);
+        desk.api.playlist(ID, 3);
+        desk.api.reply(&path, [dated(date, more)]);
+        if is_wrong {
+            let says =
+                "the clock of this machine says 2026-07-06 06:00:30 UTC, and Spotify's says 20";
+            let report = desk.fails(&[says, "set the clock"]);
+            assert_eq!(report.problem.unwrap().action, Action::Setup);
+        } else {
+            assert_eq!(desk.extract().status, ExtractStatus::Landed, "{date}");
+        }
+        desk.api.forgive();
+    }
+}

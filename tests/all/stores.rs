@@ -8,10 +8,10 @@ use futures_util::{
 use proptest::prelude::*;
 use spotify_etl::{
     document::{DocumentId, ExtractedAt, PlaylistId},
-    layout::{Format, Key, Stage},
+    layout::{Format, Key, PageOf, Stage},
     store::{
-        Folder, Object, Page, Store, StoreAddress, StoreError, Tag, Written, list_all, probe,
-        update,
+        Folder, Object, Page, Store, StoreAddress, StoreError, Tag, Written, list_all,
+        list_readable, probe, update,
     },
 };
 use time::OffsetDateTime;
@@ -22,6 +22,81 @@ use crate::support::{Site, wait};
 fn a_folder_is_a_store() {
     let folder = tempfile::TempDir::new().unwrap();
     wait(keeps_the_contract(&Folder::new(folder.path().join("not/there/yet"))));
+}
+
+#[test]
+fn a_folder_with_folders_of_another_file_system_in_it_is_a_store() {
+    let Some(site) = Site::mounted() else { return };
+    let address = site.place();
+    let store = wait(address.open()).unwrap();
+    wait(keeps_the_contract(store.as_ref()));
+}
+
+/// A store that shows some of its objects as old.
+struct Aged<'s>(&'s dyn Store);
+
+#[async_trait]
+impl Store for Aged<'_> {
+    async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
+        self.0.get(key).await
+    }
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError> {
+        let mut page = self.0.list(prefix, after).await?;
+        for listed in page.objects.iter_mut().filter(|listed| listed.key.contains("old")) {
+            listed.modified -= time::Duration::hours(2);
+        }
+        Ok(page)
+    }
+    async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Written, StoreError> {
+        self.0.put_new(key, bytes).await
+    }
+    async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.0.put(key, bytes).await
+    }
+    async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<Written, StoreError> {
+        self.0.put_if(key, bytes, tag).await
+    }
+    async fn delete_if(&self, key: &str, tag: &Tag) -> Result<bool, StoreError> {
+        self.0.delete_if(key, tag).await
+    }
+    fn location(&self, key: &str) -> String {
+        self.0.location(key)
+    }
+}
+
+#[test]
+fn probing_a_store_deletes_what_killed_probes_left() {
+    for site in Site::all() {
+        wait(async {
+            let store = site.place().open().await.unwrap();
+            for key in ["probe-old.json", "probe-running.json", "probe-old.txt", "p/probe-old.json"]
+            {
+                store.put(key, b"one").await.unwrap();
+            }
+            probe(&Aged(store.as_ref()), "probe-1.json").await.unwrap();
+            let listed = list_all(store.as_ref(), "").await.unwrap();
+            let keys: Vec<_> = listed.iter().map(|listed| listed.key.as_str()).collect();
+            assert_eq!(keys, ["p/probe-old.json", "probe-old.txt", "probe-running.json"]);
+        });
+    }
+}
+
+/// A key with an empty part can be made by other programs, and read by none of ours.
+#[test]
+fn an_object_whose_key_has_an_empty_part_is_not_hidden() {
+    let Some(site) = Site::bucket() else { return };
+    wait(async {
+        let address = site.place();
+        let StoreAddress::Bucket { bucket, prefix } = &address else { unreachable!() };
+        let odd = StoreAddress::Bucket { bucket: bucket.clone(), prefix: format!("{prefix}a//") };
+        odd.open().await.unwrap().put("x", b"1").await.unwrap();
+        let store = address.open().await.unwrap();
+        store.put("a/y", b"1").await.unwrap();
+        let (listed, unreadable) = list_readable(store.as_ref(), "a/").await.unwrap();
+        assert_eq!(listed.len(), 1);
+        assert!(unreadable[0].to_string().contains("`a//x` can't be a key"), "{unreadable:?}");
+        assert!(list_all(store.as_ref(), "a/").await.is_err());
+    });
 }
 
 #[test]
@@ -68,7 +143,7 @@ fn a_bucket_is_a_store() {
 
 #[test]
 fn of_several_who_create_or_change_an_object_one_does() {
-    for site in [Some(Site::folder()), Site::bucket()].into_iter().flatten() {
+    for site in Site::all() {
         let address = site.place();
         let one = || {
             let address = address.clone();
@@ -86,7 +161,7 @@ fn of_several_who_create_or_change_an_object_one_does() {
 /// answer.
 #[test]
 fn of_many_who_write_at_once_each_is_told_what_became_of_theirs() {
-    for site in [Some(Site::folder()), Site::bucket()].into_iter().flatten() {
+    for site in Site::all() {
         wait(async {
             let store = site.place().open().await.unwrap();
             let store = store.as_ref();
@@ -306,6 +381,8 @@ fn key() -> impl Strategy<Value = Key> {
         ),
         document().prop_map(|document| Key::Lineage { document }),
         name().prop_map(|run_id| Key::Run { run_id }),
+        (name(), prop_oneof![Just(PageOf::Documents), Just(PageOf::Imports)], 1..20_000_u32)
+            .prop_map(|(run_id, of, number)| Key::RunPage { run_id, of, number }),
         name().prop_map(|run_id| Key::Probe { run_id }),
         Just(Key::Playlists),
     ]

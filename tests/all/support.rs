@@ -9,8 +9,9 @@ use std::{
 };
 
 use spotify_etl::{
+    answer::Answer,
     config::Limits,
-    document::ExtractedAt,
+    document::{ExtractedAt, FutureTimes},
     layout,
     pipeline::{
         Mode, PipelineError, Progress, Selection, Transform, Transformed,
@@ -19,6 +20,7 @@ use spotify_etl::{
         landing::{ImportMode, ImportOptions, Incoming, import},
         replay::{Change, Filter, Replay, Which},
         report::{ImportReport, ReplayReport},
+        tables::{LocalSql, Tables, TablesError, tables},
     },
     source,
     store::{Folder, Store, StoreAddress, StoreError},
@@ -160,12 +162,18 @@ impl Place {
     }
 }
 
-/// Where stores can be made for a test: in a folder that goes with it, or in the bucket of the S3
-/// server that `tests/with_s3.py` started.
+/// Where stores can be made for a test: in a folder that goes with it, in one with folders of another file
+/// system in it, or in the bucket of the S3 server that `tests/with_s3.py` started.
 pub enum Site {
     Folder(TempDir),
+    Mounted { folder: TempDir, other: TempDir },
     Bucket,
 }
+
+/// The folders of a store that are on another file system in [`Site::mounted`]: a store's own, and some that
+/// tests of stores use.
+const MOUNTED: [&str; 8] =
+    ["raw_data", "transformed_data", "lineage", "a", "c", "p", "own", "rounds"];
 
 /// How many places there are in this process.
 static PLACES: AtomicUsize = AtomicUsize::new(0);
@@ -173,6 +181,32 @@ static PLACES: AtomicUsize = AtomicUsize::new(0);
 impl Site {
     pub fn folder() -> Self {
         Site::Folder(TempDir::new().unwrap())
+    }
+
+    /// None where only one file system can be written to.
+    #[cfg(unix)]
+    pub fn mounted() -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let folder = TempDir::new().unwrap();
+        let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+        let other = TempDir::new_in("/dev/shm").ok();
+        let other = other.filter(|other| device(other.path()) != device(folder.path()));
+        let Some(other) = other else {
+            skipped("/dev/shm is not a file system of its own that can be written to");
+            return None;
+        };
+        Some(Site::Mounted { folder, other })
+    }
+
+    #[cfg(not(unix))]
+    pub fn mounted() -> Option<Self> {
+        skipped("there is no second file system to test with");
+        None
+    }
+
+    /// All that there are on this machine.
+    pub fn all() -> Vec<Self> {
+        [Some(Site::folder()), Site::mounted(), Site::bucket()].into_iter().flatten().collect()
     }
 
     /// None where there is no server.
@@ -189,6 +223,15 @@ impl Site {
         let number = PLACES.fetch_add(1, Ordering::SeqCst).to_string();
         match self {
             Site::Folder(folder) => StoreAddress::Folder(folder.path().join(number)),
+            Site::Mounted { folder, other } => {
+                let (root, other) = (folder.path().join(&number), other.path().join(&number));
+                fs::create_dir(&root).unwrap();
+                for name in MOUNTED {
+                    fs::create_dir_all(other.join(name)).unwrap();
+                    link(&other.join(name), &root.join(name));
+                }
+                StoreAddress::Folder(root)
+            }
             Site::Bucket => {
                 let bucket = std::env::var("SPOTIFY_ETL_TEST_BUCKET").unwrap();
                 let test = std::thread::current().name().unwrap_or("test").replace("::", "-");
@@ -197,6 +240,20 @@ impl Site {
             }
         }
     }
+}
+
+/// Makes a link. Links to folders on another file system are to the store what mounts are: nothing can be
+/// moved through them.
+pub fn link(to: &Path, at: &Path) {
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(to, at).unwrap();
+    #[cfg(not(unix))]
+    panic!("no links: {} {}", to.display(), at.display());
+}
+
+/// Makes a named pipe, which nothing ever writes to.
+pub fn named_pipe(path: &Path) {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
 pub fn files_below(root: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -254,11 +311,19 @@ async fn land_at(
     paths: &[PathBuf],
     extracted_at: Option<ExtractedAt>,
 ) -> Result<Vec<ImportReport>, StoreError> {
-    let options = ImportOptions { playlist: None, extracted_at, mode: ImportMode::Land, jobs: 2 };
+    let options = ImportOptions {
+        playlist: None,
+        extracted_at,
+        mode: ImportMode::Land,
+        jobs: 2,
+        future: FutureTimes::Allowed,
+        pages: None,
+    };
     let found = source::find(paths);
     let incoming: Vec<Incoming<'_>> = found.sources.iter().map(Incoming::File).collect();
     let limits = Limits::default();
-    import(store, &incoming, &found.problems, &options, &limits, NOW, &Nobody).await
+    let imported = import(store, &incoming, &found.problems, &options, &limits, NOW, &Nobody);
+    Ok(imported.await?.reports.into_parts().listed)
 }
 
 /// Takes documents to tables, with the plugins of the store.
@@ -271,9 +336,19 @@ pub async fn transform(
     let shelf = Shelf::new(limits, Some(cache()));
     let (shelf, limits, progress) = (&shelf, limits.clone(), &Nobody);
     let until = Until::default();
-    let formats = None;
-    let transform =
-        Transform { store, plugins, shelf, limits, jobs: 2, formats, now: NOW, until, progress };
+    let transform = Transform {
+        store,
+        plugins,
+        shelf,
+        limits,
+        jobs: 2,
+        formats: None,
+        now: NOW,
+        until,
+        future: FutureTimes::Allowed,
+        pages: None,
+        progress,
+    };
     transform.run(selection).await
 }
 
@@ -296,10 +371,20 @@ pub async fn replay(
         },
         now: NOW,
         until: Until::default(),
+        future: FutureTimes::Allowed,
+        pages: None,
         progress: &Nobody,
     };
     let which = Which::Matching(Filter::default());
     Replay { transform, which, plugins: Vec::new(), change, mode }.run().await
+}
+
+/// Answers a statement over the tables of a store, with nothing kept between questions.
+pub async fn query(store: &dyn Store, sql: &str) -> Result<Answer, TablesError> {
+    let Tables { tables, left_out } = tables(store).await?;
+    assert!(left_out.is_empty(), "{left_out:?}");
+    let sources = LocalSql { store, tables: &tables, cache: None, now: NOW, progress: &Nobody };
+    sources.ask(sql).await
 }
 
 /// Says that a check was skipped, and why, past the capture of a test's output.

@@ -2,6 +2,7 @@
 //! its answer is lost on the way back; or from then on the service is out.
 
 use std::{
+    collections::BTreeMap,
     io,
     pin::Pin,
     process::Command,
@@ -49,6 +50,20 @@ enum Fault {
     AnswerDrips,
     /// Neither this one nor any later one is done.
     Outage,
+    /// It is not done, and something on the way answers that it knows no such page.
+    NoSuchPage,
+    /// It is not done, and the answer is that an upload in parts is not known.
+    NoSuchUpload,
+    /// It is not done, and the answer is that a condition does not hold.
+    ConditionFails,
+    /// It is not done, and the answer says that it is, without content.
+    Nothing,
+    /// It is not done, and something on the way answers with a page for people.
+    Html,
+    /// It is done, and the answer has no ETag.
+    NoTag,
+    /// It is done, and the answer comes with one bit changed.
+    FlippedBit,
 }
 
 const FAULTS: [Fault; 7] = [
@@ -61,13 +76,33 @@ const FAULTS: [Fault; 7] = [
     Fault::Outage,
 ];
 
+/// Answers that are wrong, and may look right. None of them is tried again by the client for certain.
+const WRONG_ANSWERS: [Fault; 7] = [
+    Fault::NoSuchPage,
+    Fault::NoSuchUpload,
+    Fault::ConditionFails,
+    Fault::Nothing,
+    Fault::Html,
+    Fault::NoTag,
+    Fault::FlippedBit,
+];
+
 const DROPS: usize = 4;
+
+/// The requests that meet a fault.
+#[derive(Clone, Copy, Debug)]
+enum Met {
+    /// The n-th one.
+    Number(usize),
+    /// All with this method whose path contains this text.
+    All(&'static str, &'static str),
+}
 
 /// The way to the server of the tests.
 struct Wire {
     server: String,
     asked: AtomicUsize,
-    request: usize,
+    met: Met,
     fault: Fault,
 }
 
@@ -104,10 +139,10 @@ type Answer = Response<http_body_util::Either<Full<Bytes>, Pieces>>;
 
 impl Wire {
     /// Starts it. Says where it can be reached.
-    fn start(request: usize, fault: Fault) -> (Arc<Self>, String) {
+    fn start(met: Met, fault: Fault) -> (Arc<Self>, String) {
         let server = std::env::var("AWS_ENDPOINT_URL").unwrap();
         let server = server.trim_start_matches("http://").to_owned();
-        let wire = Arc::new(Wire { server, asked: AtomicUsize::new(0), request, fault });
+        let wire = Arc::new(Wire { server, asked: AtomicUsize::new(0), met, fault });
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -134,15 +169,40 @@ impl Wire {
         let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        let is_met = match self.met {
+            Met::Number(met) => number == met || (self.fault == Fault::Outage && number > met),
+            Met::All(method, path) => head.method == method && head.uri.path().contains(path),
+        };
+        let is_listing = head.uri.query().is_some_and(|query| query.contains("list-type"));
         let request = Request::from_parts(head, Full::new(body));
-        let is_met =
-            number == self.request || (self.fault == Fault::Outage && number > self.request);
         if !is_met {
             return Ok(self.forward(request).await.map(http_body_util::Either::Left));
         }
         match self.fault {
             Fault::SlowDown | Fault::Outage => Ok(refusal(503, "SlowDown")),
             Fault::Lost => Err(io::Error::other("lost")),
+            Fault::NoSuchPage => Ok(page(404, "text/plain", "404 page not found")),
+            Fault::NoSuchUpload => Ok(refusal(404, "NoSuchUpload")),
+            Fault::ConditionFails => Ok(refusal(412, "PreconditionFailed")),
+            Fault::Nothing => Ok(page(200, "application/xml", "")),
+            Fault::Html => Ok(page(200, "text/html", "<html><body>Log in first</body></html>")),
+            Fault::NoTag => {
+                let mut answer = self.forward(request).await;
+                answer.headers_mut().remove(header::ETAG);
+                Ok(answer.map(http_body_util::Either::Left))
+            }
+            Fault::FlippedBit => {
+                let (head, body) = self.forward(request).await.into_parts();
+                let body = body.collect().await.unwrap_or_else(|never| match never {}).to_bytes();
+                let mut body = body.to_vec();
+                let middle = body.len() / 2;
+                // A listing has no checksum: what it names wrongly is not found, and found the next time.
+                if let Some(byte) = body.get_mut(middle).filter(|_| !is_listing) {
+                    *byte ^= 1;
+                }
+                let body = Full::new(Bytes::from(body));
+                Ok(Response::from_parts(head, http_body_util::Either::Left(body)))
+            }
             Fault::DoneAndFailed => {
                 self.forward(request).await;
                 Ok(refusal(500, "InternalError"))
@@ -189,8 +249,14 @@ fn refusal(status: u16, code: &str) -> Answer {
     let text = format!(
         "<Error><Code>{code}</Code><Message>Please reduce your request rate.</Message></Error>"
     );
-    let mut response = Response::new(http_body_util::Either::Left(Full::new(Bytes::from(text))));
+    page(status, "application/xml", &text)
+}
+
+fn page(status: u16, content_type: &str, text: &str) -> Answer {
+    let body = Full::new(Bytes::copy_from_slice(text.as_bytes()));
+    let mut response = Response::new(http_body_util::Either::Left(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type.parse().unwrap());
     response
 }
 
@@ -208,7 +274,7 @@ fn run(address: &StoreAddress, endpoint: &str, patience: Patience) -> bool {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "crash::in_a_process_of_its_own"]);
     command.env("CRASH_STORE", address.to_string()).env("CRASH_AT", "0 FailsBefore");
-    command.env("CRASH_MUST_END_WELL", "1").env("AWS_ENDPOINT_URL", endpoint);
+    command.env("CRASH_MUST_BE_WHOLE", "1").env("AWS_ENDPOINT_URL", endpoint);
     if patience == Patience::None {
         command.env("AWS_MAX_ATTEMPTS", "1");
     }
@@ -219,30 +285,93 @@ fn run(address: &StoreAddress, endpoint: &str, patience: Patience) -> bool {
 /// for it. Either way the store is as if nothing had happened.
 #[test]
 fn whatever_the_network_does_the_store_is_as_if_nothing_had_happened() {
-    each_fault(Patience::Usual, "SPOTIFY_ETL_TEST_EVERY", 37);
+    each_fault(Patience::Usual, &FAULTS, "SPOTIFY_ETL_TEST_EVERY", 37);
 }
 
 /// Without a second attempt most failures end the run, wherever it is by then; the next one makes up
 /// for it.
 #[test]
 fn whatever_request_fails_for_good_the_next_run_makes_up_for_it() {
-    each_fault(Patience::None, "SPOTIFY_ETL_TEST_EVERY_LAST", 37);
+    each_fault(Patience::None, &FAULTS, "SPOTIFY_ETL_TEST_EVERY_LAST", 37);
+}
+
+/// A wrong answer to any request either changes nothing, or fails the run, and the next one makes up for it.
+#[test]
+fn a_wrong_answer_is_never_taken_for_success() {
+    each_fault(Patience::None, &WRONG_ANSWERS, "SPOTIFY_ETL_TEST_EVERY_LAST", 23);
+}
+
+/// Where all requests for some objects get a wrong answer, the run fails, no raw document is lost, and a run
+/// with right answers completes it.
+#[test]
+fn wrong_answers_that_last_lose_no_document() {
+    let Some(site) = Site::bucket() else { return };
+    let undisturbed = site.place();
+    let store = wait(undisturbed.open()).unwrap();
+    wait(prepare(store.as_ref()));
+    wait(whole_run(store.as_ref())).unwrap();
+    let expected = wait(contents(store.as_ref()));
+    let puts = ["song_data", "lineage/", "raw_data/processed/", "raw_data/failed/", "tables/"];
+    let gets = ["raw_data/to_process/", "plugins/song.wasm"];
+    let puts = puts.map(|path| Met::All("PUT", path));
+    let met = [&puts[..], &gets.map(|path| Met::All("GET", path))].concat();
+    for (at, (met, fault)) in
+        met.into_iter().flat_map(|met| WRONG_ANSWERS.map(|fault| (met, fault))).enumerate()
+    {
+        // A bit in an empty answer can't change.
+        if matches!((met, fault), (Met::All("PUT", _), Fault::FlippedBit)) {
+            continue;
+        }
+        let address = site.place();
+        let store = wait(address.open()).unwrap();
+        wait(prepare(store.as_ref()));
+        let before = documents(&wait(contents(store.as_ref())));
+        let (wire, endpoint) = Wire::start(met, fault);
+        let is_whole = run(&address, &endpoint, Patience::None);
+        assert!(wire.asked.load(Ordering::SeqCst) > 0);
+        assert!(!is_whole, "{at}: {fault:?} for {met:?} was taken for success");
+        let found = wait(contents(store.as_ref()));
+        let kept = documents(&found);
+        for document in &before {
+            let is_kept = kept.contains(document) || expected_page(document, &kept);
+            assert!(is_kept, "{at}: {fault:?} for {met:?} lost a document");
+        }
+        wait(whole_run(store.as_ref())).unwrap();
+        let mut found = wait(contents(store.as_ref()));
+        found.retain(|key, _| !key.starts_with("probe-"));
+        let keys = found.keys().collect::<Vec<_>>();
+        assert_eq!(keys, expected.keys().collect::<Vec<_>>(), "{at}: {fault:?} for {met:?}");
+        assert!(found == expected, "{at}: {fault:?} for {met:?}: content differs");
+    }
+}
+
+/// The content of all raw documents, wherever they are.
+fn documents(contents: &BTreeMap<String, Vec<u8>>) -> Vec<Vec<u8>> {
+    let is_raw = |key: &str| key.starts_with("raw_data/") && !key.ends_with(".error.json");
+    contents.iter().filter(|(key, _)| is_raw(key)).map(|(_, bytes)| bytes.clone()).collect()
+}
+
+/// Whether a document that had no header is kept as a page of one that has.
+fn expected_page(document: &[u8], kept: &[Vec<u8>]) -> bool {
+    let page = document.trim_ascii();
+    kept.iter().any(|kept| kept.windows(page.len()).any(|window| window == page))
 }
 
 /// Each of all faults at each of all requests, or every so many of them.
-fn each_fault(patience: Patience, variable: &str, every: usize) {
+fn each_fault(patience: Patience, faults: &[Fault], variable: &str, every: usize) {
     let Some(site) = Site::bucket() else { return };
     let every = std::env::var(variable).map_or(every, |every| every.parse().unwrap());
     let undisturbed = site.place();
     wait(async { prepare(undisturbed.open().await.unwrap().as_ref()).await });
-    let (wire, endpoint) = Wire::start(usize::MAX, Fault::Lost);
+    let (wire, endpoint) = Wire::start(Met::Number(usize::MAX), Fault::Lost);
     assert!(run(&undisturbed, &endpoint, patience));
     let expected = wait(async { contents(undisturbed.open().await.unwrap().as_ref()).await });
     let requests = wire.asked.load(Ordering::SeqCst);
     assert!(requests > 60, "only {requests} requests");
     assert_eq!(expected.keys().filter(|key| key.starts_with("raw_data/processed/")).count(), 3);
 
-    let faults = (1..=requests).flat_map(|request| FAULTS.map(|fault| (request, fault)));
+    let faults =
+        (1..=requests).flat_map(|request| faults.iter().map(move |fault| (request, *fault)));
     let faults: Vec<_> = faults.step_by(every).collect();
     let (count, unmet, faults) = (faults.len(), AtomicUsize::new(0), Mutex::new(faults));
     let next = || faults.lock().unwrap().pop();
@@ -255,7 +384,7 @@ fn each_fault(patience: Patience, variable: &str, every: usize) {
                     let address = site.place();
                     let store = wait(address.open()).unwrap();
                     wait(prepare(store.as_ref()));
-                    let (wire, endpoint) = Wire::start(request, fault);
+                    let (wire, endpoint) = Wire::start(Met::Number(request), fault);
                     let ended_well = run(&address, &endpoint, patience);
                     let may_fail = fault == Fault::Outage || patience == Patience::None;
                     assert!(ended_well || may_fail, "{fault:?} at request {request}");
@@ -264,7 +393,9 @@ fn each_fault(patience: Patience, variable: &str, every: usize) {
                     if wire.asked.load(Ordering::SeqCst) < request {
                         unmet.fetch_add(1, Ordering::SeqCst);
                     }
-                    if may_fail {
+                    let is_wrong = WRONG_ANSWERS.contains(&fault);
+                    // Success means that all is there; otherwise the next run makes up for it.
+                    if may_fail && !(is_wrong && ended_well) {
                         wait(whole_run(store.as_ref())).unwrap();
                     }
                     let mut found = wait(contents(store.as_ref()));

@@ -72,7 +72,7 @@ fn main() -> Result<()> {
             table.native::<song::Song>("song", document, &cut.pages_for(3))?;
         }
         let call = |plugin: &Plugin, document: &Document, pages: &[&str]| {
-            anyhow::Ok(plugin.extract_from(document, pages).0?)
+            anyhow::Ok(plugin.extract_from(document, pages, None).0?)
         };
         for document in &documents {
             let cut = projection.cut(document.pages());

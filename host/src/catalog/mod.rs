@@ -8,6 +8,7 @@
 //!
 //! Text is made here, and not run.
 
+mod names;
 mod views;
 
 use std::fmt::Write as _;
@@ -18,6 +19,7 @@ use crate::{
     schema::{Column, ColumnType, LINEAGE_COLUMNS, PARTITION_COLUMN, Scope, TableSchema},
 };
 
+pub use names::{DatabaseName, InvalidDatabaseName, backticked, literal, quoted};
 pub use views::{Dialect, View, views};
 
 /// The years that partitions are looked for in: the first that a document can be of, and one that
@@ -67,9 +69,13 @@ pub struct Statement {
 }
 
 /// The statements that make the catalog, in the order in which they run.
-pub fn statements(tables: &[CatalogTable], database: &str, location: &str) -> Vec<Statement> {
-    let sql = format!("CREATE DATABASE IF NOT EXISTS `{database}`");
-    let name = database.to_owned();
+pub fn statements(
+    tables: &[CatalogTable],
+    database: &DatabaseName,
+    location: &str,
+) -> Vec<Statement> {
+    let sql = format!("CREATE DATABASE IF NOT EXISTS {}", backticked(database.as_str()));
+    let name = database.to_string();
     let kind = Kind::Database;
     let mut all = vec![Statement { name, kind, step: 0, sql, columns: Vec::new() }];
     let mut typed = Vec::new();
@@ -80,8 +86,10 @@ pub fn statements(tables: &[CatalogTable], database: &str, location: &str) -> Ve
     }
     all.extend(typed);
     let schemas: Vec<&TableSchema> = tables.iter().map(|table| &table.schema).collect();
-    for View { name, select, step, columns } in views(&schemas, Dialect::Athena, database) {
-        let sql = format!("CREATE OR REPLACE VIEW \"{database}\".\"{name}\" AS\n{select}");
+    let dialect = Dialect::Athena(database);
+    for View { name, select, step, columns } in views(&schemas, dialect) {
+        let (database, view) = (quoted(database.as_str()), quoted(&name));
+        let sql = format!("CREATE OR REPLACE VIEW {database}.{view} AS\n{select}");
         let columns = columns.into_iter().map(|(name, kind)| (name, view_type(kind))).collect();
         all.push(Statement { name, kind: Kind::View, step: 2 + step, sql, columns });
     }
@@ -124,7 +132,7 @@ pub fn is_outdated(name: &str, statements: &[Statement]) -> bool {
         && tables().all(|statement| statement.name != name)
 }
 
-fn external_table(table: &CatalogTable, database: &str, location: &str) -> Statement {
+fn external_table(table: &CatalogTable, database: &DatabaseName, location: &str) -> Statement {
     let CatalogTable { schema, generation, format } = table;
     let hive = |kind: ColumnType| match format {
         // The reader of CSV gives text, whatever is declared.
@@ -136,9 +144,9 @@ fn external_table(table: &CatalogTable, database: &str, location: &str) -> State
     let mut sql = String::new();
     for (index, column) in columns.iter().enumerate() {
         let comma = if index + 1 < columns.len() { "," } else { "" };
-        let (name, kind) = (&column.name, hive(column.column_type));
+        let (name, kind) = (backticked(&column.name), hive(column.column_type));
         let comment = comment(&column.description);
-        let _ = writeln!(sql, "  `{name}` {kind}{comment}{comma}");
+        let _ = writeln!(sql, "  {name} {kind}{comment}{comma}");
     }
     let _ = writeln!(sql, "){}", comment(&schema.description));
     let _ = writeln!(sql, "PARTITIONED BY (`{PARTITION_COLUMN}` int)");
@@ -153,7 +161,7 @@ fn external_table(table: &CatalogTable, database: &str, location: &str) -> State
         Format::Parquet => "STORED AS PARQUET\n",
     });
     let folder = table_folder(&schema.name, *generation, *format);
-    let _ = writeln!(sql, "LOCATION '{location}{folder}'");
+    let _ = writeln!(sql, "LOCATION {}", literal(&format!("{location}{folder}")));
     let header = match format {
         Format::Csv => "  'skip.header.line.count' = '1',\n",
         Format::Parquet => "",
@@ -166,7 +174,8 @@ fn external_table(table: &CatalogTable, database: &str, location: &str) -> State
     );
     let mark = &sha256(sql.as_bytes())[..MARK_LENGTH];
     let name = format!("{FILES_PREFIX}{}_{format}_{mark}", schema.name);
-    let sql = format!("CREATE EXTERNAL TABLE IF NOT EXISTS `{database}`.`{name}` (\n{sql}");
+    let (database, files) = (backticked(database.as_str()), backticked(&name));
+    let sql = format!("CREATE EXTERNAL TABLE IF NOT EXISTS {database}.{files} (\n{sql}");
     let shown = |kind: ColumnType| match (format, kind) {
         (Format::Csv, _) | (_, ColumnType::Text) => "varchar",
         (_, kind) => hive_type(kind),
@@ -178,43 +187,42 @@ fn external_table(table: &CatalogTable, database: &str, location: &str) -> State
 
 /// A table under its own name, its values typed, and alike whichever format its files have: days and
 /// moments as ISO text, so that the same sentence runs on engines that have no type for them.
-fn typed_view(table: &CatalogTable, database: &str, files: &str) -> Statement {
-    let name = &table.schema.name;
+fn typed_view(table: &CatalogTable, database: &DatabaseName, files: &str) -> Statement {
+    let (name, database) = (&table.schema.name, quoted(database.as_str()));
     let lineage = lineage_columns();
     let columns: Vec<&Column> = lineage.iter().chain(&table.schema.columns).collect();
-    let mut sql = format!("CREATE OR REPLACE VIEW \"{database}\".\"{name}\" AS\nSELECT\n");
+    let mut sql = format!("CREATE OR REPLACE VIEW {database}.{} AS\nSELECT\n", quoted(name));
     for column in &columns {
         let value = typed(&column.name, column.column_type, table.format);
-        let _ = writeln!(sql, "  {value} AS \"{}\",", column.name);
+        let _ = writeln!(sql, "  {value} AS {},", quoted(&column.name));
     }
-    let _ = write!(sql, "  \"{PARTITION_COLUMN}\"\nFROM \"{database}\".\"{files}\"");
+    let _ = write!(sql, "  {}\nFROM {database}.{}", quoted(PARTITION_COLUMN), quoted(files));
     let columns = columns.iter().map(|column| (column.name.clone(), view_type(column.column_type)));
     let columns = columns.chain([(PARTITION_COLUMN.to_owned(), "integer")]).collect();
     Statement { name: name.clone(), kind: Kind::View, step: 2, sql, columns }
 }
 
 fn typed(name: &str, column_type: ColumnType, format: Format) -> String {
+    let name = quoted(name);
     match (format, column_type) {
         (Format::Csv, ColumnType::Text | ColumnType::Date | ColumnType::Timestamp) => {
-            format!("nullif(\"{name}\", '')")
+            format!("nullif({name}, '')")
         }
-        (Format::Csv, ColumnType::Int64) => format!("try_cast(nullif(\"{name}\", '') AS bigint)"),
+        (Format::Csv, ColumnType::Int64) => format!("try_cast(nullif({name}, '') AS bigint)"),
         (Format::Csv, ColumnType::Float64) => {
-            format!("try_cast(nullif(\"{name}\", '') AS double)")
+            format!("try_cast(nullif({name}, '') AS double)")
         }
         (Format::Csv, ColumnType::Boolean) => {
-            format!("try_cast(nullif(\"{name}\", '') AS boolean)")
+            format!("try_cast(nullif({name}, '') AS boolean)")
         }
         (Format::Parquet, ColumnType::Text) => {
-            format!("nullif(regexp_replace(\"{name}\", '\\r\\n|\\r|\\n|\\x7f', ' '), '')")
+            format!("nullif(regexp_replace({name}, '\\r\\n|\\r|\\n|\\x7f', ' '), '')")
         }
-        (Format::Parquet, ColumnType::Date) => format!("CAST(\"{name}\" AS varchar)"),
-        (Format::Parquet, ColumnType::Timestamp) => format!(
-            "regexp_replace(CAST(CAST(\"{name}\" AS timestamp(3)) AS varchar), '\\.000$', '')"
-        ),
-        (Format::Parquet, ColumnType::Int64 | ColumnType::Float64 | ColumnType::Boolean) => {
-            format!("\"{name}\"")
+        (Format::Parquet, ColumnType::Date) => format!("CAST({name} AS varchar)"),
+        (Format::Parquet, ColumnType::Timestamp) => {
+            format!("regexp_replace(CAST(CAST({name} AS timestamp(3)) AS varchar), '\\.000$', '')")
         }
+        (Format::Parquet, ColumnType::Int64 | ColumnType::Float64 | ColumnType::Boolean) => name,
     }
 }
 
@@ -255,13 +263,22 @@ fn lineage_columns() -> Vec<Column> {
     LINEAGE_COLUMNS.iter().map(column).collect()
 }
 
+/// Returns whether a character steers a terminal or changes the direction of the text around it.
+pub fn is_steering(letter: char) -> bool {
+    letter.is_control()
+        || matches!(
+            letter,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
+}
+
 /// A description as a comment, without what means something to somebody who parses it.
 fn comment(description: &str) -> String {
     let plain = |letter: char| match letter {
         '\'' => '\u{2019}',
         '\\' => '/',
         ';' => ',',
-        letter if letter.is_control() => ' ',
+        letter if is_steering(letter) => ' ',
         letter => letter,
     };
     let text: String = description.chars().map(plain).collect();

@@ -2,14 +2,14 @@
 //! two fragments. One that needs columns which nobody declares is left out, and so is one whose name a
 //! table has.
 
-use super::{Scope, TableSchema};
+use super::{DatabaseName, Scope, TableSchema, is_steering, quoted};
 use crate::schema::ColumnType::{self, Boolean, Date, Int64, Text};
 
 /// Whose SQL it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// Athena's, which is Trino's.
-    Athena,
+pub enum Dialect<'d> {
+    /// Athena's, which is Trino's: names are qualified with the name of a database.
+    Athena(&'d DatabaseName),
     /// SQLite's.
     Sqlite,
 }
@@ -94,18 +94,19 @@ const CHART_OUT: [(&str, ColumnType); 17] = [
     ("document", Text),
 ];
 
-/// The views over some tables, each after those that it reads. In a database of Athena's, names are
-/// with the database's.
-pub fn views(tables: &[&TableSchema], dialect: Dialect, database: &str) -> Vec<View> {
-    let mut views: Vec<View> =
-        tables.iter().map(|table| latest(table, tables, dialect, database)).collect();
+/// The table that has a row for each document.
+const DOCUMENTS: &str = "snapshot";
+
+/// The views over some tables, each after those that it reads.
+pub fn views(tables: &[&TableSchema], dialect: Dialect<'_>) -> Vec<View> {
+    let mut views: Vec<View> = tables.iter().map(|table| latest(table, tables, dialect)).collect();
     if has_charts(tables) {
         let columns = |columns: &[(&str, ColumnType)]| {
             columns.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect()
         };
         let view = |name: &str, step, text, have: &[(&str, ColumnType)]| View {
             name: name.to_owned(),
-            select: chart(text, dialect, database),
+            select: chart(text, dialect),
             step,
             columns: columns(have),
         };
@@ -119,8 +120,7 @@ pub fn views(tables: &[&TableSchema], dialect: Dialect, database: &str) -> Vec<V
     views
 }
 
-fn latest(table: &TableSchema, tables: &[&TableSchema], dialect: Dialect, database: &str) -> View {
-    let quoted = |name: &str| format!("\"{name}\"");
+fn latest(table: &TableSchema, tables: &[&TableSchema], dialect: Dialect<'_>) -> View {
     let columns: Vec<(String, ColumnType)> =
         table.all_columns().map(|(name, kind)| (name.to_owned(), kind)).collect();
     let names: Vec<String> = columns.iter().map(|(name, _)| quoted(name)).collect();
@@ -130,9 +130,11 @@ fn latest(table: &TableSchema, tables: &[&TableSchema], dialect: Dialect, databa
         Scope::Entity => include_str!("views/entity_latest.sql"),
         Scope::Snapshot => include_str!("views/snapshot_latest.sql"),
     };
-    // A snapshot without a row is one all the same, if a table has a row for each document.
-    let is_of_documents =
-        |other: &&&TableSchema| other.scope == Scope::Snapshot && other.key.is_empty();
+    // A snapshot without a row is the latest one all the same, which the table of documents says. Another
+    // table without a key may have rows for some documents alone, and says nothing about this one.
+    let is_of_documents = |other: &&&TableSchema| {
+        other.name == DOCUMENTS && other.scope == Scope::Snapshot && other.key.is_empty()
+    };
     let documents = tables.iter().find(is_of_documents).filter(|other| other.name != table.name);
     let or_documents = documents.map_or_else(String::new, |other| {
         format!(
@@ -142,13 +144,18 @@ fn latest(table: &TableSchema, tables: &[&TableSchema], dialect: Dialect, databa
     });
     let select = text
         .replace("{or_documents}", &or_documents)
-        .replace("{name}", &table.name)
+        .replace("{name}", &in_a_comment(&table.name))
         .replace("{table}", &quoted(&table.name))
         .replace("{columns}", &names.join(", "))
         .replace("{key}", &key.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "))
-        .replace("{key_names}", &key.join(", "));
+        .replace("{key_names}", &in_a_comment(&key.join(", ")));
     let name = format!("{}_latest", table.name);
-    View { name, select: finished(&select, dialect, database), step: 1, columns }
+    View { name, select: finished(&select, dialect), step: 1, columns }
+}
+
+/// Returns names without what ends a comment.
+fn in_a_comment(names: &str) -> String {
+    names.replace(is_steering, " ")
 }
 
 /// Whether all is declared that a chart needs, and positions tell the songs of a document apart.
@@ -166,28 +173,33 @@ fn has_charts(tables: &[&TableSchema]) -> bool {
     NEEDED.iter().all(has) && find("song").is_some_and(|song| song.key == ["position"])
 }
 
-fn chart(text: &str, dialect: Dialect, database: &str) -> String {
+fn chart(text: &str, dialect: Dialect<'_>) -> String {
     let week = match dialect {
-        Dialect::Athena => "CAST(CAST(date_trunc('week', date(snapshot_date)) AS date) AS varchar)",
+        Dialect::Athena(_) => {
+            "CAST(CAST(date_trunc('week', date(snapshot_date)) AS date) AS varchar)"
+        }
         // Six days back, and on to the next Monday.
         Dialect::Sqlite => "date(snapshot_date, '-6 days', 'weekday 1')",
     };
     let artists = match dialect {
-        Dialect::Athena => "array_join(array_agg(artist_name ORDER BY artist_position), ', ')",
+        Dialect::Athena(_) => "array_join(array_agg(artist_name ORDER BY artist_position), ', ')",
         Dialect::Sqlite => "group_concat(artist_name, ', ' ORDER BY artist_position)",
     };
     let weekly = include_str!("views/weekly.sql").trim_end();
     let text = text.replace("{weekly}", weekly).replace("{week}", week);
-    finished(&text.replace("{artists}", artists), dialect, database)
+    finished(&text.replace("{artists}", artists), dialect)
 }
 
-fn finished(text: &str, dialect: Dialect, database: &str) -> String {
+fn finished(text: &str, dialect: Dialect<'_>) -> String {
     match dialect {
         Dialect::Sqlite => text.trim_end().replace("{db}", ""),
         // Comments don't survive in Athena's views.
-        Dialect::Athena => {
+        Dialect::Athena(database) => {
             let lines = text.lines().filter(|line| !line.trim_start().starts_with("--"));
-            lines.collect::<Vec<_>>().join("\n").replace("{db}", &format!("\"{database}\"."))
+            lines
+                .collect::<Vec<_>>()
+                .join("\n")
+                .replace("{db}", &format!("{}.", quoted(database.as_str())))
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     athena::Athena,
     config::{HOST_VERSION, Limits},
     doctor::LOGIN_DAYS_LOW,
-    document::PlaylistId,
+    document::{FutureTimes, PlaylistId},
     event::{Checked, Created, Event, Message, UnknownEvent},
     layout::{self, Format, Key, Stage},
     metrics,
@@ -28,23 +28,21 @@ use crate::{
         cataloging::{Place, apply, is_applied},
         extract::{Condition, Extract},
         jobs::Until,
+        listing::{REPORT_BYTES_MAX, ReportPages},
         playlists::{ListedPlaylist, listed_since, meant, playlists},
         records::Records,
         replay::{Change, Filter, Replay, Which},
-        report::{
-            Action, DocumentReport, DocumentStatus, Empty, ExtractReport, PluginReport, Problem,
-            RunReport,
-        },
+        report::{Action, DocumentReport, Empty, ExtractReport, PluginReport, Problem, RunReport},
     },
     remedy::Remedies,
     spotify::{
         Clock, CredentialError, CredentialSource, LoginPlace, Settings, Spotify, login_command,
     },
     status::{LoginStatus, PlaylistStatus, Status, status},
-    store::{Store, StoreAddress, StoreError},
+    store::{Store, StoreAddress, StoreError, list_all},
     topic::Topic,
 };
-use trouble::{is_told, notice, troubles};
+use trouble::{is_told, notice, troubles, unlisted};
 
 /// What it takes to write the report and to tell people, which must not be cut off.
 const REPORT_TAKES: Duration = Duration::from_secs(8);
@@ -52,6 +50,8 @@ const REPORT_TAKES: Duration = Duration::from_secs(8);
 const KEEPING_TAKES: Duration = Duration::from_secs(4);
 /// How long the topic may take of that.
 const TELLING_TAKES: Duration = Duration::from_secs(3);
+/// How many problems an answer names; Lambda sends no more than 6 MB.
+const PROBLEMS_ANSWERED_MAX: usize = 100;
 /// What goes on for days is told of on the first of them, and then every so many.
 const REMINDED_DAYS: i64 = 7;
 
@@ -105,12 +105,19 @@ pub struct Catalog {
 #[derive(Clone, Debug)]
 pub struct Invocation {
     /// Its name among the runs.
-    pub run_id: String,
+    run_id: String,
     /// When it must be over.
-    pub until: Instant,
+    until: Instant,
+    /// Where the details go that its report has no room for.
+    pages: ReportPages,
 }
 
 impl Invocation {
+    /// One with a name among the runs, that must be over by a time.
+    pub fn new(run_id: String, until: Instant) -> Self {
+        Invocation { pages: ReportPages::new(run_id.clone()), run_id, until }
+    }
+
     /// When there is just time left for the report.
     fn work_ends(&self) -> Instant {
         self.until.checked_sub(REPORT_TAKES).unwrap_or(self.until)
@@ -178,12 +185,13 @@ impl Function {
     async fn work(&self, event: &Event, invocation: &Invocation) -> Result<Outcome, Failure> {
         let mut report = self.blank(event, invocation);
         let mut found = Found::default();
+        self.shelf.set_end(Some(invocation.work_ends()));
         match event {
             Event::Extract { playlists, scheduled_at } => {
                 self.extract(playlists, *scheduled_at, invocation, &mut report).await;
             }
             Event::Created { objects, replays, unread } => {
-                report.problems.extend(unread.iter().map(Problem::of_setup));
+                report.problems.extend(unread.iter().map(|one| Problem::of_setup(&one.error)));
                 if !objects.is_empty() || replays.is_empty() {
                     self.look_at(objects, invocation, &mut report).await;
                 }
@@ -343,8 +351,7 @@ impl Function {
 
     /// Lets new plugins have their tables, and Athena know of them, before there is a row.
     async fn adopt(&self, invocation: &Invocation, report: &mut RunReport) {
-        let until = invocation.work_ends();
-        match self.transformer(until).adopt().await {
+        match self.transformer(invocation).adopt().await {
             Ok(_) => report.problems.extend(self.check_catalog(invocation).await.err()),
             Err(error) => report.problems.push(Problem::of_pipeline(error)),
         }
@@ -357,7 +364,8 @@ impl Function {
         (created.bucket == *bucket).then(|| key.to_owned())
     }
 
-    /// The messages of a queue, by the key in this store that each brought; none if no queue did.
+    /// The messages of a queue, those that can be read by the key in this store that each brought; none if no
+    /// queue did.
     fn messages(&self, event: &Event) -> Option<Messages> {
         let Event::Created { objects, replays, unread } = event else { return None };
         let is_queue = !replays.is_empty() || objects.iter().any(|one| one.message.is_some());
@@ -365,7 +373,8 @@ impl Function {
             .iter()
             .filter_map(|created| Some((self.own_key(created)?, created.message.clone()?)))
             .chain(replays.iter().map(|one| (one.key.clone(), one.message.clone())));
-        (is_queue || !unread.is_empty()).then(|| brought.collect())
+        let unread: Vec<Message> = unread.iter().filter_map(|one| one.message.clone()).collect();
+        (is_queue || !unread.is_empty()).then(|| Messages { by_key: brought.collect(), unread })
     }
 
     /// Says beside each plugin what is wrong with it, or takes that away.
@@ -373,7 +382,28 @@ impl Function {
         let store = self.store.as_ref();
         let mut reports = choose(&Records::of(store), self.plugins(), &self.shelf).await?.reports;
         reports.retain(|report| names.contains(&report.name));
-        for report in &reports {
+        self.note_plugins(&reports).await?;
+        Ok(reports)
+    }
+
+    /// Deletes what is said beside plugins that are gone, or that are good by now.
+    async fn forget_plugins(&self, reports: &[PluginReport]) -> Result<(), StoreError> {
+        let store = self.store.as_ref();
+        for listed in list_all(store, layout::PLUGINS).await? {
+            let Ok(Key::PluginError { name }) = listed.key.parse() else { continue };
+            let is_wrong = |report: &PluginReport| report.name == name && report.problem.is_some();
+            if !reports.iter().any(is_wrong)
+                && let Some(object) = store.get(&listed.key).await?
+            {
+                store.delete_if(&listed.key, &object.tag()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn note_plugins(&self, reports: &[PluginReport]) -> Result<(), StoreError> {
+        let store = self.store.as_ref();
+        for report in reports {
             let key = Key::PluginError { name: report.name.clone() }.to_string();
             match &report.problem {
                 Some(problem) => {
@@ -395,7 +425,7 @@ impl Function {
                 }
             }
         }
-        Ok(reports)
+        Ok(())
     }
 
     fn plugins(&self) -> PluginPlace<'_> {
@@ -408,11 +438,14 @@ impl Function {
         invocation: &Invocation,
         report: &mut RunReport,
     ) {
-        let until = invocation.work_ends();
-        match self.transformer(until).run(selection).await {
+        match self.transformer(invocation).run(selection).await {
             Ok(transformed) => {
                 report.plugins = transformed.plugins;
-                report.documents = transformed.documents;
+                for warning in &transformed.warnings {
+                    tracing::warn!("{warning}");
+                }
+                report.problems.extend(transformed.problems);
+                report.add_documents(transformed.documents);
                 // Whoever runs this command somewhere else may have changed a table, too.
                 report.problems.extend(self.check_catalog(invocation).await.err());
             }
@@ -420,7 +453,8 @@ impl Function {
         }
     }
 
-    fn transformer(&self, until: Instant) -> Transform<'_> {
+    fn transformer(&self, invocation: &Invocation) -> Transform<'_> {
+        let until = invocation.work_ends();
         Transform {
             store: self.store.as_ref(),
             plugins: self.plugins(),
@@ -430,15 +464,16 @@ impl Function {
             formats: self.formats.clone(),
             now: self.clock.now(),
             until: Until { at: Some(until), is_ending: Arc::clone(&self.is_ending) },
+            future: FutureTimes::Rejected,
+            pages: Some(invocation.pages.clone()),
             progress: &Nobody,
         }
     }
 
     /// Takes documents of history to their tables again.
     async fn replay(&self, which: Which, invocation: &Invocation, report: &mut RunReport) {
-        let until = invocation.work_ends();
         let replay = Replay {
-            transform: self.transformer(until),
+            transform: self.transformer(invocation),
             which,
             plugins: Vec::new(),
             change: Change::None,
@@ -448,7 +483,8 @@ impl Function {
             Ok((replayed, transformed)) => {
                 report.replay = Some(replayed);
                 report.plugins = transformed.plugins;
-                report.documents.extend(transformed.documents);
+                report.problems.extend(transformed.problems);
+                report.add_documents(transformed.documents);
                 report.problems.extend(self.check_catalog(invocation).await.err());
             }
             Err(error) => report.problems.push(Problem::of_pipeline(error)),
@@ -493,17 +529,20 @@ impl Function {
             Ok(status) => status,
             Err(error) => return report.problems.push(Problem::of_pipeline(error)),
         };
-        if status.waiting.is_empty() {
+        if let Err(error) = self.forget_plugins(&status.plugins).await {
+            report.problems.push(Problem::of_pipeline(error.into()));
+        }
+        if status.waiting_count == 0 {
             report.plugins.clone_from(&status.plugins);
         } else {
             self.transform(&Selection::Waiting, invocation, report).await;
         }
         report.problems.extend(self.check_catalog(invocation).await.err());
-        let gone = |key: &str| {
-            let mut documents = report.documents.iter();
-            documents.any(|one| one.key == key && one.status != DocumentStatus::Waiting)
-        };
-        status.waiting.retain(|stuck| !gone(&stuck.key));
+        if status.waiting_count > 0
+            && let Err(error) = status.forget_processed(store).await
+        {
+            report.problems.push(Problem::of_setup(error));
+        }
         let list = match listed_since(store).await {
             Ok(list) => list,
             Err(error) => {
@@ -611,7 +650,7 @@ impl Function {
             Err(_) => {
                 Some(Problem::new(Action::Retry, "there was no time left to keep the report"))
             }
-            Ok(Err(error)) => Some(Problem::new(Action::Retry, error)),
+            Ok(Err(problem)) => Some(problem),
             // A queue is told by message.
             Ok(Ok(())) if messages.is_some() => None,
             Ok(Ok(())) => failure(event, &report),
@@ -623,14 +662,19 @@ impl Function {
     }
 
     /// Keeps the report; of a check only if there is something in it.
-    async fn keep(&self, event: &Event, report: &RunReport) -> Result<(), StoreError> {
-        let is_empty = report.documents.is_empty() && report.warnings.is_empty();
+    async fn keep(&self, event: &Event, report: &RunReport) -> Result<(), Problem> {
+        let is_empty = report.totals.documents.count == 0 && report.warnings.is_empty();
         if matches!(event, Event::Check(_)) && is_empty && report.exit_status == 0 {
             return Ok(());
         }
         let key = Key::Run { run_id: report.run_id.clone() }.to_string();
-        let bytes = serde_json::to_vec_pretty(report).unwrap_or_default();
-        self.store.put(&key, &bytes).await
+        let bytes = serde_json::to_vec_pretty(report).map_err(|error| {
+            Problem::of_setup(format!("the report can't be written as JSON: {error}"))
+        })?;
+        if bytes.len() as u64 > REPORT_BYTES_MAX {
+            tracing::warn!("the report has {} bytes, which `status` doesn't read", bytes.len());
+        }
+        self.store.put(&key, &bytes).await.map_err(|error| Problem::new(Action::Retry, error))
     }
 
     /// Logs what was done and what went wrong, and tells people of that, but for what a queue brings
@@ -647,6 +691,9 @@ impl Function {
             let rows: u64 = document.tables.iter().map(|table| table.rows).sum();
             tracing::info!(key, entries, rows, ?status, "transform");
         }
+        for page in &report.pages {
+            tracing::info!(key = page.key, documents = page.count, "more documents");
+        }
         let troubles = troubles(report, remedies);
         for trouble in &troubles {
             let (playlist, key) = (trouble.playlist.as_deref(), trouble.key.as_deref());
@@ -658,10 +705,13 @@ impl Function {
         }
         let Some(topic) = &self.topic else { return };
         let messages = self.messages(event);
-        let tries = messages.as_ref().and_then(|all| all.values().map(|one| one.tries).max());
+        let tries =
+            messages.as_ref().and_then(|all| all.by_key.values().map(|one| one.tries).max());
         let told: Vec<_> =
             troubles.into_iter().filter(|trouble| is_told(trouble.action, tries)).collect();
-        let Some(notice) = notice(report, &told, remedies) else { return };
+        let more = unlisted(report).into_iter().filter(|(action, _)| is_told(*action, tries));
+        let more = more.map(|(_, count)| count).sum();
+        let Some(notice) = notice(report, &told, more, remedies) else { return };
         match tokio::time::timeout(TELLING_TAKES, topic.tell(&notice)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!("{error}"),
@@ -682,6 +732,8 @@ fn never_landed(
         snapshots: 0,
         last_extracted_at: since.format(&Rfc3339).ok()?,
         age_days: (now - since).whole_days(),
+        in_future: 0,
+        newest_in_future: None,
     })
 }
 
@@ -711,26 +763,37 @@ fn ends_soon(login: &LoginStatus) -> Option<String> {
     })
 }
 
-/// The messages of a queue, by the key that each brought.
-type Messages = HashMap<String, Message>;
+/// The messages of a queue.
+#[derive(Default)]
+struct Messages {
+    /// By the key that each brought.
+    by_key: HashMap<String, Message>,
+    /// Those that can't be read. They are reported as failed each time, so that the queue gives them up and
+    /// keeps them with its dead letters: acknowledged, they would be lost.
+    unread: Vec<Message>,
+}
 
 /// What the caller is told: a queue which messages to bring again, anybody else what was done.
 fn answer(messages: Option<&Messages>, report: &RunReport) -> Value {
     let Some(messages) = messages else {
-        let RunReport { run_id, exit_status, extracts, documents, .. } = report;
+        let RunReport { run_id, exit_status, extracts, .. } = report;
+        let documents = report.totals.documents.count;
+        let problems = report.problems().take(PROBLEMS_ANSWERED_MAX);
         return json!({
             "run_id": run_id, "exit_status": exit_status,
             "playlists": extracts.len(),
-            "documents": report.replay.as_ref().map_or(documents.len(), |replay| replay.documents),
-            "problems": report.problems().map(ToString::to_string).collect::<Vec<_>>(),
+            "documents": report.replay.as_ref().map_or(documents, |replay| replay.documents),
+            "problems": problems.map(ToString::to_string).collect::<Vec<_>>(),
+            "problem_count": report.problem_count(),
         });
     };
     let again = |problem: &Problem| problem.action == Action::Retry;
-    let failed = report.documents.iter().filter(|document| document.problems.iter().any(again));
-    let failed = failed.filter_map(|document| messages.get(&document.key));
+    // All of them: a report lists only the first.
+    let failed = report.totals.documents.retry_keys.iter();
+    let failed = failed.filter_map(|key| messages.by_key.get(key));
     // If none could be worked on, all come again.
-    let all = report.problems.iter().any(again).then(|| messages.values());
-    let again = failed.chain(all.into_iter().flatten());
+    let all = report.problems.iter().any(again).then(|| messages.by_key.values());
+    let again = failed.chain(all.into_iter().flatten()).chain(&messages.unread);
     let ids: BTreeSet<&str> = again.map(|message| message.id.as_str()).collect();
     let items: Vec<Value> = ids.into_iter().map(|id| json!({ "itemIdentifier": id })).collect();
     json!({ "batchItemFailures": items })
@@ -739,15 +802,12 @@ fn answer(messages: Option<&Messages>, report: &RunReport) -> Value {
 /// The problem that an invocation fails with. What no second try mends is in the answer and the
 /// metrics, and fails only where a person waits: whatever else called would try again in vain.
 fn failure(event: &Event, report: &RunReport) -> Option<Problem> {
-    let first = |action: Option<Action>| {
-        report.problems().find(|problem| action.is_none_or(|action| problem.action == action))
-    };
     let is_by_hand = matches!(
         event,
         Event::Extract { scheduled_at: None, .. } | Event::Transform { .. } | Event::Replay { .. }
     );
-    let lasting = || first(None).filter(|_| is_by_hand);
-    first(Some(Action::Retry)).or_else(lasting).cloned()
+    let lasting = || report.problems().next().filter(|_| is_by_hand);
+    report.first_retry().or_else(lasting).cloned()
 }
 
 impl Failure {
@@ -782,7 +842,7 @@ impl Problem {
             }
             PipelineError::Store(_) => Action::Retry,
             PipelineError::Token(token) if token.is_transient() => Action::Retry,
-            PipelineError::NoTime => Action::Retry,
+            PipelineError::NoTime | PipelineError::NoTimeToLoad { .. } => Action::Retry,
             _ => Action::Setup,
         };
         Problem::new(action, error)
@@ -792,23 +852,25 @@ impl Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::listing::Listing;
 
     #[test]
     fn a_queue_is_told_just_the_messages_that_a_second_try_may_mend() {
-        let mut report = RunReport::default();
+        let (mut report, mut documents) = (RunReport::default(), Listing::default());
         for (key, action) in
             [("a.json", None), ("b.json", Some(Action::Retry)), ("c.json", Some(Action::Document))]
         {
             let mut document = DocumentReport::new(format!("raw_data/to_process/{key}"));
             document.problems.extend(action.map(|action| Problem::new(action, "a problem")));
-            report.documents.push(document);
+            documents.push(document);
         }
+        report.add_documents(documents);
         let message = |id: &str| Message { id: id.to_owned(), tries: 1 };
-        let mut messages: Messages = ["a", "b", "c"]
-            .map(|id| (format!("raw_data/to_process/{id}.json"), message(id)))
-            .into();
+        let by_key =
+            ["a", "b", "c"].map(|id| (format!("raw_data/to_process/{id}.json"), message(id)));
+        let mut messages = Messages { by_key: by_key.into(), unread: Vec::new() };
         // Of another place in the same bucket.
-        messages.insert("old/raw_data/to_process/b.json".to_owned(), message("other"));
+        messages.by_key.insert("old/raw_data/to_process/b.json".to_owned(), message("other"));
         let told = answer(Some(&messages), &report);
         assert_eq!(told, json!({ "batchItemFailures": [{ "itemIdentifier": "b" }] }));
         report.problems.push(Problem::new(Action::Setup, "a problem that stays"));
@@ -816,6 +878,44 @@ mod tests {
         report.problems.push(Problem::new(Action::Retry, "nothing was tried"));
         let told = answer(Some(&messages), &report);
         assert_eq!(told["batchItemFailures"].as_array().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn a_queue_is_told_all_of_its_messages_however_few_a_report_lists() {
+        const COUNT: usize = 4_000;
+        let key = |number: usize| format!("raw_data/to_process/{number:04}.json");
+        let mut documents = Listing::default();
+        for number in 0..COUNT {
+            let mut document = DocumentReport::new(key(number));
+            let action = if number < COUNT / 2 { Action::Document } else { Action::Retry };
+            document.problems.push(Problem::new(action, "a problem"));
+            documents.push(document);
+        }
+        let mut report = RunReport::default();
+        report.add_documents(documents);
+        assert!(report.documents.len() < COUNT / 2);
+        let message = |number: usize| Message { id: number.to_string(), tries: 1 };
+        let by_key = (0..COUNT).map(|number| (key(number), message(number))).collect();
+        let messages = Messages { by_key, unread: Vec::new() };
+        let told = answer(Some(&messages), &report);
+        assert_eq!(told["batchItemFailures"].as_array().unwrap().len(), COUNT / 2);
+
+        // None of the listed problems may be solved by a retry.
+        let event = Event::Created { objects: Vec::new(), replays: Vec::new(), unread: Vec::new() };
+        assert_eq!(failure(&event, &report).unwrap().action, Action::Retry);
+        assert_eq!(report.judge(Empty::Allowed), 1);
+        let told = answer(None, &report);
+        assert_eq!((&told["documents"], &told["problem_count"]), (&json!(COUNT), &json!(COUNT)));
+        assert_eq!(told["problems"].as_array().unwrap().len(), PROBLEMS_ANSWERED_MAX);
+
+        let unlisted = unlisted(&report);
+        assert_eq!(unlisted.values().sum::<usize>(), COUNT - report.documents.len());
+        assert_eq!(unlisted[&Action::Retry], COUNT / 2);
+        let remedies = Remedies { root: "s3://music/", store: "s3://music" };
+        let listed = troubles(&report, remedies);
+        let notice = notice(&report, &listed, COUNT - listed.len(), remedies).unwrap();
+        assert!(notice.subject.contains("4000 problems"), "{}", notice.subject);
+        assert!(notice.text.contains("... and 3980 more"), "{}", notice.text);
     }
 
     #[test]
@@ -828,6 +928,8 @@ mod tests {
                 snapshots: 3,
                 last_extracted_at: String::new(),
                 age_days,
+                in_future: 0,
+                newest_in_future: None,
             };
             too_old(&playlist, 8, remedies)
         };

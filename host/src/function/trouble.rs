@@ -1,6 +1,6 @@
 //! What went wrong in a run, one by one: what it is about, the sentence, and the command that helps.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::{
     pipeline::report::{Action, DocumentStatus, RunReport},
@@ -10,6 +10,15 @@ use crate::{
 
 /// So many are told of; the others are in the report.
 const TOLD_MAX: usize = 20;
+
+/// The limits that a function derives from its memory.
+const OF_MEMORY: [&str; 5] = [
+    "document_bytes",
+    "guest_memory_bytes",
+    "output_bytes",
+    "compile_memory_bytes",
+    "compile_cpu_milliseconds",
+];
 
 /// Something that went wrong.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,6 +107,20 @@ pub fn troubles(report: &RunReport, remedies: Remedies<'_>) -> Vec<Trouble> {
     general.chain(extracts).chain(plugins).chain(of_documents).chain(empty).collect()
 }
 
+/// How many problems there are that a report doesn't list, by what can be done about them. Documents of which no
+/// entry gave a row are among them, if that was not accepted.
+pub fn unlisted(report: &RunReport) -> BTreeMap<Action, usize> {
+    let mut more = report.totals.documents.problems.clone();
+    for problem in report.documents.iter().flat_map(|document| &document.problems) {
+        if let Some(count) = more.get_mut(&problem.action) {
+            *count = count.saturating_sub(1);
+        }
+    }
+    let empty = report.empty_count().saturating_sub(report.empty_documents().count());
+    *more.entry(Action::Document).or_default() += empty;
+    more
+}
+
 /// A sentence as far as a mail needs it: the report has all of it.
 fn cut(sentence: &str) -> String {
     const LENGTH_MAX: usize = 2_000;
@@ -111,9 +134,16 @@ fn named(name: Option<&str>, id: &str) -> String {
     name.map_or_else(|| id.to_owned(), |name| format!("{name} ({id})"))
 }
 
-/// What people are told of a run, if there is anything to be told.
-pub fn notice(report: &RunReport, troubles: &[Trouble], remedies: Remedies<'_>) -> Option<Notice> {
-    let what = match (troubles.len(), report.warnings.len()) {
+/// What people are told of a run, if there is anything to be told. `more` is the number of problems that the
+/// report doesn't list.
+pub fn notice(
+    report: &RunReport,
+    troubles: &[Trouble],
+    more: usize,
+    remedies: Remedies<'_>,
+) -> Option<Notice> {
+    let count = troubles.len() + more;
+    let what = match (count, report.warnings.len()) {
         (0, 0) => return None,
         (0, 1) => "a warning".to_owned(),
         (0, warnings) => format!("{warnings} warnings"),
@@ -131,8 +161,9 @@ pub fn notice(report: &RunReport, troubles: &[Trouble], remedies: Remedies<'_>) 
         }
         text.push('\n');
     }
-    if troubles.len() > TOLD_MAX {
-        let _ = writeln!(text, "... and {} more, in the report\n", troubles.len() - TOLD_MAX);
+    let told = troubles.len().min(TOLD_MAX);
+    if count > told {
+        let _ = writeln!(text, "... and {} more, in the report\n", count - told);
     }
     for warning in report.warnings.iter().take(TOLD_MAX) {
         let _ = writeln!(text, "{}\n", cut(warning));
@@ -140,6 +171,13 @@ pub fn notice(report: &RunReport, troubles: &[Trouble], remedies: Remedies<'_>) 
     if text.contains("--limit ") {
         text.push_str(
             "a function's limits are set with SPOTIFY_ETL_LIMIT, as NAME=VALUE,NAME=VALUE\n\n",
+        );
+    }
+    if OF_MEMORY.iter().any(|name| text.contains(&format!("--limit {name}="))) {
+        let _ = writeln!(
+            text,
+            "{} follow from the function's memory: give the function more memory rather than set them\n",
+            OF_MEMORY.join(", ")
         );
     }
     let RunReport { run_id, command, store, .. } = report;

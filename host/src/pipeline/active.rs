@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Instant,
 };
 
 use futures_util::{StreamExt, stream};
@@ -13,15 +14,16 @@ use time::OffsetDateTime;
 
 use super::{
     PipelineError,
-    publish::is_publish_required,
+    loads::{Ended, Load, LoadRecords},
     records::{Records, Target, missing_owners},
     report::{Action, PluginReport, PluginStatus, Problem},
+    required::Required,
     versions::{HistoryRecord, UPLOAD, file_of, keep, versions},
 };
 use crate::{
     config::Limits,
     document::sha256,
-    layout::{self, Key},
+    layout::{self, Key, is_plugin_name},
     plugin::{Engine, EngineError, Plugin},
     store::{Listed, Store, StoreError, Tag, list_all},
 };
@@ -47,19 +49,49 @@ pub struct Shelf {
     limits: Limits,
     cache: Option<PathBuf>,
     shipped: Option<PathBuf>,
+    records: Option<LoadRecords>,
     engine: OnceLock<Arc<Engine>>,
+    /// When the time of the run is up, if it has an end: no plugin is waited for any longer.
+    end: Mutex<Option<Instant>>,
     /// By key: what was loaded, or why it was refused, with its file's SHA-256.
     loaded: Mutex<HashMap<String, (Tag, Verdict)>>,
     /// The records of versions that are known to be in history.
     remembered: Mutex<HashSet<String>>,
+    /// The records of versions that are known to be published.
+    published: Mutex<HashSet<String>>,
 }
 
 impl Shelf {
     /// An empty one. Compiled plugins are kept in a folder, if one is given.
     pub fn new(limits: &Limits, cache: Option<PathBuf>) -> Self {
         let limits = limits.clone();
-        let (engine, loaded, remembered) = (OnceLock::new(), Mutex::default(), Mutex::default());
-        Shelf { limits, cache, shipped: None, engine, loaded, remembered }
+        Shelf {
+            limits,
+            cache,
+            shipped: None,
+            records: None,
+            engine: OnceLock::new(),
+            end: Mutex::default(),
+            loaded: Mutex::default(),
+            remembered: Mutex::default(),
+            published: Mutex::default(),
+        }
+    }
+
+    /// The same, with a record in the store of what is compiled and of what was refused.
+    #[must_use]
+    pub fn with_records(mut self, records: LoadRecords) -> Self {
+        self.records = Some(records);
+        self
+    }
+
+    /// Sets when the time of the run is up.
+    pub fn set_end(&self, end: Option<Instant>) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = end;
+    }
+
+    fn end(&self) -> Option<Instant> {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same, with a folder of compiled plugins that came with this program.
@@ -89,6 +121,20 @@ impl Shelf {
 
     fn remembered(&self) -> MutexGuard<'_, HashSet<String>> {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn published(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a plugin is known to be published.
+    pub(super) fn is_published(&self, plugin: &Plugin) -> bool {
+        self.published().contains(&record_key(plugin))
+    }
+
+    /// Remembers that a plugin is published.
+    pub(super) fn remember_published(&self, plugin: &Plugin) {
+        self.published().insert(record_key(plugin));
     }
 
     /// The plugin of an object that didn't change since it was loaded.
@@ -238,22 +284,18 @@ pub async fn choose(
 ) -> Result<ActiveSet, PipelineError> {
     let listed = list_all(place.store, place.prefix).await?;
     let history = (place.prefix == layout::PLUGINS).then(|| history_of(&listed));
-    let published = match &history {
-        Some(history) => {
-            let flag = Key::RequirePublish.to_string();
-            listed.iter().any(|listed| listed.key == flag).then(|| history.clone())
-        }
-        // Plugins from elsewhere are held to what the store asks for, too.
-        None if is_publish_required(records.store).await? => {
-            Some(history_of(&list_all(records.store, layout::HISTORY).await?))
-        }
-        None => None,
+    let flag = Key::RequirePublish.to_string();
+    // Plugins from elsewhere are held to what the store asks for, too.
+    let may_be_required = history.is_none() || listed.iter().any(|listed| listed.key == flag);
+    let required = match may_be_required {
+        true => Required::of(records.store).await?,
+        false => None,
     };
-    let published = published.as_ref();
+    let choice = Choice { records, place, shelf, required: required.as_ref() };
     let found = plugins_among(listed, place);
     shelf.drop_others(&found);
-    let looked_at = stream::iter(&found)
-        .map(|(name, listed)| candidate(records, place, shelf, name.clone(), listed, published));
+    let looked_at =
+        stream::iter(&found).map(|(name, listed)| candidate(&choice, name.clone(), listed));
     let mut candidates = Vec::new();
     let mut looked_at = looked_at.buffered(LOADS_AT_ONCE);
     while let Some(candidate) = looked_at.next().await {
@@ -271,7 +313,7 @@ pub async fn choose(
         let (status, active) = match (&problem, plugin) {
             (None, Some(plugin)) => (PluginStatus::Active, Some(ActivePlugin { plugin, targets })),
             _ if shares_table => (PluginStatus::Refused, None),
-            _ => match fallback(records, &shelf.engine()?, &name, &sha256, &set).await? {
+            _ => match fallback(&choice, &name, &sha256, &set).await? {
                 Some(active) => (PluginStatus::Fallback, Some(active)),
                 None => (PluginStatus::Refused, None),
             },
@@ -335,6 +377,15 @@ pub async fn missing_plugins(
     Ok(missing)
 }
 
+/// What plugins are chosen with.
+struct Choice<'c> {
+    records: &'c Records<'c>,
+    place: PluginPlace<'c>,
+    shelf: &'c Shelf,
+    /// Whether only published versions may run.
+    required: Option<&'c Required>,
+}
+
 /// A file among the plugins, looked at.
 struct Candidate {
     name: String,
@@ -346,13 +397,11 @@ struct Candidate {
 }
 
 async fn candidate(
-    records: &Records<'_>,
-    place: PluginPlace<'_>,
-    shelf: &Shelf,
+    choice: &Choice<'_>,
     name: String,
     listed: &Listed,
-    published: Option<&HashSet<String>>,
 ) -> Result<Option<Candidate>, PipelineError> {
+    let Choice { records, place, shelf, required } = *choice;
     let mut candidate = Candidate {
         name,
         sha256: String::new(),
@@ -363,7 +412,7 @@ async fn candidate(
     };
     match loaded(place, shelf, &candidate.name, listed).await? {
         Loaded::Gone => return Ok(None),
-        Loaded::Plugin(plugin) if !is_among(published, &plugin) => {
+        Loaded::Plugin(plugin) if !may_run(required, records.store, shelf, &plugin).await? => {
             candidate.sha256 = plugin.sha256().to_owned();
             candidate.problem = Some(Problem::of_plugin(
                 &candidate.name,
@@ -386,9 +435,17 @@ async fn candidate(
     Ok(Some(candidate))
 }
 
-/// Whether a version is among those that were published, if only these count.
-fn is_among(published: Option<&HashSet<String>>, plugin: &Plugin) -> bool {
-    published.is_none_or(|published| published.contains(&record_key(plugin)))
+/// Whether a version may run: any, or only a published one.
+async fn may_run(
+    required: Option<&Required>,
+    store: &dyn Store,
+    shelf: &Shelf,
+    plugin: &Plugin,
+) -> Result<bool, StoreError> {
+    match required {
+        Some(required) => required.takes_plugin(store, shelf, plugin).await,
+        None => Ok(true),
+    }
 }
 
 /// The key of a version's record in history.
@@ -427,10 +484,11 @@ async fn loaded(
     }
     let Some(object) = place.store.get(&listed.key).await? else { return Ok(Loaded::Gone) };
     let (sha256, tag) = (sha256(&object.bytes), object.tag());
-    let loaded = load(&engine, name, object.bytes.into()).await?;
+    let file = File { store: place.store, name, sha256: &sha256, bytes: object.bytes.into() };
+    let (loaded, lasting) = load_recorded(shelf, file).await?;
     let loaded = loaded.map_err(|problem| (sha256, problem));
     // Where a listing has no tags, it would not be found again.
-    if listed.tag.is_some() {
+    if listed.tag.is_some() && lasting == Lasting::Yes {
         shelf.keep(&listed.key, tag, loaded.clone());
     }
     Ok(match loaded {
@@ -493,19 +551,130 @@ pub(super) async fn load(
     name: &str,
     bytes: Vec<u8>,
 ) -> Result<Result<Arc<Plugin>, Problem>, EngineError> {
-    let (engine, owned) = (engine.clone(), name.to_owned());
-    Ok(match tokio::task::spawn_blocking(move || engine.load(&owned, &bytes)).await {
-        Ok(Ok(plugin)) => Ok(Arc::new(plugin)),
-        Ok(Err(refusal)) => match refusal.of_machine() {
-            Some(cause) => return Err(EngineError::Setup(cause)),
-            None => Err(Problem::of_plugin(name, format!("is refused: {refusal}"))),
-        },
-        Err(panic) => {
-            let message = format!(
-                "is refused: looking at it failed inside the host: {panic} (have its author build it again)"
-            );
-            Err(Problem::of_plugin(name, message))
+    Ok(attempt(engine, name, bytes).await?.map_err(|refused| refused.problem(name)))
+}
+
+/// Why a file is not used as a plugin, in words.
+struct NotLoaded {
+    why: String,
+    lasting: Lasting,
+}
+
+/// Whether it would be refused again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lasting {
+    Yes,
+    No,
+}
+
+impl NotLoaded {
+    fn problem(&self, name: &str) -> Problem {
+        let problem = Problem::of_plugin(name, format!("is refused: {}", self.why));
+        match self.lasting {
+            Lasting::Yes => problem,
+            Lasting::No => Problem { action: Action::Retry, ..problem },
         }
+    }
+}
+
+async fn attempt(
+    engine: &Arc<Engine>,
+    name: &str,
+    bytes: Vec<u8>,
+) -> Result<Result<Arc<Plugin>, NotLoaded>, EngineError> {
+    if !is_plugin_name(name) {
+        let why = "a plugin's file is named with letters, digits, `_`, `-` and `.`, begins with a letter or digit, and has at most 64 characters (rename it)";
+        return Ok(Err(NotLoaded { why: why.to_owned(), lasting: Lasting::Yes }));
+    }
+    let (engine, owned) = (engine.clone(), name.to_owned());
+    let (why, lasting) =
+        match tokio::task::spawn_blocking(move || engine.load(&owned, &bytes)).await {
+            Ok(Ok(plugin)) => return Ok(Ok(Arc::new(plugin))),
+            Ok(Err(refusal)) => match refusal.of_machine() {
+                Some(cause) => return Err(EngineError::Setup(cause)),
+                None if refusal.is_transient() => (refusal.to_string(), Lasting::No),
+                None => (refusal.to_string(), Lasting::Yes),
+            },
+            Err(panic) => {
+                let why = format!(
+                    "looking at it failed inside the host: {panic} (have its author build it again)"
+                );
+                (why, Lasting::Yes)
+            }
+        };
+    Ok(Err(NotLoaded { why, lasting }))
+}
+
+/// A plugin's file, with the store that has it.
+struct File<'f> {
+    store: &'f dyn Store,
+    name: &'f str,
+    sha256: &'f str,
+    bytes: Vec<u8>,
+}
+
+/// Loads a file as far as the time of the run allows. If it has to be compiled, that is recorded first, where
+/// records are kept; a file whose record speaks against it is not loaded. Says whether the result is worth
+/// keeping.
+async fn load_recorded(
+    shelf: &Shelf,
+    file: File<'_>,
+) -> Result<(Result<Arc<Plugin>, Problem>, Lasting), PipelineError> {
+    let name = file.name.to_owned();
+    let loading = load_in_turn(shelf, file);
+    match shelf.end() {
+        Some(end) => tokio::time::timeout_at(end.into(), loading)
+            .await
+            .unwrap_or(Err(PipelineError::NoTimeToLoad { name })),
+        None => loading.await,
+    }
+}
+
+async fn load_in_turn(
+    shelf: &Shelf,
+    file: File<'_>,
+) -> Result<(Result<Arc<Plugin>, Problem>, Lasting), PipelineError> {
+    let engine = shelf.engine()?;
+    let File { store, name, sha256, mut bytes } = file;
+    let mut noted = None;
+    if let Some(records) = shelf.records {
+        let (looking, sha256) = (Arc::clone(&engine), sha256.to_owned());
+        let looked_at = tokio::task::spawn_blocking(move || {
+            let must_compile = looking.must_compile(&bytes, &sha256);
+            (must_compile, bytes)
+        });
+        let must_compile;
+        (must_compile, bytes) = match looked_at.await {
+            Ok(looked_at) => looked_at,
+            Err(panic) => {
+                let message = format!(
+                    "is refused: looking at it failed inside the host: {panic} (have its author build it again)"
+                );
+                return Ok((Err(Problem::of_plugin(name, message)), Lasting::Yes));
+            }
+        };
+        if must_compile {
+            noted =
+                Some((Load { store, limits: &shelf.limits, name, sha256: file.sha256 }, records));
+        }
+    }
+    if let Some((load, records)) = &noted
+        && let Err(why) = load.begin(*records).await
+    {
+        return Ok((Err(Problem::of_plugin(name, why)), Lasting::No));
+    }
+    let loaded = attempt(&engine, name, bytes).await;
+    if let Some((load, _)) = &noted {
+        load.end(match &loaded {
+            Ok(Ok(_)) => Ended::Loaded,
+            Ok(Err(NotLoaded { why, lasting: Lasting::Yes })) => Ended::Refused(why),
+            Ok(Err(_)) | Err(_) => Ended::Passing,
+        })
+        .await;
+    }
+    Ok(match loaded? {
+        Ok(plugin) => (Ok(plugin), Lasting::Yes),
+        Err(refused) => (Err(refused.problem(name)), refused.lasting),
     })
 }
 
@@ -532,18 +701,22 @@ fn refuse_shared_tables(candidates: &mut [Candidate]) {
 
 /// The version of history that was active last and still loads and fits, other than the one that was refused.
 async fn fallback(
-    records: &Records<'_>,
-    engine: &Arc<Engine>,
+    choice: &Choice<'_>,
     name: &str,
     refused: &str,
     set: &ActiveSet,
 ) -> Result<Option<ActivePlugin>, PipelineError> {
+    let Choice { records, shelf, required, .. } = *choice;
+    // A refused upload is in history too.
+    let may_run = |record: &HistoryRecord| required.is_none_or(|required| required.takes(record));
     let all = versions(records.store, Some(name)).await?;
     let taken: Vec<String> =
         set.plugins.iter().flat_map(|active| table_names(&active.plugin)).collect();
-    for record in all.into_iter().rev().filter(|record| record.sha256 != refused) {
+    for record in all.into_iter().rev().filter(|record| record.sha256 != refused && may_run(record))
+    {
         let Some(bytes) = file_of(records.store, &record).await? else { continue };
-        let Ok(plugin) = load(engine, name, bytes).await? else { continue };
+        let file = File { store: records.store, name, sha256: &record.sha256, bytes };
+        let (Ok(plugin), _) = load_recorded(shelf, file).await? else { continue };
         let free = table_names(&plugin).iter().all(|table| !taken.contains(table));
         if free && let Ok(targets) = records.targets(&plugin).await? {
             return Ok(Some(ActivePlugin { plugin, targets }));

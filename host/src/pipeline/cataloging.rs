@@ -7,12 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     active::pretty,
-    tables::{TablesError, tables},
+    tables::{Tables, TablesError, tables},
 };
 use crate::{
     answer::{Answer, Cell},
     athena::{Athena, AthenaError},
-    catalog::{FILES_PREFIX, Kind, Statement, is_outdated, mark, statements},
+    catalog::{
+        DatabaseName, FILES_PREFIX, InvalidDatabaseName, Kind, Statement, backticked, is_outdated,
+        literal, mark, statements,
+    },
+    config::STORED_JSON_BYTES_MAX,
     layout::Key,
     store::{Store, StoreError, update},
 };
@@ -28,7 +32,7 @@ const FORMAT: u32 = 1;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Place {
     /// The database.
-    pub database: String,
+    pub database: DatabaseName,
     /// Where the store is, as Athena finds it, with a slash at its end.
     pub location: String,
 }
@@ -56,6 +60,9 @@ pub struct Ran {
 pub struct ApplyReport {
     /// The statements that ran, in order.
     pub ran: Vec<Ran>,
+    /// The tables that were left out, since their records can't be read: why, each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 /// Makes Athena's catalog like the store's tables: what is new, then the views over it, all at once for
@@ -70,12 +77,16 @@ pub async fn apply(
     place: &Place,
 ) -> Result<ApplyReport, CatalogError> {
     for _ in 0..ATTEMPTS_MAX {
-        let wanted = statements(&tables(store).await?, &place.database, &place.location);
-        let report = run_all(store, athena, place, &wanted).await?;
+        let Tables { tables: found, left_out } = tables(store).await?;
+        let wanted = statements(&found, &place.database, &place.location);
+        let mut report = run_all(store, athena, place, &wanted).await?;
         // Whoever changed a table meanwhile has run other statements; the last ones are those that count.
-        if mark(&statements(&tables(store).await?, &place.database, &place.location))
-            == mark(&wanted)
-        {
+        let now = tables(store).await?.tables;
+        if mark(&statements(&now, &place.database, &place.location)) == mark(&wanted) {
+            for problem in &left_out {
+                tracing::warn!("a table is left out of the catalog: {problem}");
+            }
+            report.left_out = left_out;
             let applied = pretty(&applied(place, &wanted));
             update(store, &Key::Catalog.to_string(), |current| {
                 Ok::<_, StoreError>((current != Some(applied.as_slice())).then(|| applied.clone()))
@@ -111,16 +122,17 @@ async fn run_all(
         report.ran.extend(ran.try_collect::<Vec<_>>().await?);
     }
     let Place { database, .. } = place;
-    let sql = format!("SHOW TABLES IN `{database}` '{FILES_PREFIX}*'");
+    let schema = backticked(database.as_str());
+    let sql = format!("SHOW TABLES IN {schema} {}", literal(&format!("{FILES_PREFIX}*")));
     let found = athena.ask(&sql).await.map_err(|source| CatalogError::Statement {
         name: "tables that are there".to_owned(),
         source,
     })?;
     // What another run made for a newer table is not an old one.
-    let newest = self::statements(&tables(store).await?, &place.database, &place.location);
+    let newest = self::statements(&tables(store).await?.tables, &place.database, &place.location);
     let is_old = |name: &String| is_outdated(name, statements) && is_outdated(name, &newest);
     for name in names(&found.answer).filter(is_old) {
-        let sql = format!("DROP TABLE IF EXISTS `{database}`.`{name}`");
+        let sql = format!("DROP TABLE IF EXISTS {schema}.{}", backticked(&name));
         let dropped = athena.execute(&sql).await;
         dropped.map_err(|source| CatalogError::Statement { name: name.clone(), source })?;
         report.ran.push(Ran { name, done: "old table taken away; its files stay".to_owned() });
@@ -137,10 +149,11 @@ pub async fn is_applied(store: &dyn Store, place: &Place) -> Result<bool, Catalo
     let tables = match tables(store).await {
         // Nothing is due before there is a table.
         Err(TablesError::None { .. }) => return Ok(true),
-        tables => tables?,
+        tables => tables?.tables,
     };
     let wanted = applied(place, &statements(&tables, &place.database, &place.location));
-    let kept = store.get(&Key::Catalog.to_string()).await?;
+    // One that can't be read is written again, as if there were none.
+    let kept = store.get_within(&Key::Catalog.to_string(), STORED_JSON_BYTES_MAX).await?;
     let kept = kept.and_then(|object| serde_json::from_slice::<Applied>(&object.bytes).ok());
     Ok(kept == Some(wanted))
 }
@@ -150,10 +163,15 @@ pub async fn is_applied(store: &dyn Store, place: &Place) -> Result<bool, Catalo
 /// # Errors
 ///
 /// If the store fails.
-pub async fn applied_database(store: &dyn Store) -> Result<Option<String>, StoreError> {
-    let kept = store.get(&Key::Catalog.to_string()).await?;
-    let kept = kept.and_then(|object| serde_json::from_slice::<Applied>(&object.bytes).ok());
-    Ok(kept.map(|kept| kept.database))
+pub async fn applied_database(store: &dyn Store) -> Result<Option<DatabaseName>, CatalogError> {
+    let key = Key::Catalog.to_string();
+    let kept = store.get_within(&key, STORED_JSON_BYTES_MAX).await?;
+    let Some(object) = kept else { return Ok(None) };
+    let damaged =
+        |problem: String| CatalogError::Damaged { location: store.location(&key), problem };
+    let kept: Applied =
+        serde_json::from_slice(&object.bytes).map_err(|error| damaged(error.to_string()))?;
+    kept.database.parse().map(Some).map_err(|error: InvalidDatabaseName| damaged(error.to_string()))
 }
 
 /// Checks what is kept of the catalog that was applied last.
@@ -170,7 +188,7 @@ pub(super) fn check_applied(bytes: &[u8]) -> Result<(), String> {
 }
 
 fn applied(place: &Place, statements: &[Statement]) -> Applied {
-    Applied { format: FORMAT, database: place.database.clone(), sha256: mark(statements) }
+    Applied { format: FORMAT, database: place.database.to_string(), sha256: mark(statements) }
 }
 
 /// Where Athena's catalog departs from the store's tables, in words; empty if it doesn't.
@@ -183,16 +201,19 @@ pub async fn check(
     athena: &Athena,
     place: &Place,
 ) -> Result<Vec<String>, CatalogError> {
-    let statements = statements(&tables(store).await?, &place.database, &place.location);
+    let Tables { tables, left_out } = tables(store).await?;
+    let statements = statements(&tables, &place.database, &place.location);
     let sql = format!(
-        "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = '{}' ORDER BY table_name, ordinal_position",
-        place.database
+        "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = {} ORDER BY table_name, ordinal_position",
+        literal(place.database.as_str())
     );
     let found = athena.ask(&sql).await.map_err(|source| CatalogError::Statement {
         name: "columns that are there".to_owned(),
         source,
     })?;
-    Ok(differences(&statements, &found.answer))
+    let mut differences = differences(&statements, &found.answer);
+    differences.extend(left_out);
+    Ok(differences)
 }
 
 fn differences(statements: &[Statement], found: &Answer) -> Vec<String> {
@@ -249,6 +270,16 @@ pub enum CatalogError {
     /// The store fails.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What is kept of the applied catalog can't be read.
+    #[error(
+        "{location} is not what `catalog apply` writes: {problem} (delete it, then run it again: spotify-etl catalog apply)"
+    )]
+    Damaged {
+        /// Where it is.
+        location: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A statement came to nothing.
     #[error("{name}: {source}")]
     Statement {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::{Bytes, Limits},
-    plugin::{INTERFACE, Plugin, Refusal},
+    plugin::{Cost, INTERFACE, Plugin, Refusal},
     schema::{Fit, fit},
 };
 
@@ -124,18 +124,36 @@ pub fn check_alone(
 
 /// What a function of such a size makes of it.
 fn for_function(report: &mut CheckReport, plugin: &Plugin, memory_bytes: u64) {
-    let (size, max) = (plugin.bytes(), Limits::of_function(memory_bytes).compile_bytes);
+    let (cost, limits) = (plugin.cost(), Limits::of_function(memory_bytes));
     let memory = Bytes(memory_bytes);
-    if size <= max {
-        let words = format!("a function of {memory} compiles it in time");
+    if plugin.initial_memory_bytes() > limits.guest_memory_bytes {
+        let words = format!(
+            "a function of {memory} refuses it: it begins with {}, and a plugin may have {} there (give the function more memory)",
+            Bytes(plugin.initial_memory_bytes()),
+            Bytes(limits.guest_memory_bytes)
+        );
+        return report.add("function", Verdict::Warning, words);
+    }
+    if cost.exceeded(&limits).is_none() {
+        let words = format!("a function of {memory} compiles it in time: that takes {cost}");
         return report.add("function", Verdict::Good, words);
     }
     let words = format!(
-        "a function of {memory} refuses it: {} are too large to be compiled there, {} are the most (send its compiled code with the function: spotify-etl plugin compile; or give the function more memory)",
-        Bytes(size),
-        Bytes(max)
+        "a function of {memory} refuses to compile it: that takes {cost}, and {} and {:.1} s are the limits there (send its compiled code with the function: spotify-etl plugin compile; or give the function {} of memory)",
+        Bytes(limits.compile_memory_bytes),
+        limits.compile_cpu_milliseconds as f64 / 1000.0,
+        Bytes(function_memory_for(cost)),
     );
     report.add("function", Verdict::Warning, words);
+}
+
+/// The least memory, in whole multiples of 64 MiB, of a function that compiles this.
+fn function_memory_for(cost: Cost) -> u64 {
+    const STEP_BYTES: u64 = 64 << 20;
+    const STEPS_MAX: u64 = 160;
+    let sizes = (1..=STEPS_MAX).map(|steps| steps * STEP_BYTES);
+    let mut enough = sizes.filter(|bytes| cost.exceeded(&Limits::of_function(*bytes)).is_none());
+    enough.next().unwrap_or(STEPS_MAX * STEP_BYTES)
 }
 
 /// Looks at how it fits the store: its tables' records, and the other plugins.
@@ -151,8 +169,8 @@ pub async fn check_in_store(
     shelf: &Shelf,
 ) -> Result<(), PipelineError> {
     let (stored, problems) = table_records(records.store).await?;
-    for problem in problems {
-        report.add("tables", Verdict::Warning, problem);
+    for unread in problems {
+        report.add("tables", Verdict::Warning, unread.problem);
     }
     for table in plugin.tables() {
         let name = &table.name;

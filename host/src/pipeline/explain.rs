@@ -3,25 +3,27 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     PipelineError, find,
     lineage::Lineage,
     publish::Standing,
-    report::{PluginReport, RunReport},
+    report::{DocumentReport, ImportReport, PluginReport, RunReport},
+    runs::Runs,
     versions::{HistoryRecord, versions},
 };
 use crate::{
-    config::Limits,
+    config::{LINEAGE_BYTES_MAX, Limits},
     document::{Document, DocumentId, Origin, sha256},
     layout::Key,
-    status::newest_runs,
     store::{Store, StoreError},
 };
 
 /// So many runs are looked through for the document.
 const RUNS_MAX: usize = 500;
+/// The size of all reports and pages that are read for it, in bytes.
+const RUNS_BYTES_MAX: u64 = 256 << 20;
 
 /// Where rows come from.
 #[derive(Debug, Serialize)]
@@ -126,15 +128,42 @@ pub async fn explain(store: &dyn Store, what: &str) -> Result<Explanation, Pipel
     if raw.is_none() && files.is_empty() {
         return Err(none());
     }
-    let runs = newest_runs(store, RUNS_MAX).await?;
     let document = id.to_string();
-    Ok(Explanation {
-        raw,
-        runs: runs.iter().filter_map(|run| run_facts(run, &document, &files)).collect(),
-        runs_searched: runs.len(),
-        files,
-        document,
-    })
+    let (runs, runs_searched) = runs_of(store, &document, &files).await?;
+    Ok(Explanation { raw, runs, runs_searched, files, document })
+}
+
+/// What runs had to do with a document, newest first, and how many were looked through.
+async fn runs_of(
+    store: &dyn Store,
+    document: &str,
+    files: &[FileFacts],
+) -> Result<(Vec<RunFacts>, usize), StoreError> {
+    let mut runs = Runs::of(store).await?.within(RUNS_MAX, RUNS_BYTES_MAX);
+    let (mut facts, mut searched) = (Vec::new(), 0);
+    while let Some(mut run) = runs.next_report().await? {
+        for page in std::mem::take(&mut run.pages) {
+            let may_list = page.first.as_str() <= document && document <= page.last.as_str();
+            if !may_list {
+                continue;
+            }
+            if let Some(Page { documents, imports }) = runs.read::<Page>(&page.key).await? {
+                run.documents.extend(documents);
+                run.imports.extend(imports);
+            }
+        }
+        facts.extend(run_facts(&run, document, files));
+        searched += 1;
+    }
+    Ok((facts, searched))
+}
+
+/// What a page of a run's report lists.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Page {
+    documents: Vec<DocumentReport>,
+    imports: Vec<ImportReport>,
 }
 
 async fn raw(store: &dyn Store, id: &DocumentId) -> Result<Option<Raw>, StoreError> {
@@ -167,8 +196,10 @@ async fn raw(store: &dyn Store, id: &DocumentId) -> Result<Option<Raw>, StoreErr
 
 async fn files(store: &dyn Store, id: &DocumentId) -> Result<Vec<FileFacts>, PipelineError> {
     let key = Key::Lineage { document: id.clone() }.to_string();
-    let Some(object) = store.get(&key).await? else { return Ok(Vec::new()) };
-    let lineage: Lineage = serde_json::from_slice(&object.bytes)
+    let Some(object) = store.get_within(&key, LINEAGE_BYTES_MAX).await? else {
+        return Ok(Vec::new());
+    };
+    let lineage = Lineage::parse(&object.bytes, id)
         .map_err(|source| PipelineError::Lineage { location: store.location(&key), source })?;
     let mut facts = Vec::new();
     // By name: what is known of the plugins that made the files.

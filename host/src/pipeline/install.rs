@@ -9,6 +9,7 @@ use super::{
     PipelineError,
     active::{PluginPlace, active_plugins, load},
     report::Problem,
+    required::{Version, accept},
     versions::{HistoryRecord, keep},
 };
 use crate::{layout::Key, plugin::Engine, store::Store};
@@ -96,7 +97,8 @@ async fn install_one(
         Some(_) => InstallStatus::Replaced,
         None => InstallStatus::New,
     };
-    // First, since a store may take no version that its history doesn't know.
+    // First, since a store may take only versions that it was told to take.
+    accept(store, &Version { name: name.clone(), sha256: plugin.sha256().to_owned() }).await?;
     keep(store, &HistoryRecord::of(&plugin, BY, now), bytes).await?;
     if status != InstallStatus::Unchanged {
         store.put(&key, bytes).await?;

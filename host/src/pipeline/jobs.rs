@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_util::{Stream, StreamExt, stream};
@@ -17,7 +17,11 @@ use tokio::{
 use tracing::Span;
 
 use super::report::{Action, Problem};
-use crate::document::Refused;
+use crate::{
+    config::{FILES_OF_DOCUMENT, Limits},
+    document::Refused,
+    room::{Part, Room},
+};
 
 /// When nothing more is begun: at a time, or when somebody says so; never, if there is neither.
 #[derive(Clone, Debug, Default)]
@@ -40,14 +44,38 @@ impl Until {
 pub struct Jobs {
     count: usize,
     until: Until,
-    /// In KiB.
+    memory: Memory,
+    /// For documents, in KiB.
     room: Semaphore,
+    room_kib: u32,
     /// None when this ends, and where the system gives none.
     threads: Option<Runtime>,
 }
 
-/// How much all documents that are on the way may have together, in KiB; a larger one is on the way alone.
-const ROOM_KIB: u32 = 64 * 1024;
+/// What bounds the memory of all documents of a run together.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    /// Calls of plugins: each takes one part.
+    calls: Arc<Room>,
+    /// Table files that are made and not yet stored, in bytes.
+    files: Arc<Room>,
+}
+
+impl Memory {
+    /// Waits until a plugin may be called.
+    pub fn for_call(&self) -> Option<Part> {
+        self.calls.take(1, Duration::MAX)
+    }
+
+    /// Waits until there is room for so many bytes of table files.
+    pub fn for_files(&self, bytes: u64) -> Option<Part> {
+        self.files.take(bytes, Duration::MAX)
+    }
+}
+
+/// How much all documents that are on the way may have together, in bytes, or less if the limit for one is
+/// less; a larger one is on the way alone.
+const DOCUMENTS_BYTES_MAX: u64 = 64 << 20;
 
 /// Why something was not done.
 #[derive(Debug)]
@@ -79,11 +107,15 @@ impl From<Refused> for Undone {
 
 impl Jobs {
     /// So many threads, at least one.
-    pub fn new(count: usize, until: Until) -> Self {
+    pub fn new(count: usize, until: Until, limits: &Limits) -> Self {
         let count = count.max(1);
+        let room_kib = limits.document_bytes.min(DOCUMENTS_BYTES_MAX) / 1024;
+        let room_kib = u32::try_from(room_kib).unwrap_or(u32::MAX).max(1);
+        let files = limits.output_bytes.saturating_mul(FILES_OF_DOCUMENT);
+        let memory = Memory { calls: Room::new(count as u64), files: Room::new(files) };
         // They begin when there is something to do.
         let threads = Builder::new_current_thread().max_blocking_threads(count).build().ok();
-        Jobs { count, until, room: Semaphore::new(ROOM_KIB as usize), threads }
+        Jobs { count, until, memory, room: Semaphore::new(room_kib as usize), room_kib, threads }
     }
 
     /// How many threads there are.
@@ -97,6 +129,16 @@ impl Jobs {
         if self.count == 1 { 1 } else { self.count * FOR_EACH }
     }
 
+    /// When the time of the run is up, if it has an end.
+    pub fn end(&self) -> Option<Instant> {
+        self.until.at
+    }
+
+    /// What bounds the memory of all documents together.
+    pub fn memory(&self) -> Memory {
+        self.memory.clone()
+    }
+
     /// Whether nothing more is begun.
     pub fn is_over(&self) -> bool {
         self.until.is_over()
@@ -104,7 +146,7 @@ impl Jobs {
 
     /// Waits until there is room for a document of so many bytes, and keeps it for that.
     pub async fn room(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
-        let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).clamp(1, ROOM_KIB);
+        let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).clamp(1, self.room_kib);
         // It is never closed.
         self.room.acquire_many(kib).await.ok()
     }
@@ -170,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn what_waited_until_it_was_too_late_is_not_begun() {
         let until = Until::default();
-        let jobs = Jobs::new(1, until.clone());
+        let jobs = Jobs::new(1, until.clone(), &Limits::default());
         let (begin, begun) = oneshot::channel();
         let (end, ended) = mpsc::channel();
         let first = jobs.run(move || Ok((begin.send(()), ended.recv()).1.is_ok()));
@@ -187,7 +229,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_of_what_was_worked_on() {
-        let jobs = Jobs::new(2, Until::default());
+        let jobs = Jobs::new(2, Until::default(), &Limits::default());
         let failed = jobs.run(|| -> Result<(), Refused> { panic!("no") }).await;
         assert!(matches!(failed, Err(Undone::Refused(Refused::Panic { .. }))), "{failed:?}");
         assert!(matches!(jobs.run(|| Ok(5)).await, Ok(5)));

@@ -1,6 +1,6 @@
 //! Bringing in what people have: files become documents that wait, unless they are there already.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -8,16 +8,19 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::{Mutex, oneshot};
 
 use super::{
-    Progress,
+    Arrival, Progress,
     jobs::{Jobs, Until},
+    listing::{Listing, ReportPages},
     report::{Action, ImportReport, ImportStatus, Problem},
 };
 use crate::{
     config::Limits,
-    document::{Document, DocumentId, ExtractedAt, Origin, PlaylistId, Refused, TimeSource},
+    document::{
+        Document, DocumentId, ExtractedAt, FutureTimes, Origin, PlaylistId, Refused, TimeSource,
+    },
     layout::{Key, Stage},
     source::{Source, SourceError},
-    store::{Listed, Store, StoreError, list_all},
+    store::{Listed, Store, StoreError, list_all, list_readable},
 };
 
 /// What is said of everything that is brought in.
@@ -31,6 +34,19 @@ pub struct ImportOptions {
     pub mode: ImportMode,
     /// How many are worked on at a time.
     pub jobs: usize,
+    /// Whether a time in the future is accepted.
+    pub future: FutureTimes,
+    /// Where the details go that the report has no room for; they are left out if there are none.
+    pub pages: Option<ReportPages>,
+}
+
+/// What an import came to.
+#[derive(Debug, Default)]
+pub struct Imported {
+    /// What became of each file.
+    pub reports: Listing<ImportReport>,
+    /// The documents that wait for being transformed, because of this import or of one before.
+    pub arrivals: Vec<Arrival>,
 }
 
 /// Whether anything is written.
@@ -103,15 +119,20 @@ impl Incoming<'_> {
     }
 }
 
-/// The objects of another store that may be playlists: all JSON below its prefix.
+/// The objects of another store that may be playlists: all JSON below its prefix. With it, why others can't
+/// be read.
 ///
 /// # Errors
 ///
 /// If it can't be read.
-pub async fn json_objects(store: &dyn Store) -> Result<Vec<Listed>, StoreError> {
-    let mut listed = list_all(store, "").await?;
+pub async fn json_objects(
+    store: &dyn Store,
+) -> Result<(Vec<Listed>, Vec<SourceError>), StoreError> {
+    let (mut listed, unreadable) = list_readable(store, "").await?;
     listed.retain(|listed| listed.key.to_ascii_lowercase().ends_with(".json"));
-    Ok(listed)
+    let place = store.location("");
+    let problem = |source| SourceError::Object { place: place.clone(), source };
+    Ok((listed, unreadable.into_iter().map(problem).collect()))
 }
 
 /// Brings files and objects in. One that can't be is reported and left alone.
@@ -127,16 +148,20 @@ pub async fn import(
     limits: &Limits,
     now: OffsetDateTime,
     progress: &dyn Progress,
-) -> Result<Vec<ImportReport>, StoreError> {
-    let known = Known::default();
-    let (mut reports, mut store_error) = (Vec::new(), None);
-    for error in problems {
-        let mut report = blank(error.path().to_owned());
-        report.problem = Some(Problem::new(Action::Setup, error));
-        reports.push(report);
+) -> Result<Imported, StoreError> {
+    let (known, pages) = (Known::default(), options.pages.as_ref());
+    let mut imported = Imported::default();
+    if options.mode == ImportMode::DryRun {
+        // It is what was asked for, and is kept nowhere.
+        imported.reports = Listing::complete();
     }
+    for error in problems {
+        imported.reports.push(of_no_source(error));
+        imported.reports.save_full_pages(store, pages).await;
+    }
+    let mut store_error = None;
     progress.begin("import", incoming.len());
-    let jobs = Jobs::new(options.jobs, Until::default());
+    let jobs = Jobs::new(options.jobs, Until::default(), limits);
     let with_room = jobs.one_by_one(incoming, |source| source.size());
     let read = with_room.map(|(source, room)| async {
         let (report, read) = read_one(source, &jobs, options, limits, now).await;
@@ -148,26 +173,33 @@ pub async fn import(
         let known = &known;
         async move {
             let _room = room;
-            let (Some(read), Some(mut turn)) = (read, turn) else { return (report, None) };
+            let (Some(read), Some(mut turn)) = (read, turn) else { return (report, Ok(None)) };
             turn.wait().await;
             let landed = land_one(store, &read, options.mode, known, &mut report).await;
-            (report, landed.err())
+            (report, landed)
         }
     });
     let mut landed = landed.buffered(jobs.on_the_way());
-    while let Some((mut report, error)) = landed.next().await {
-        if let Some(error) = error {
-            report.problem = Some(Problem::new(Action::Retry, &error));
-            store_error = store_error.or(Some(error));
+    while let Some((mut report, landed)) = landed.next().await {
+        match landed {
+            Ok(arrival) => imported.arrivals.extend(arrival),
+            Err(error) => {
+                report.problem = Some(Problem::new(Action::Retry, &error));
+                store_error = store_error.or(Some(error));
+            }
         }
-        reports.push(report);
+        imported.reports.push(report);
+        imported.reports.save_full_pages(store, pages).await;
         progress.advance();
     }
     progress.end();
-    let is_store_s = |problem: &Problem| problem.action == Action::Retry;
-    let only_the_store =
-        reports.iter().all(|report| report.problem.as_ref().is_some_and(is_store_s));
-    store_error.filter(|_| only_the_store).map_or(Ok(reports), Err)
+    let totals = imported.reports.totals();
+    let of_the_store = totals.problems.get(&Action::Retry).copied().unwrap_or_default();
+    if let Some(error) = store_error.filter(|_| of_the_store == totals.count) {
+        return Err(error);
+    }
+    imported.reports.save_pages(store, pages).await;
+    Ok(imported)
 }
 
 /// A document that is brought in, and how sure its time is.
@@ -198,6 +230,7 @@ async fn read_one(
             extracted_at: options.extracted_at,
         };
         let (document, time) = Document::read(&content.bytes, &origin, &limits)?;
+        document.check_time(now, options.future)?;
         // To count them takes time, too.
         document.entries();
         Ok((document, time))
@@ -219,6 +252,8 @@ async fn read_one(
 struct Turns {
     /// Who came last, by what equal ones have in common.
     last: HashMap<String, oneshot::Receiver<()>>,
+    /// How many of these waited when it was last looked.
+    waiting: usize,
 }
 
 struct Turn {
@@ -227,8 +262,18 @@ struct Turn {
     _done: oneshot::Sender<()>,
 }
 
+/// How many documents there are at least before those that are done are forgotten.
+const TURNS_KEPT: usize = 1_000;
+
 impl Turns {
     fn after_equal_ones(&mut self, document: &Document) -> Turn {
+        if self.last.len() >= TURNS_KEPT.max(2 * self.waiting) {
+            let is_waiting = |last: &mut oneshot::Receiver<()>| {
+                matches!(last.try_recv(), Err(oneshot::error::TryRecvError::Empty))
+            };
+            self.last.retain(|_, last| is_waiting(last));
+            self.waiting = self.last.len();
+        }
         let (done, is_done) = oneshot::channel();
         let before = self.last.insert(document.id().hash8.clone(), is_done);
         Turn { before, _done: done }
@@ -250,16 +295,28 @@ async fn land_one(
     mode: ImportMode,
     known: &Known,
     report: &mut ImportReport,
-) -> Result<(), StoreError> {
+) -> Result<Option<Arrival>, StoreError> {
     match land(store, document, *time, mode, known).await? {
         Ok((status, id, key)) => {
             report.status = status;
             report.document = Some(id.to_string());
             report.key = Some(key.to_string());
+            let waits = matches!(status, ImportStatus::Landed | ImportStatus::Waiting);
+            // An equal document may have a header of another size, by some bytes.
+            let size = Some(document.stored_bytes());
+            Ok(waits.then(|| Arrival { key: key.to_string(), size }))
         }
-        Err(in_the_way) => report.problem = Some(Problem::new(Action::Document, in_the_way)),
+        Err(in_the_way) => {
+            report.problem = Some(Problem::new(Action::Document, in_the_way));
+            Ok(None)
+        }
     }
-    Ok(())
+}
+
+fn of_no_source(error: &SourceError) -> ImportReport {
+    let mut report = blank(error.path().to_owned());
+    report.problem = Some(Problem::new(Action::Setup, error));
+    report
 }
 
 fn blank(source: String) -> ImportReport {
@@ -288,10 +345,48 @@ fn describe(report: &mut ImportReport, document: &Document) {
 }
 
 /// The documents of playlists, as far as they were asked for: by hash, since a file whose time is
-/// assumed may come again with another one.
+/// assumed may come again with another one. Some tens of bytes are kept of each.
 #[derive(Default)]
 pub struct Known {
-    documents: Mutex<HashMap<PlaylistId, Vec<(Stage, DocumentId)>>>,
+    documents: Mutex<KnownDocuments>,
+}
+
+#[derive(Default)]
+struct KnownDocuments {
+    /// The number that stands for a playlist.
+    playlists: HashMap<PlaylistId, u32>,
+    documents: BTreeSet<KnownDocument>,
+}
+
+/// A document: by its playlist's number, its hash, its stage and its time.
+type KnownDocument = (u32, u32, Stage, ExtractedAt);
+
+impl KnownDocuments {
+    /// The number that stands for a playlist from now on.
+    fn number(&mut self, playlist: &PlaylistId) -> u32 {
+        let next = u32::try_from(self.playlists.len()).unwrap_or(u32::MAX);
+        *self.playlists.entry(playlist.clone()).or_insert(next)
+    }
+
+    fn add(&mut self, playlist: u32, stage: Stage, id: &DocumentId) {
+        // Eight hexadecimal digits, as an id has them.
+        let hash = u32::from_str_radix(&id.hash8, 16).unwrap_or_default();
+        self.documents.insert((playlist, hash, stage, id.extracted_at));
+    }
+
+    /// A playlist's documents, or those of them with a hash.
+    fn of(&self, playlist: &PlaylistId, hash8: Option<&str>) -> Vec<(Stage, DocumentId)> {
+        let Some(&number) = self.playlists.get(playlist) else { return Vec::new() };
+        let hash = hash8.map(|hash8| u32::from_str_radix(hash8, 16).unwrap_or_default());
+        let from = (number, hash.unwrap_or(0), Stage::ToProcess, ExtractedAt::MIN);
+        let to =
+            |found: &&KnownDocument| found.0 == number && hash.is_none_or(|hash| found.1 == hash);
+        let document = |&(_, hash, stage, extracted_at): &KnownDocument| {
+            let (playlist_id, hash8) = (playlist.clone(), format!("{hash:08x}"));
+            (stage, DocumentId { playlist_id, extracted_at, hash8 })
+        };
+        self.documents.range(from..).take_while(to).map(document).collect()
+    }
 }
 
 impl Known {
@@ -305,17 +400,17 @@ impl Known {
         store: &dyn Store,
         playlist: &PlaylistId,
     ) -> Result<Vec<(Stage, DocumentId)>, StoreError> {
-        self.some(store, playlist, |_| true).await
+        self.some(store, playlist, None).await
     }
 
     async fn some(
         &self,
         store: &dyn Store,
         playlist: &PlaylistId,
-        is_meant: impl Fn(&DocumentId) -> bool,
+        hash8: Option<&str>,
     ) -> Result<Vec<(Stage, DocumentId)>, StoreError> {
-        let mut documents = self.documents.lock().await;
-        if !documents.contains_key(playlist) {
+        let mut known = self.documents.lock().await;
+        if !known.playlists.contains_key(playlist) {
             let mut found = Vec::new();
             // In the order in which documents move, so that none is missed between the two.
             for stage in [Stage::ToProcess, Stage::Processed] {
@@ -326,15 +421,16 @@ impl Known {
                     }
                 }
             }
-            documents.insert(playlist.clone(), found);
+            let number = known.number(playlist);
+            found.iter().for_each(|(stage, document)| known.add(number, *stage, document));
         }
-        let all = documents.get(playlist).into_iter().flatten();
-        Ok(all.filter(|(_, document)| is_meant(document)).cloned().collect())
+        Ok(known.of(playlist, hash8))
     }
 
     async fn add(&self, id: &DocumentId) {
-        let mut documents = self.documents.lock().await;
-        documents.entry(id.playlist_id.clone()).or_default().push((Stage::ToProcess, id.clone()));
+        let mut known = self.documents.lock().await;
+        let number = known.number(&id.playlist_id);
+        known.add(number, Stage::ToProcess, id);
     }
 
     /// The document among them that is the same: the same pages at the same time, or at any time if this
@@ -346,10 +442,9 @@ impl Known {
         time: TimeSource,
     ) -> Result<Option<(Stage, DocumentId)>, StoreError> {
         let id = document.id();
-        let may_be = |other: &DocumentId| {
-            other.hash8 == id.hash8 && (time == TimeSource::Assumed || other == id)
-        };
-        for (stage, other) in self.some(store, &id.playlist_id, may_be).await? {
+        let may_be = |other: &DocumentId| time == TimeSource::Assumed || other == id;
+        let alike = self.some(store, &id.playlist_id, Some(&id.hash8)).await?;
+        for (stage, other) in alike.into_iter().filter(|(_, other)| may_be(other)) {
             let key = Key::Raw { stage, document: other.clone() };
             if matches!(compare(store, &key, document).await?, Standing::Same) {
                 return Ok(Some((stage, other)));

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config::{Bytes, LINEAGE_BYTES_MAX},
     document::DocumentId,
-    layout::{Format, Key},
+    layout::{Format, Key, is_plugin_name, is_sha256},
     plugin::Plugin,
 };
 
@@ -91,6 +92,9 @@ impl Lineage {
     ///
     /// Says what is wrong with it.
     pub fn parse(bytes: &[u8], document: &DocumentId) -> Result<Self, InvalidLineage> {
+        if bytes.len() as u64 > LINEAGE_BYTES_MAX {
+            return Err(InvalidLineage::TooLarge { bytes: bytes.len() as u64 });
+        }
         let lineage: Lineage = serde_json::from_slice(bytes)?;
         if lineage.format != FORMAT {
             return Err(InvalidLineage::Format { found: lineage.format });
@@ -105,9 +109,9 @@ impl Lineage {
                 Ok(Key::TableFile { table, format, document: of, .. })
                     if of == *document && table == file.table && format == file.format
             );
-            let is_hash = |c: char| matches!(c, '0'..='9' | 'a'..='f');
-            let is_sha256 = file.sha256.len() == 64 && file.sha256.chars().all(is_hash);
-            if !is_of_document || !is_sha256 || !keys.insert(&file.key) {
+            let Maker { name, sha256, .. } = &file.plugin;
+            let is_maker = is_plugin_name(name) && is_sha256(sha256);
+            if !is_of_document || !is_maker || !is_sha256(&file.sha256) || !keys.insert(&file.key) {
                 return Err(InvalidLineage::File { key: file.key.clone() });
             }
         }
@@ -131,6 +135,12 @@ impl Lineage {
 /// Why a stored object is not the lineage of a document.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidLineage {
+    /// It is larger than a lineage can be.
+    #[error("it has {}, and the limit is {}", Bytes(*.bytes), Bytes(LINEAGE_BYTES_MAX))]
+    TooLarge {
+        /// Its size in bytes.
+        bytes: u64,
+    },
     /// It is no lineage at all.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
@@ -146,8 +156,8 @@ pub enum InvalidLineage {
         /// The document.
         found: String,
     },
-    /// One of its files is not a table file of the document, has no SHA-256, or is there twice.
-    #[error("`{}` is not a file of this document, has no SHA-256, or is named twice", .key.escape_debug())]
+    /// One of its files is not a table file of the document, has no SHA-256 or no plugin, or is there twice.
+    #[error("`{}` is not a file of this document, has no SHA-256 or no plugin, or is named twice", .key.escape_debug())]
     File {
         /// The file's key.
         key: String,
@@ -240,5 +250,39 @@ mod tests {
             let found = jumps(&lineage(before.0, before.1), &lineage(now.0, now.1)).join("; ");
             assert_eq!(found, expected, "{before:?} {now:?}");
         }
+    }
+
+    #[test]
+    fn a_lineage_of_anything_else_is_refused() {
+        let document: DocumentId = "p-20260706T060000Z-0123abcd".parse().unwrap();
+        let key = "transformed_data/song_data/snapshot_year=2026/p-20260706T060000Z-0123abcd.csv";
+        let mut good = lineage(1, 0);
+        good.document = document.to_string();
+        good.files[0].key = key.to_owned();
+        good.files[0].sha256 = "a".repeat(64);
+        good.files[0].plugin.sha256 = "b".repeat(64);
+        assert_eq!(Lineage::parse(&good.to_bytes(), &document).unwrap(), good);
+        let change = |change: &dyn Fn(&mut Lineage)| {
+            let mut bad = good.clone();
+            change(&mut bad);
+            Lineage::parse(&bad.to_bytes(), &document).unwrap_err().to_string()
+        };
+        for (error, part) in [
+            (change(&|bad| bad.format = 2), "format 2"),
+            (change(&|bad| bad.document = "x\u{1b}[2J".into()), "another document: `x\\u{1b}[2J`"),
+            (change(&|bad| bad.files[0].key = "plugins/song.wasm".into()), "plugins/song.wasm"),
+            (change(&|bad| bad.files[0].key = key.replace("-0123abcd", "-ffffffff")), "ffffffff"),
+            (change(&|bad| bad.files[0].table = "album".into()), key),
+            (change(&|bad| bad.files[0].format = Format::Parquet), key),
+            (change(&|bad| bad.files[0].sha256 = "A".repeat(64)), key),
+            (change(&|bad| bad.files[0].plugin.name = "../x".into()), key),
+            (change(&|bad| bad.files[0].plugin.sha256.truncate(63)), key),
+            (change(&|bad| bad.files.push(bad.files[0].clone())), "named twice"),
+        ] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        let large = vec![b' '; LINEAGE_BYTES_MAX as usize + 1];
+        let error = Lineage::parse(&large, &document).unwrap_err();
+        assert!(matches!(error, InvalidLineage::TooLarge { .. }), "{error}");
     }
 }

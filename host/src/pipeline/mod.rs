@@ -8,43 +8,51 @@ pub mod active;
 pub mod cataloging;
 pub mod check;
 pub mod diff;
+mod earlier;
 pub mod explain;
 pub mod extract;
 pub mod install;
 pub mod jobs;
 pub mod landing;
 pub mod lineage;
+pub mod listing;
+pub mod loads;
 mod moves;
 pub mod playlists;
 pub mod publish;
 pub mod records;
 pub mod replay;
 pub mod report;
+pub mod required;
+pub mod runs;
 mod table_files;
 pub mod tables;
+pub mod totals;
 mod transform;
 pub mod trial;
 pub mod tried;
 pub mod verify;
 pub mod versions;
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use futures_util::{StreamExt, future::join, stream};
 use time::OffsetDateTime;
 
 use crate::{
     config::Limits,
-    document::{DocumentId, PlaylistId},
+    document::{DocumentId, FutureTimes},
     layout::{self, Format, Key, Stage},
     plugin::EngineError,
     source::SourceError,
     spotify::TokenError,
-    store::{Listed, Store, StoreError, list_all},
+    store::{Listed, Store, StoreError, list_all, list_readable},
 };
 use active::{ActiveSet, PluginPlace, Shelf, activate, active_plugins};
+use earlier::Earlier;
 use jobs::{Jobs, Until};
-use lineage::{Lineage, jumps};
+use lineage::InvalidLineage;
+use listing::{Listing, ReportPages};
 use records::Records;
 use report::{Action, DocumentReport, DocumentStatus, PluginReport, Problem};
 use transform::{Crew, Outcome, Workshop, transform};
@@ -68,9 +76,17 @@ pub struct Transform<'s> {
     pub now: OffsetDateTime,
     /// When no further document is begun.
     pub until: Until,
+    /// Whether files that are no stored documents may have a time in the future.
+    pub future: FutureTimes,
+    /// Where the details of documents go that the report has no room for; they are left out if there are none.
+    pub pages: Option<ReportPages>,
     /// Who watches.
     pub progress: &'s dyn Progress,
 }
+
+/// How many documents are finished before they are compared with earlier ones and handed on: what a run keeps
+/// of each until then is kilobytes.
+const HANDED_ON_AT_ONCE: usize = 1_000;
 
 /// Which documents.
 #[derive(Clone, Debug)]
@@ -118,10 +134,12 @@ pub trait Progress: Sync {
 pub struct Transformed {
     /// The plugins.
     pub plugins: Vec<PluginReport>,
-    /// The documents: those of others first, then by key.
-    pub documents: Vec<DocumentReport>,
+    /// The documents: those of others first, then by playlist and time.
+    pub documents: Listing<DocumentReport>,
     /// What somebody may not expect.
     pub warnings: Vec<String>,
+    /// What went wrong beside these, such as a folder that could not be read.
+    pub problems: Vec<Problem>,
 }
 
 impl Transform<'_> {
@@ -133,27 +151,29 @@ impl Transform<'_> {
     pub async fn run(&self, selection: &Selection) -> Result<Transformed, PipelineError> {
         // Before the records are read, in `work`: whoever switches a table to another generation takes
         // to it afterwards what waited by then, so that none of these is left with the old one.
-        let (documents, missing) = select(self.store, selection).await?;
+        let Selected { documents, missing, problems } = select(self.store, selection).await?;
         if documents.is_empty() {
             self.require_plugins().await?;
-            return Ok(Transformed::default());
+            return Ok(Transformed { problems, ..Transformed::default() });
         }
         // Whatever the store has to find out before it can be trusted it finds out meanwhile; the
         // first write that needs it waits, and says what is wrong.
-        let (_, done) = join(self.store.make_ready(), self.work(documents)).await;
-        let (mut transformed, mut outcomes) = done?;
-        if matches!(selection, Selection::Landed(_)) {
-            outcomes.retain(|outcome| outcome.report.status != DocumentStatus::Gone);
+        let (_, done) = join(self.store.make_ready(), self.work(documents, selection)).await;
+        let mut transformed = done?;
+        for report in missing {
+            transformed.documents.push(report);
+            transformed.documents.save_full_pages(self.store, self.pages.as_ref()).await;
         }
-        transformed.documents = compare_with_last(self.store, outcomes).await;
-        transformed.documents.extend(missing);
+        transformed.problems.extend(problems);
+        transformed.documents.save_pages(self.store, self.pages.as_ref()).await;
         Ok(transformed)
     }
 
     async fn work(
         &self,
         documents: Vec<Listed>,
-    ) -> Result<(Transformed, Vec<Outcome>), PipelineError> {
+        selection: &Selection,
+    ) -> Result<Transformed, PipelineError> {
         let set = activate(&self.records(), self.plugins, self.shelf, self.now).await?;
         let (refused, warnings) = (set.refused(), self.other_formats(&set));
         let ActiveSet { plugins, reports, .. } = set;
@@ -162,12 +182,18 @@ impl Transform<'_> {
             crew: Arc::new(Crew::of(plugins)),
             refused,
             limits: self.limits.clone(),
-            jobs: Jobs::new(self.jobs, self.until.clone()),
+            jobs: Jobs::new(self.jobs, self.until.clone(), &self.limits),
+            now: self.now,
+            future: self.future,
         };
         self.progress.begin("transform", documents.len());
         // Of equal files whose time is only assumed the first is kept, so they go one by one.
         let is_ours = |listed: &Listed| matches!(listed.key.parse(), Ok(Key::Raw { .. }));
-        let (ours, foreign): (Vec<_>, Vec<_>) = documents.into_iter().partition(is_ours);
+        let (mut ours, foreign): (Vec<_>, Vec<_>) = documents.into_iter().partition(is_ours);
+        // Whatever stage a document is in: each is compared with those before it.
+        ours.sort_by(|one, other| in_stage(&one.key).cmp(in_stage(&other.key)));
+        let mut earlier = Earlier::new(self.store, self.now);
+        let mut listing = Listing::default();
         let mut outcomes: Vec<Outcome> = Vec::new();
         for (documents, at_once) in [(&foreign, 1), (&ours, workshop.jobs.on_the_way())] {
             let done = stream::iter(documents).map(|listed| async {
@@ -178,12 +204,37 @@ impl Transform<'_> {
                 self.progress.advance();
                 outcome
             });
-            outcomes.extend(done.buffered(at_once).collect::<Vec<_>>().await);
+            let mut done = done.buffered(at_once);
+            while let Some(outcome) = done.next().await {
+                outcomes.push(outcome);
+                if outcomes.len() >= HANDED_ON_AT_ONCE {
+                    let some = std::mem::take(&mut outcomes);
+                    self.hand_on(some, selection, &mut earlier, &mut listing).await;
+                }
+            }
         }
+        self.hand_on(outcomes, selection, &mut earlier, &mut listing).await;
         self.progress.end();
+        let warnings = warnings.into_iter().chain(earlier.future_warning()).collect();
         let plugins = reports;
-        let documents = Vec::new();
-        Ok((Transformed { plugins, documents, warnings }, outcomes))
+        Ok(Transformed { plugins, documents: listing, warnings, problems: Vec::new() })
+    }
+
+    /// Compares finished documents with earlier ones, and adds them to the listing.
+    async fn hand_on(
+        &self,
+        mut outcomes: Vec<Outcome>,
+        selection: &Selection,
+        earlier: &mut Earlier<'_>,
+        listing: &mut Listing<DocumentReport>,
+    ) {
+        if matches!(selection, Selection::Landed(_)) {
+            outcomes.retain(|outcome| outcome.report.status != DocumentStatus::Gone);
+        }
+        for report in earlier.compare(outcomes).await {
+            listing.push(report);
+            listing.save_full_pages(self.store, self.pages.as_ref()).await;
+        }
     }
 
     /// The records as the store has them.
@@ -241,15 +292,24 @@ fn list(formats: &[Format]) -> String {
     formats.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// The documents that are meant, and what is to be said of those that are not there.
-async fn select(
-    store: &dyn Store,
-    selection: &Selection,
-) -> Result<(Vec<Listed>, Vec<DocumentReport>), PipelineError> {
-    let (mut found, mut missing) = (Vec::new(), Vec::new());
+/// The documents of a run.
+struct Selected {
+    /// Those that were found.
+    documents: Vec<Listed>,
+    /// Reports of those that were named and were not found.
+    missing: Vec<DocumentReport>,
+    /// What could not be read, where more may be waiting.
+    problems: Vec<Problem>,
+}
+
+/// Finds the documents of a selection.
+async fn select(store: &dyn Store, selection: &Selection) -> Result<Selected, PipelineError> {
+    let (mut found, mut missing, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     match selection {
         Selection::Waiting => {
-            found = list_all(store, layout::TO_PROCESS).await?;
+            let (listed, unreadable) = list_readable(store, layout::TO_PROCESS).await?;
+            problems.extend(unreadable.iter().map(|error| Problem::new(Action::Setup, error)));
+            found = listed;
             found.retain(|listed| listed.key.parse::<Key>().is_ok());
         }
         Selection::Landed(arrivals) => {
@@ -261,6 +321,7 @@ async fn select(
                         size: *size,
                         modified: OffsetDateTime::UNIX_EPOCH,
                         tag: None,
+                        stamp: None,
                     }),
                     None => found.extend(find(store, key).await?),
                 }
@@ -281,7 +342,13 @@ async fn select(
     }
     found.sort_by(|one, other| one.key.cmp(&other.key));
     found.dedup_by(|one, other| one.key == other.key);
-    Ok((found, missing))
+    Ok(Selected { documents: found, missing, problems })
+}
+
+/// The part of a raw document's key that is the same in each stage.
+fn in_stage(key: &str) -> &str {
+    let stages = [Stage::ToProcess, Stage::Failed, Stage::Processed];
+    stages.iter().find_map(|stage| key.strip_prefix(stage.prefix())).unwrap_or(key)
 }
 
 fn not_there(store: &dyn Store, name: &str) -> DocumentReport {
@@ -328,72 +395,6 @@ pub async fn document_bytes(
     Ok(object.map(|object| (listed.key, object.bytes.into())))
 }
 
-/// Warns of tables that differ much from those of the playlist's last snapshot.
-async fn compare_with_last(store: &dyn Store, outcomes: Vec<Outcome>) -> Vec<DocumentReport> {
-    let mut memory = Memory::default();
-    for (id, lineage) in outcomes.iter().filter_map(|outcome| outcome.lineage.as_ref()) {
-        memory.lineages.insert(id.clone(), lineage.clone());
-    }
-    let mut reports = Vec::new();
-    for Outcome { mut report, lineage } in outcomes {
-        if let Some((id, lineage)) = lineage {
-            match memory.last_before(store, &id).await {
-                Ok(Some(last)) => report.warnings = jumps(last, &lineage),
-                Ok(None) => {}
-                Err(error) => {
-                    report.warnings.push(format!("not compared with the last snapshot: {error}"));
-                }
-            }
-        }
-        reports.push(report);
-    }
-    reports
-}
-
-/// What is known of earlier snapshots: those of this run, and those that were looked up.
-#[derive(Default)]
-struct Memory {
-    lineages: HashMap<DocumentId, Lineage>,
-    histories: HashMap<PlaylistId, Vec<DocumentId>>,
-}
-
-impl Memory {
-    async fn last_before(
-        &mut self,
-        store: &dyn Store,
-        id: &DocumentId,
-    ) -> Result<Option<&Lineage>, StoreError> {
-        if !self.histories.contains_key(&id.playlist_id) {
-            let history = snapshots(store, id.playlist_id.as_str()).await?;
-            self.histories.insert(id.playlist_id.clone(), history);
-        }
-        let history = self.histories.get(&id.playlist_id).map_or(&[][..], Vec::as_slice);
-        let earlier = |other: &&DocumentId| other.extracted_at < id.extracted_at;
-        let Some(last) = history.iter().rev().find(earlier).cloned() else { return Ok(None) };
-        if !self.lineages.contains_key(&last) {
-            let key = Key::Lineage { document: last.clone() }.to_string();
-            let object = store.get(&key).await?;
-            let read = object.and_then(|object| serde_json::from_slice(&object.bytes).ok());
-            self.lineages.extend(read.map(|lineage| (last.clone(), lineage)));
-        }
-        Ok(self.lineages.get(&last))
-    }
-}
-
-/// A playlist's snapshots that have tables, oldest first.
-async fn snapshots(store: &dyn Store, playlist: &str) -> Result<Vec<DocumentId>, StoreError> {
-    let listed = list_all(store, &layout::lineage_prefix(playlist)).await?;
-    let document = |key: &str| match key.parse() {
-        Ok(Key::Lineage { document }) if document.playlist_id.as_str() == playlist => {
-            Some(document)
-        }
-        _ => None,
-    };
-    let mut found: Vec<_> = listed.iter().filter_map(|listed| document(&listed.key)).collect();
-    found.sort_by_key(|id| id.extracted_at);
-    Ok(found)
-}
-
 /// Why nothing could be tried.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
@@ -414,6 +415,14 @@ pub enum PipelineError {
         "there was no time left to get an access token (run it again, with a longer time limit)"
     )]
     NoTime,
+    /// Plugins could not be loaded in the time that there was.
+    #[error(
+        "there was no time left to load plugin `{name}` (run it again, with a longer time limit)"
+    )]
+    NoTimeToLoad {
+        /// The plugin.
+        name: String,
+    },
     /// The time is outside the years that tables have.
     #[error("the clock of this machine says {}, which is outside the years 2006 to 2060 (set it)", .now.date())]
     Clock {
@@ -427,6 +436,24 @@ pub enum PipelineError {
     NoPlugins {
         /// Where they should be.
         location: String,
+    },
+    /// The setting that only published versions run can't be read.
+    #[error(
+        "{location} can't be read: {problem} (restore it; or turn it on again: spotify-etl plugin require-publish off, then on)"
+    )]
+    Setting {
+        /// Where it is.
+        location: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A table has no further generation.
+    #[error(
+        "table `{table}` has the last generation that a table can have (look at who wrote its record, and restore it)"
+    )]
+    NoMoreGenerations {
+        /// The table.
+        table: String,
     },
     /// No such table.
     #[error(
@@ -455,7 +482,7 @@ pub enum PipelineError {
         /// Where it is.
         location: String,
         /// What is wrong with it.
-        source: serde_json::Error,
+        source: InvalidLineage,
     },
     /// Nothing is known of a table file.
     #[error(

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
+    config::{Bytes, STORED_JSON_BYTES_MAX},
     document::PlaylistId,
     layout::Key,
     store::{Store, StoreError, update},
@@ -64,7 +65,7 @@ pub enum Addition {
 /// If the list can't be read.
 pub async fn playlists(store: &dyn Store) -> Result<Vec<ListedPlaylist>, PlaylistsError> {
     let key = Key::Playlists.to_string();
-    let object = store.get(&key).await?;
+    let object = store.get_within(&key, STORED_JSON_BYTES_MAX).await?;
     let list = read(store, object.as_ref().map(|object| object.bytes.as_ref()))?;
     let mut found: Vec<ListedPlaylist> = Vec::new();
     for item in &list.playlists {
@@ -84,7 +85,8 @@ pub async fn playlists(store: &dyn Store) -> Result<Vec<ListedPlaylist>, Playlis
 pub async fn listed_since(
     store: &dyn Store,
 ) -> Result<Vec<(ListedPlaylist, Option<OffsetDateTime>)>, PlaylistsError> {
-    let object = store.get(&Key::Playlists.to_string()).await?;
+    let key = Key::Playlists.to_string();
+    let object = store.get_within(&key, STORED_JSON_BYTES_MAX).await?;
     let list = read(store, object.as_ref().map(|object| object.bytes.as_ref()))?;
     let since = |item: &Item| {
         let added_at = item.more.get("added_at").and_then(Value::as_str);
@@ -219,6 +221,9 @@ fn read(store: &dyn Store, bytes: Option<&[u8]>) -> Result<List, PlaylistsError>
         location: store.location(&Key::Playlists.to_string()),
         problem,
     };
+    if bytes.len() as u64 > STORED_JSON_BYTES_MAX {
+        return Err(bad(format!("it has more than {}, the limit", Bytes(STORED_JSON_BYTES_MAX))));
+    }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let list: List = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
     match list.format {

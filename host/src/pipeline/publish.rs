@@ -12,7 +12,11 @@ use super::{
     records::{mark_removed, misfits, table_records},
     replay::{Change, Filter, Replay, Which, history},
     report::{Action, PluginStatus, Problem, ReplayReport},
-    versions::{Activation, HistoryRecord, IsSo, UPLOAD, Way, file_of, keep, note, versions},
+    required::Required,
+    versions::{
+        Activation, HistoryRecord, IsSo, UPLOAD, VersionError, Way, file_of, keep, note, versions,
+        was_published,
+    },
 };
 use crate::{
     document::sha256,
@@ -166,16 +170,25 @@ impl Switch<'_> {
     async fn activate(&self, record: &HistoryRecord) -> Result<(), PublishError> {
         let (store, standing) = (self.transform.store, &self.standing);
         keep(store, record, &self.bytes).await?;
-        if standing.sha256() == Some(self.plugin.sha256()) {
-            let now = Standing::of(store, &standing.name).await?;
-            return if now == *standing { Ok(()) } else { Err(now.raced()) };
-        }
+        let is_there = standing.sha256() == Some(self.plugin.sha256());
+        let before = standing.sha256().filter(|_| !is_there);
         let activation = Activation {
             at: self.transform.now.format(&Rfc3339).unwrap_or_default(),
             by: self.by.clone(),
             way: self.way,
-            before: standing.sha256().map(str::to_owned),
+            before: before.map(str::to_owned),
         };
+        if is_there {
+            let now = Standing::of(store, &standing.name).await?;
+            if now != *standing {
+                return Err(now.raced());
+            }
+            // An upload that is published where it is: from now on it counts as published.
+            if !was_published(store, &record.name, &record.sha256).await? {
+                note(store, record, &activation, IsSo::Yes).await?;
+            }
+            return Ok(());
+        }
         // What it takes the place of may be an upload that nobody has kept yet.
         let key = Key::Plugin { name: standing.name.clone() }.to_string();
         if let Some((_, tag)) = &standing.file
@@ -351,7 +364,11 @@ pub async fn version_meant(
         return Err(PublishError::Unknown { name: name.clone() });
     }
     let record = match begins {
-        None => before(&all, standing).ok_or(PublishError::NoneBefore { name: name.clone() })?,
+        None => {
+            let required = Required::of(store).await?;
+            let found = before(&all, standing, required.as_ref());
+            found.ok_or(PublishError::NoneBefore { name: name.clone() })?
+        }
         Some(begins) => {
             let mut meant = all.into_iter().filter(|one| one.sha256.starts_with(begins));
             let (name, sha256) = (name.clone(), begins.to_owned());
@@ -372,46 +389,43 @@ pub async fn version_meant(
     }
 }
 
-fn before(all: &[HistoryRecord], standing: &Standing) -> Option<HistoryRecord> {
+fn before(
+    all: &[HistoryRecord],
+    standing: &Standing,
+    required: Option<&Required>,
+) -> Option<HistoryRecord> {
+    // What was uploaded and refused never was active, so it is nothing to go back to.
+    let may_run = |one: &&HistoryRecord| required.is_none_or(|required| required.takes(one));
     let find = |sha256: Option<&str>| all.iter().find(|one| Some(one.sha256.as_str()) == sha256);
     let Some(active) = find(standing.sha256()) else {
         // None is active, or one that nobody knows yet: back to the last that was.
-        return all.last().cloned();
+        return all.iter().rev().find(may_run).cloned();
+    };
+    if !may_run(&active) {
+        return all.iter().rev().find(may_run).cloned();
+    }
+    let earlier = || {
+        let mut earlier = all.iter().rev().skip_while(|one| one.sha256 != active.sha256).skip(1);
+        earlier.find(may_run).cloned()
     };
     match active.activations.last() {
         Some(Activation { way: Way::Rollback, .. }) => Some(active.clone()),
-        Some(Activation { before: Some(before), .. }) => find(Some(before)).cloned(),
+        Some(Activation { before: Some(before), .. }) => match find(Some(before)) {
+            Some(before) if !may_run(&before) => earlier(),
+            found => found.cloned(),
+        },
         // An upload, or the first: the one that was active last before it.
-        _ => all.iter().rev().skip_while(|one| one.sha256 != active.sha256).nth(1).cloned(),
+        _ => earlier(),
     }
 }
 
-/// Whether versions that nobody published are passed over.
-///
-/// # Errors
-///
-/// If the store fails.
-pub async fn is_publish_required(store: &dyn Store) -> Result<bool, StoreError> {
-    Ok(store.get(&Key::RequirePublish.to_string()).await?.is_some())
-}
-
-/// Has versions passed over that nobody published, or not any more.
-///
-/// # Errors
-///
-/// If the store fails.
-pub async fn require_publish(store: &dyn Store, is_required: bool) -> Result<(), StoreError> {
-    let key = Key::RequirePublish.to_string();
-    match (is_required, store.get(&key).await?) {
-        (true, None) => {
-            store.put_new(&key, b"{ \"require_publish\": true }\n").await?;
+impl From<VersionError> for PublishError {
+    fn from(error: VersionError) -> Self {
+        match error {
+            VersionError::Store(error) => PublishError::Store(error),
+            damaged => PublishError::Version(damaged),
         }
-        (false, Some(object)) => {
-            store.delete_if(&key, &object.tag()).await?;
-        }
-        _ => {}
     }
-    Ok(())
 }
 
 /// Why a version did not become active.
@@ -420,6 +434,9 @@ pub enum PublishError {
     /// The store fails.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What the store has of a version can't be read.
+    #[error(transparent)]
+    Version(VersionError),
     /// Nothing could be tried.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),

@@ -12,15 +12,18 @@ use super::{
     report::{PluginReport, Problem},
 };
 use crate::{
+    config::{Bytes, STORED_JSON_BYTES_MAX},
     document::DocumentId,
-    layout::{self, Format, Key},
+    layout::{self, Format, Key, is_plugin_name},
     plugin::Plugin,
-    schema::{Column, Fit, TableSchema, fit},
+    schema::{Column, Fit, TableSchema, faults_of, fit},
     store::{Store, StoreError, list_all, update},
 };
 
 /// The format of records.
 pub(super) const FORMAT: u32 = 1;
+/// The highest generation of a table. Each is begun by a command.
+pub const GENERATION_MAX: u32 = 1_000_000;
 
 /// Where the rows of a table go.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +64,80 @@ pub struct TableRecord {
     pub owner_removed: bool,
 }
 
+impl TableRecord {
+    /// Reads the stored record of a table. What is stored may have been written by anything, and its names
+    /// go into keys and SQL: only a record whose schema a plugin could declare is taken.
+    ///
+    /// # Errors
+    ///
+    /// Says everything that is wrong with it.
+    pub fn parse(table: &str, bytes: &[u8]) -> Result<Self, InvalidRecord> {
+        if bytes.len() as u64 > STORED_JSON_BYTES_MAX {
+            return Err(InvalidRecord::TooLarge { bytes: bytes.len() as u64 });
+        }
+        let record: TableRecord = serde_json::from_slice(bytes)?;
+        if record.format != FORMAT {
+            return Err(InvalidRecord::Format { found: record.format });
+        }
+        let faults = record.faults(table);
+        if faults.is_empty() { Ok(record) } else { Err(InvalidRecord::Content { faults }) }
+    }
+
+    fn faults(&self, table: &str) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.schema.name != table {
+            let name: String = self.schema.name.chars().take(100).collect();
+            faults.push(format!("it is about table `{}`", name.escape_debug()));
+        }
+        faults.extend(faults_of(&self.schema));
+        if !(1..=GENERATION_MAX).contains(&self.generation) {
+            let found = self.generation;
+            faults.push(format!("its generation is {found}, which is not in 1..={GENERATION_MAX}"));
+        }
+        if self.formats.is_empty() {
+            faults.push("it names no format of table files".to_owned());
+        }
+        let is_twice =
+            |format: &&Format| self.formats.iter().filter(|one| one == format).count() > 1;
+        if let Some(format) = self.formats.iter().find(is_twice) {
+            faults.push(format!("it names the format {format} twice"));
+        }
+        if !is_plugin_name(&self.owner) {
+            let owner: String = self.owner.chars().take(100).collect();
+            faults.push(format!("its owner `{}` is no name of a plugin", owner.escape_debug()));
+        }
+        faults
+    }
+}
+
+/// Why a stored object is not the record of a table.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidRecord {
+    /// It is larger than a record can be.
+    #[error("it has {}, and the limit is {}", Bytes(*.bytes), Bytes(STORED_JSON_BYTES_MAX))]
+    TooLarge {
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// It is not JSON of a record.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// It has a format that this program does not know.
+    #[error(
+        "it has format {found}, and this program reads format {FORMAT} (use a newer spotify-etl)"
+    )]
+    Format {
+        /// The format.
+        found: u32,
+    },
+    /// It says something that no record says.
+    #[error("{}", .faults.join("; "))]
+    Content {
+        /// Everything that is wrong with it.
+        faults: Vec<String>,
+    },
+}
+
 /// The records of a store, as a run sees them.
 pub struct Records<'s> {
     /// The store.
@@ -92,7 +169,7 @@ impl<'s> Records<'s> {
                 let Some(bytes) = current else {
                     return Ok(Some(pretty(&new_record(plugin, table, &self.formats))));
                 };
-                let extended = parse_record(self.store, &key, bytes, plugin)
+                let extended = parse_record(self.store, &table.name, bytes, plugin)
                     .and_then(|record| Ok((compare(&record, table, plugin)?, record)));
                 match extended {
                     Ok((fit, record)) => {
@@ -136,9 +213,9 @@ impl<'s> Records<'s> {
             Some(planned) => Some(Ok(planned.clone())),
             None => self
                 .store
-                .get(&key)
+                .get_within(&key, STORED_JSON_BYTES_MAX)
                 .await?
-                .map(|object| parse_record(self.store, &key, &object.bytes, plugin)),
+                .map(|object| parse_record(self.store, &table.name, &object.bytes, plugin)),
         };
         let record = match known {
             None => Ok((new_record(plugin, table, &self.formats), false)),
@@ -162,38 +239,57 @@ impl<'s> Records<'s> {
     }
 }
 
-/// The records of all tables of a store, by name; those that can't be read are told.
+/// A table whose record can't be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnreadRecord {
+    /// The table's name, as the record's key has it. It may be anything.
+    pub table: String,
+    /// Where the record is, what is wrong with it, and what to do.
+    pub problem: String,
+}
+
+/// Returns the records of all tables of a store, by name, and what is wrong with those that can't be read.
 ///
 /// # Errors
 ///
 /// If the store fails.
 pub async fn table_records(
     store: &dyn Store,
-) -> Result<(Vec<TableRecord>, Vec<String>), StoreError> {
+) -> Result<(Vec<TableRecord>, Vec<UnreadRecord>), StoreError> {
     let listed = list_all(store, layout::TABLES).await?;
-    let is_record = |key: &str| matches!(key.parse(), Ok(Key::TableRecord { .. }));
-    let keys = listed.into_iter().map(|listed| listed.key).filter(|key| is_record(key));
-    let read = keys.map(|key| async move { Ok((store.get(&key).await?, key)) });
-    let (mut records, mut problems) = (Vec::new(), Vec::new());
-    for (object, key) in try_join_all(read).await? {
-        let Some(object) = object else { continue };
-        match serde_json::from_slice::<TableRecord>(&object.bytes) {
-            Ok(record) if record.format == FORMAT => records.push(record),
-            Ok(record) => problems.push(format!(
-                "{} is a table's record of format {}, and this host reads format {FORMAT} (use a newer spotify-etl)",
-                store.location(&key),
-                record.format
-            )),
-            Err(error) => problems.push(format!(
-                "{} is not a table's record: {error} (restore it)",
-                store.location(&key)
-            )),
+    let keys = listed.into_iter().filter_map(|listed| match listed.key.parse() {
+        Ok(Key::TableRecord { table }) => Some((table, listed)),
+        _ => None,
+    });
+    let read = keys.map(|(table, listed)| async move {
+        if listed.size > STORED_JSON_BYTES_MAX {
+            return Ok((
+                table,
+                listed.key,
+                Some(Err(InvalidRecord::TooLarge { bytes: listed.size })),
+            ));
+        }
+        let object = store.get(&listed.key).await?;
+        let record = object.map(|object| TableRecord::parse(&table, &object.bytes));
+        Ok::<_, StoreError>((table, listed.key, record))
+    });
+    let (mut records, mut unread) = (Vec::new(), Vec::new());
+    for (table, key, record) in try_join_all(read).await? {
+        match record {
+            None => {}
+            Some(Ok(record)) => records.push(record),
+            Some(Err(error)) => {
+                let location = store.location(&key);
+                let problem = format!("{location} is not a table's record: {error} (restore it)");
+                unread.push(UnreadRecord { table, problem });
+            }
         }
     }
-    Ok((records, problems))
+    Ok((records, unread))
 }
 
-/// Notes in the records of a plugin's tables that it was removed by a command. Returns the tables.
+/// Notes in the records of a plugin's tables that it was removed by a command. Returns the tables of which
+/// that was not noted before.
 ///
 /// # Errors
 ///
@@ -201,13 +297,13 @@ pub async fn table_records(
 pub async fn mark_removed(store: &dyn Store, owner: &str) -> Result<Vec<String>, StoreError> {
     let (records, _) = table_records(store).await?;
     let mut tables = Vec::new();
-    for record in records.into_iter().filter(|record| record.owner == owner) {
+    let is_due = |record: &TableRecord| record.owner == owner && !record.owner_removed;
+    for record in records.into_iter().filter(is_due) {
         let table = record.schema.name;
         let key = Key::TableRecord { table: table.clone() }.to_string();
         update(store, &key, |current| {
-            let read = |bytes| serde_json::from_slice::<TableRecord>(bytes).ok();
-            let current = current.and_then(read).filter(|record| record.owner == owner);
-            let due = current.filter(|record| !record.owner_removed);
+            let read = |bytes| TableRecord::parse(&table, bytes).ok();
+            let due = current.and_then(read).filter(is_due);
             let removed = due.map(|record| TableRecord { owner_removed: true, ..record });
             Ok::<_, StoreError>(removed.as_ref().map(pretty))
         })
@@ -232,14 +328,17 @@ pub async fn missing_owners(
     };
     let listed = list_all(store, layout::TABLES).await?;
     let keys = listed.into_iter().filter_map(|listed| match listed.key.parse() {
-        Ok(Key::TableRecord { table }) if !is_filled(&table) => Some(listed.key),
+        Ok(Key::TableRecord { table }) if !is_filled(&table) => Some((table, listed)),
         _ => None,
     });
-    let read = keys.map(|key| async move { store.get(&key).await });
+    let keys = keys.filter(|(_, listed)| listed.size <= STORED_JSON_BYTES_MAX);
+    let read = keys.map(|(table, listed)| async move {
+        let object = store.get(&listed.key).await?;
+        Ok::<_, StoreError>(object.map(|object| TableRecord::parse(&table, &object.bytes)))
+    });
     let mut missing: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for object in try_join_all(read).await?.into_iter().flatten() {
-        // What is no record is reported by those who read the table.
-        let Ok(record) = serde_json::from_slice::<TableRecord>(&object.bytes) else { continue };
+    // What is no record is reported by those who read the table.
+    for record in try_join_all(read).await?.into_iter().flatten().flatten() {
         let is_there = plugins.iter().any(|plugin| plugin.name == record.owner);
         if !is_there && !record.owner_removed {
             missing.entry(record.owner).or_default().push(record.schema.name);
@@ -270,7 +369,8 @@ pub async fn switch(
     let key = Key::TableRecord { table: planned.schema.name.clone() }.to_string();
     let mut is_done = true;
     update(store, &key, |current| {
-        let current = current.and_then(|bytes| serde_json::from_slice::<TableRecord>(bytes).ok());
+        let read = |bytes| TableRecord::parse(&planned.schema.name, bytes).ok();
+        let current = current.and_then(read);
         is_done = current.as_ref() == Some(from) || current.as_ref() == Some(planned);
         let is_due = is_done && current.as_ref() != Some(planned);
         Ok::<_, StoreError>(is_due.then(|| pretty(planned)))
@@ -281,25 +381,18 @@ pub async fn switch(
 
 fn parse_record(
     store: &dyn Store,
-    key: &str,
+    table: &str,
     bytes: &[u8],
     plugin: &Plugin,
 ) -> Result<TableRecord, Problem> {
-    let location = store.location(key);
-    let refused = |message: String| Problem::of_plugin(plugin.name(), message);
-    let record: TableRecord = serde_json::from_slice(bytes).map_err(|error| {
-        refused(format!(
+    TableRecord::parse(table, bytes).map_err(|error| {
+        let location = store.location(&Key::TableRecord { table: table.to_owned() }.to_string());
+        let message = format!(
             "is refused: {location} is not a table's record: {error} (restore it; to start the \
-             table anew, take it away together with the table's files)"
-        ))
-    })?;
-    match record.format {
-        FORMAT => Ok(record),
-        found => Err(refused(format!(
-            "is refused: {location} is a table's record of format {found}, and this host reads \
-             format {FORMAT} (use a newer spotify-etl)"
-        ))),
-    }
+             table again from nothing, delete it together with the table's files)"
+        );
+        Problem::of_plugin(plugin.name(), message)
+    })
 }
 
 fn compare(record: &TableRecord, table: &TableSchema, plugin: &Plugin) -> Result<Fit, Problem> {

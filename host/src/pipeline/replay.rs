@@ -18,10 +18,10 @@ use super::{
     jobs::Jobs,
     lineage::{Lineage, TableFile},
     moves::read_listed,
-    records::{Records, TableRecord, switch, table_records},
+    records::{GENERATION_MAX, Records, TableRecord, switch, table_records},
     report::{Action, DocumentReport, DocumentStatus, Problem, ReplayReport},
     table_files::{Before, StoredFile, StoredFiles, TableWriter, files_of},
-    transform::{Crew, describe, not_begun, report_stored, sort_results, work},
+    transform::{Crew, Worked, describe, not_begun, report_stored, sort_results, work},
 };
 use crate::{
     config::{HOST_VERSION, Limits},
@@ -296,8 +296,11 @@ impl Replay<'_> {
         let mut again = ReplayReport::default();
         self.pass(&records, &self.plugins, &mut again, transformed).await?;
         report.add_written(&again);
-        transformed.documents.extend(waited.documents);
+        transformed.documents.append(waited.documents);
+        let pages = self.transform.pages.as_ref();
+        transformed.documents.save_pages(self.transform.store, pages).await;
         transformed.warnings.extend(waited.warnings);
+        transformed.problems.extend(waited.problems);
         Ok(())
     }
 
@@ -377,6 +380,9 @@ impl Replay<'_> {
                 ));
                 continue;
             }
+            if record.generation >= GENERATION_MAX {
+                return Err(PipelineError::NoMoreGenerations { table: table.clone() });
+            }
             let next = TableRecord {
                 owner: plugin.name().to_owned(),
                 schema: TableSchema::clone(schema),
@@ -417,11 +423,17 @@ impl Replay<'_> {
             files: files_of(*store, &plugins).await?,
             crew: Arc::new(Crew::of(plugins)),
             limits: &self.transform.limits,
-            jobs: Jobs::new(self.transform.jobs, self.transform.until.clone()),
+            jobs: Jobs::new(
+                self.transform.jobs,
+                self.transform.until.clone(),
+                &self.transform.limits,
+            ),
             mode: self.mode,
         };
         report.documents = documents.len();
         transformed.documents.clear();
+        // A dry run writes nothing.
+        let pages = self.transform.pages.as_ref().filter(|_| self.mode == Mode::Write);
         progress.begin("replay", documents.len());
         let done = stream::iter(&documents).map(|(id, listed)| async {
             let done = match desk.jobs.is_over() {
@@ -445,11 +457,13 @@ impl Replay<'_> {
             // Those that are as they should be are only counted.
             if !document.problems.is_empty() {
                 transformed.documents.push(document);
+                transformed.documents.save_full_pages(*store, pages).await;
             }
         }
         progress.end();
+        transformed.documents.save_pages(*store, pages).await;
         transformed.documents.sort_by(|one, other| one.key.cmp(&other.key));
-        report.documents_failed = transformed.documents.len();
+        report.documents_failed = transformed.documents.totals().failing;
         Ok(())
     }
 }
@@ -471,8 +485,9 @@ impl ReplayReport {
 impl Transformed {
     /// Whether nothing went wrong.
     fn is_whole(&self) -> bool {
-        self.documents.iter().all(|document| document.problems.is_empty())
+        self.documents.totals().failing == 0
             && self.plugins.iter().all(|plugin| plugin.problem.is_none())
+            && self.problems.is_empty()
     }
 }
 
@@ -563,7 +578,7 @@ impl Desk<'_> {
             return Ok(());
         };
         let key = Key::Raw { stage: Stage::Processed, document: id.clone() };
-        let (document, _, results) =
+        let Worked { document, results, room: _room, .. } =
             match work(self.crew_of(&stale), &self.jobs, self.limits, &key, &object).await {
                 Ok(worked) => worked,
                 Err(undone) => {

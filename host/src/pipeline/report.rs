@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::publish::PublishReport;
+use super::{
+    listing::{Listing, PageReport, Parts},
+    publish::PublishReport,
+    totals::Totals,
+};
 
 /// What can be done about a problem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// Run the same command again.
@@ -75,7 +79,7 @@ pub struct RunReport {
     /// What was read from Spotify.
     #[serde(default)]
     pub extracts: Vec<ExtractReport>,
-    /// What was brought in.
+    /// The first failing imports and the first others; the rest is on pages.
     pub imports: Vec<ImportReport>,
     /// What was done about history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,8 +89,14 @@ pub struct RunReport {
     pub published: Option<PublishReport>,
     /// The plugins it had.
     pub plugins: Vec<PluginReport>,
-    /// What became of each document.
+    /// The first failing documents and the first others; the rest is on pages.
     pub documents: Vec<DocumentReport>,
+    /// The numbers of all imports and documents, listed or not.
+    #[serde(default)]
+    pub totals: Totals,
+    /// Where the imports and documents are that are not listed here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pages: Vec<PageReport>,
     /// What went wrong beside all these.
     #[serde(default)]
     pub problems: Vec<Problem>,
@@ -145,7 +155,7 @@ pub struct ExtractReport {
 }
 
 /// What became of something to import.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ImportStatus {
     /// It waits now.
@@ -249,7 +259,7 @@ pub struct PluginReport {
 }
 
 /// What became of a document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DocumentStatus {
     /// Its tables are stored.
@@ -287,6 +297,9 @@ pub struct DocumentReport {
     pub skipped: BTreeMap<String, usize>,
     /// Which, up to the limit.
     pub skips: Vec<SkipReport>,
+    /// How many more of these a report had no room for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skips_omitted: usize,
     /// What is odd.
     pub warnings: Vec<String>,
     /// What went wrong.
@@ -336,6 +349,7 @@ impl DocumentReport {
             unsupported: Vec::new(),
             skipped: BTreeMap::new(),
             skips: Vec::new(),
+            skips_omitted: 0,
             warnings: Vec::new(),
             problems: Vec::new(),
         }
@@ -352,8 +366,44 @@ impl DocumentReport {
     }
 }
 
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 impl RunReport {
-    /// Everything that went wrong.
+    /// Reads a stored report. Reports of older hosts have no totals: they list everything.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are no report.
+    pub fn read(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        let mut report: RunReport = serde_json::from_slice(bytes)?;
+        if report.totals == Totals::default() {
+            report.documents.iter().for_each(|document| report.totals.documents.add(document));
+            report.imports.iter().for_each(|import| report.totals.imports.add(import));
+        }
+        Ok(report)
+    }
+
+    /// Adds documents.
+    pub fn add_documents(&mut self, documents: Listing<DocumentReport>) {
+        let Parts { listed, totals, pages, problem } = documents.into_parts();
+        self.documents.extend(listed);
+        self.totals.documents.add_all(totals);
+        self.pages.extend(pages);
+        self.problems.extend(problem);
+    }
+
+    /// Adds imports.
+    pub fn add_imports(&mut self, imports: Listing<ImportReport>) {
+        let Parts { listed, totals, pages, problem } = imports.into_parts();
+        self.imports.extend(listed);
+        self.totals.imports.add_all(totals);
+        self.pages.extend(pages);
+        self.problems.extend(problem);
+    }
+
+    /// Everything that went wrong, as far as it is listed.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         let extracts = self.extracts.iter().filter_map(|extract| extract.problem.as_ref());
         let imports = self.imports.iter().filter_map(|import| import.problem.as_ref());
@@ -362,17 +412,46 @@ impl RunReport {
         self.problems.iter().chain(extracts).chain(imports).chain(plugins).chain(documents)
     }
 
-    /// Documents of which no entry gave a row, where whoever judged this run did not accept that.
+    /// The number of problems, listed or not.
+    pub fn problem_count(&self) -> usize {
+        let Totals { documents, imports } = &self.totals;
+        let extracts = self.extracts.iter().filter(|extract| extract.problem.is_some()).count();
+        let plugins = self.plugins.iter().filter(|plugin| plugin.problem.is_some()).count();
+        self.problems.len()
+            + extracts
+            + plugins
+            + documents.problem_count()
+            + imports.problem_count()
+    }
+
+    /// The first problem that a retry may solve, listed or not.
+    pub fn first_retry(&self) -> Option<&Problem> {
+        let mut listed = self.problems();
+        let listed = listed.find(|problem| problem.action == Action::Retry);
+        listed.or(self.totals.documents.first_retry.as_ref())
+    }
+
+    /// Listed documents of which no entry gave a row, where whoever judged this run did not accept that.
     pub fn empty_documents(&self) -> impl Iterator<Item = &DocumentReport> {
         let judged = self.exit_status != 0;
         self.documents.iter().filter(move |document| judged && document.is_empty())
     }
 
+    /// The number of documents of which no entry gave a row, listed or not, unless that was accepted.
+    pub fn empty_count(&self) -> usize {
+        if self.exit_status == 0 { 0 } else { self.totals.documents.empty }
+    }
+
+    /// The documents and imports that are on pages.
+    pub fn count_on_pages(&self) -> usize {
+        self.pages.iter().map(|page| page.count).sum()
+    }
+
     /// The exit status that this run has earned.
     pub fn judge(&self, empty: Empty) -> u8 {
         let stopped = self.replay.as_ref().is_some_and(|replay| replay.stopped.is_some());
-        let empty = empty == Empty::Fails && self.documents.iter().any(DocumentReport::is_empty);
-        u8::from(empty || stopped || self.problems().next().is_some())
+        let empty = empty == Empty::Fails && self.totals.documents.empty > 0;
+        u8::from(empty || stopped || self.problem_count() > 0)
     }
 }
 

@@ -4,7 +4,8 @@
 //! the same time, with different versions of a plugin, must not leave the lineage of one beside the files
 //! of another. So a file is created only where none is, or replaced only if it did not change since it was
 //! looked at, and a writer that replaces files first claims them: it removes them from the lineage and puts
-//! a token there. It records them as its own only if its claim is still there; otherwise it starts again.
+//! a token there. It records files as its own only if the lineage did not change in between; otherwise it
+//! starts again.
 //! A program that is killed in between leaves files without lineage, which the next run stores again.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -158,9 +159,11 @@ impl TableWriter<'_> {
             };
             self.look_at_files(&plugins, gone, &mut seen).await?;
             let due = due(&plugins, gone, &seen);
-            let claimed = match due.is_empty() {
-                true => Some(lineage),
-                false => self.claim(lineage, &due).await?,
+            let is_stored = |key: &String| seen.get(key).is_some_and(Option::is_some);
+            // A file that is created can't be another writer's, which the store tells.
+            let claimed = match due.iter().any(is_stored) {
+                true => self.claim(lineage, &due).await?,
+                false => Some(lineage),
             };
             let Some(base) = claimed else { continue };
             if !self.write_files(&mut plugins, gone, (&due, &seen), recorded).await? {

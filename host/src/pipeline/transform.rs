@@ -5,8 +5,10 @@ use std::{
     panic::resume_unwind,
     sync::Arc,
     thread::{self, ScopedJoinHandle},
+    time::Instant,
 };
 
+use time::OffsetDateTime;
 use tracing::{Instrument, Span};
 
 use super::{
@@ -21,11 +23,12 @@ use super::{
     tried::{Tried, judge},
 };
 use crate::{
-    config::{HOST_VERSION, Limits},
-    document::{Document, DocumentId, Origin, Refused, TimeSource, sha256},
+    config::{FILES_OF_DOCUMENT, HOST_VERSION, Limits},
+    document::{Document, DocumentId, FutureTimes, Origin, Refused, TimeSource, sha256},
     layout::{Format, Key, Stage},
     plugin::Plugin,
     projection::Projection,
+    room::Part,
     store::{Listed, Object, Store, StoreError},
     table::{MadeBy, Table, WriteError, write},
 };
@@ -42,6 +45,10 @@ pub struct Workshop<'s> {
     pub limits: Limits,
     /// Who works on them.
     pub jobs: Jobs,
+    /// The current time.
+    pub now: OffsetDateTime,
+    /// Whether files that are no stored documents may have a time in the future.
+    pub future: FutureTimes,
 }
 
 /// Plugins that look at a document together.
@@ -108,7 +115,7 @@ async fn steps(
         report.status = DocumentStatus::Gone;
         return Ok(());
     };
-    let (document, time, results) =
+    let Worked { document, time, results, room: _files_room } =
         match work(workshop.crew.clone(), &workshop.jobs, limits, &key, &object).await {
             Ok(worked) => worked,
             Err(Undone::Refused(refused)) => {
@@ -120,6 +127,12 @@ async fn steps(
             }
         };
     describe(report, &document);
+    if matches!(key, Key::Foreign { .. })
+        && let Err(refused) = document.check_time(workshop.now, workshop.future)
+    {
+        report.problems.push(Problem::new(Action::Document, refused));
+        return Ok(());
+    }
     if time == TimeSource::Assumed
         && matches!(key, Key::Foreign { .. })
         && let Some(there) = came_before(store, &document).await?
@@ -184,7 +197,20 @@ pub struct Rows {
 /// meanwhile.
 const LARGE_BYTES: usize = 4 << 20;
 
-/// All that takes time and touches nothing: reading, the plugins, checking, encoding.
+/// A document that was worked on.
+pub struct Worked {
+    /// The document.
+    pub document: Document,
+    /// What its time is taken from.
+    pub time: TimeSource,
+    /// What each plugin made of it.
+    pub results: Vec<ByPlugin>,
+    /// The room that its table files take until they are stored.
+    pub room: Option<Part>,
+}
+
+/// All that takes time and touches nothing: reading, the plugins, checking, encoding. A thread that is done
+/// waits until there is room for its table files beside those that are not stored yet.
 ///
 /// # Errors
 ///
@@ -195,8 +221,9 @@ pub async fn work(
     limits: &Limits,
     key: &Key,
     object: &Object,
-) -> Result<(Document, TimeSource, Vec<ByPlugin>), Undone> {
+) -> Result<Worked, Undone> {
     let limits = limits.clone();
+    let (memory, until) = (jobs.memory(), jobs.end());
     let (name, modified, bytes) = (key.file_name(), object.modified, object.bytes.clone());
     let at_once = if bytes.len() >= LARGE_BYTES { jobs.count() } else { 1 };
     jobs.run(move || {
@@ -204,14 +231,18 @@ pub async fn work(
         let (document, time) = Document::read_again(&bytes, &origin, &limits)?;
         let cut = crew.projection.cut(document.pages());
         let span = Span::current();
+        let bytes_max = share(limits.output_bytes, crew.plugins.len());
         let run = |(place, active): (usize, &ActivePlugin)| {
             let pages = cut.pages_for(place);
-            (active.clone(), span.in_scope(|| run_plugin(active, &document, &pages, &limits)))
+            let turn = Turn { document: &document, pages: &pages, until, bytes_max };
+            let _call = memory.for_call();
+            (active.clone(), span.in_scope(|| run_plugin(active, &turn, &limits)))
         };
         let plugins: Vec<_> = crew.plugins.iter().enumerate().collect();
         let groups = plugins.chunks(at_once);
-        let results = groups.flat_map(|group| side_by_side(group, run)).collect();
-        Ok((document, time, results))
+        let results: Vec<_> = groups.flat_map(|group| side_by_side(group, run)).collect();
+        let room = memory.for_files(made(&results).map(|file| file.bytes).sum());
+        Ok(Worked { document, time, results, room })
     })
     .await
 }
@@ -229,14 +260,27 @@ fn side_by_side<T: Copy + Send, R: Send>(all: &[T], run: impl Fn(T) -> R + Copy 
     })
 }
 
-fn run_plugin(
-    active: &ActivePlugin,
-    document: &Document,
-    pages: &[&str],
-    limits: &Limits,
-) -> Result<Made, Problem> {
+/// How many bytes of table files each of these plugins may make of a document: what one call may return,
+/// or less where there are many.
+fn share(output_bytes: u64, plugins: usize) -> u64 {
+    let all = output_bytes.saturating_mul(FILES_OF_DOCUMENT);
+    output_bytes.min(all / plugins.max(1) as u64)
+}
+
+/// What a plugin is handed.
+struct Turn<'d> {
+    document: &'d Document,
+    pages: &'d [&'d str],
+    /// When the time of the run is up.
+    until: Option<Instant>,
+    /// How many bytes its table files may have.
+    bytes_max: u64,
+}
+
+fn run_plugin(active: &ActivePlugin, turn: &Turn<'_>, limits: &Limits) -> Result<Made, Problem> {
+    let Turn { document, pages, until, bytes_max } = *turn;
     let plugin = &active.plugin;
-    let (extracted, _) = plugin.extract_from(document, pages);
+    let (extracted, _) = plugin.extract_from(document, pages, until);
     let (tables, skips) = match judge(plugin, extracted, limits)? {
         Tried::Tables(tables, skips) => (tables, skips),
         Tried::Unsupported(why) => {
@@ -244,7 +288,7 @@ fn run_plugin(
             return Ok(Made::Unsupported);
         }
     };
-    let (mut made, mut bytes_left) = (Vec::new(), limits.output_bytes);
+    let (mut made, mut bytes_left) = (Vec::new(), bytes_max);
     for (target, table) in active.targets.iter().zip(tables) {
         let table = table.with_missing(&target.missing);
         let rows = rows(plugin, target, &table, document.id(), bytes_left)
@@ -307,6 +351,15 @@ fn table_file(
         plugin: Maker::from(plugin),
         host_version: HOST_VERSION.to_owned(),
     }
+}
+
+/// The files that plugins made.
+fn made(results: &[ByPlugin]) -> impl Iterator<Item = &TableFile> {
+    let tables = results.iter().filter_map(|(_, result)| match result {
+        Ok(Made::Tables { tables, .. }) => Some(tables),
+        _ => None,
+    });
+    tables.flatten().flat_map(|rows| rows.files.iter().map(|(file, _)| file))
 }
 
 /// What plugins made of a document, apart from what is in the report already.

@@ -95,9 +95,9 @@ impl Trial {
         let projection = Projection::of([self.plugin.reads(), None]);
         let cut = projection.cut(document.pages());
         let (extracted, Usage { time, memory_bytes, .. }) =
-            self.plugin.extract_from(document, &cut.pages_for(0));
-        let (again, counted) = self.counting.extract_from(document, &cut.pages_for(0));
-        let (whole, _) = self.plugin.extract_from(document, &cut.pages_for(1));
+            self.plugin.extract_from(document, &cut.pages_for(0), None);
+        let (again, counted) = self.counting.extract_from(document, &cut.pages_for(0), None);
+        let (whole, _) = self.plugin.extract_from(document, &cut.pages_for(1), None);
         let is_other = |other: &Result<RawExtraction, CallError>| matches!((&extracted, other), (Ok(one), Ok(other)) if one != other);
         let fault = if is_other(&again) {
             Some("gave other rows when it ran again (the same document must give the same rows)")

@@ -35,6 +35,10 @@ pub fn judge(
             let problem = Problem::of_plugin(plugin.name(), error);
             return Err(Problem { action: Action::Setup, ..problem });
         }
+        Err(error @ CallError::NoTime) => {
+            let problem = Problem::of_plugin(plugin.name(), error);
+            return Err(Problem { action: Action::Retry, ..problem });
+        }
         Err(error) => return Err(Problem::of_plugin(plugin.name(), error)),
     };
     let skip = |(position, reason): &(u32, String)| SkipReport {

@@ -53,14 +53,16 @@ impl Plugin {
     /// What the plugin says of the document, or how the call ended.
     pub fn extract(&self, document: &Document) -> Result<RawExtraction, CallError> {
         let cut = self.projection.cut(document.pages());
-        self.extract_from(document, &cut.pages_for(0)).0
+        self.extract_from(document, &cut.pages_for(0), None).0
     }
 
-    /// The same of pages that were cut already, or not at all; and what it took.
+    /// The same of pages that were cut already, or not at all; and what it took. It ends when the limit for a
+    /// call or the time of the run is up, whichever comes first.
     pub fn extract_from(
         &self,
         document: &Document,
         pages: &[&str],
+        until: Option<Instant>,
     ) -> (Result<RawExtraction, CallError>, Usage) {
         let id = document.id();
         let seconds = id.extracted_at.moment().unix_timestamp();
@@ -78,8 +80,9 @@ impl Plugin {
             media_type: wit::MediaType::Json,
             pages,
         };
+        let end = End { limit: self.limits.call_duration(), setting: "call_seconds", until };
         let (extraction, usage) =
-            self.call(surroundings, |transform, store| transform.call_extract(store, handed));
+            self.call(surroundings, end, |transform, store| transform.call_extract(store, handed));
         let extraction = extraction.and_then(|extraction| match extraction {
             Ok(extraction) => Ok(extraction.into()),
             Err(wit::Failure::Malformed(reason)) => Err(CallError::Malformed { reason }),
@@ -91,16 +94,25 @@ impl Plugin {
     /// Asks the plugin what it is.
     pub(super) fn describe(&self) -> Result<wit::Info, CallError> {
         let surroundings = Surroundings { unix_seconds: 0, seed: Seed::Describe };
-        self.call(surroundings, |transform, store| transform.call_describe(store)).0
+        let limit = self.limits.describe_duration();
+        let setting =
+            if limit == self.limits.call_duration() { "call_seconds" } else { "describe_seconds" };
+        let end = End { limit, setting, until: None };
+        self.call(surroundings, end, |transform, store| transform.call_describe(store)).0
     }
 
     fn call<T>(
         &self,
         surroundings: Surroundings,
+        end: End,
         call: impl FnOnce(&exported::Guest, &mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> (Result<T, CallError>, Usage) {
         let started = Instant::now();
-        let mut store = sandbox::store(&self.engine, &self.name, surroundings, &self.limits);
+        let time = end.time_from(started);
+        if time.is_zero() {
+            return (Err(CallError::NoTime), Usage::default());
+        }
+        let mut store = sandbox::store(&self.engine, &self.name, surroundings, &self.limits, time);
         if self.counts {
             // An engine that counts takes it.
             let _ = store.set_fuel(FUEL_MAX);
@@ -122,6 +134,7 @@ impl Plugin {
                 }
                 Ok(value)
             }
+            Err(error) if is_interrupt(&error) => Err(end.error(time, frames(&error))),
             Err(error) => Err(self.ending(error, &store, &written)),
         };
         (result, usage)
@@ -137,9 +150,6 @@ impl Plugin {
             return CallError::Exit { at, written: quote(written) };
         }
         match error.downcast_ref::<Trap>() {
-            Some(Trap::Interrupt) => {
-                return CallError::Time { seconds_max: self.limits.call_seconds, at };
-            }
             Some(Trap::StackOverflow) => return CallError::Stack { at },
             Some(Trap::MemoryOutOfBounds) if at.len() >= FRAMES_MAX => {
                 return CallError::Stack { at };
@@ -161,6 +171,37 @@ impl Plugin {
         }
         CallError::Trap { cause: Arc::new(error), at, written: quote(written) }
     }
+}
+
+/// When a call ends at the latest.
+#[derive(Clone, Copy)]
+struct End {
+    /// How long it may take.
+    limit: Duration,
+    /// The name of that limit.
+    setting: &'static str,
+    /// When the time of the run is up.
+    until: Option<Instant>,
+}
+
+impl End {
+    /// How long a call may take that begins now.
+    fn time_from(&self, now: Instant) -> Duration {
+        let left = self.until.map(|until| until.saturating_duration_since(now));
+        left.map_or(self.limit, |left| left.min(self.limit))
+    }
+
+    /// Why a call ended that was given so much time.
+    fn error(&self, time: Duration, at: Vec<String>) -> CallError {
+        if time < self.limit {
+            return CallError::NoTime;
+        }
+        CallError::Time { seconds_max: self.limit.as_secs(), setting: self.setting, at }
+    }
+}
+
+fn is_interrupt(error: &wasmtime::Error) -> bool {
+    matches!(error.downcast_ref::<Trap>(), Some(Trap::Interrupt))
 }
 
 /// What a panic in Rust leaves on standard error, and what was written before it: the traceback of a
@@ -267,13 +308,20 @@ pub enum CallError {
         written: String,
     },
     /// Over the time limit.
-    #[error("was stopped after {seconds_max} s, the limit for a call (raise it with --limit call_seconds=...){}", within(.at))]
+    #[error("was stopped after {seconds_max} s, the limit for a call (raise it with --limit {setting}=...){}", within(.at))]
     Time {
         /// The limit.
         seconds_max: u64,
+        /// Its name.
+        setting: &'static str,
         /// The functions that were running.
         at: Vec<String>,
     },
+    /// The time of the run is up, which says nothing about the plugin.
+    #[error(
+        "was not finished: there was no time left for it in this run (the next run tries it again)"
+    )]
+    NoTime,
     /// Over the memory limit.
     #[error("wanted {} of memory, and the limit is {} (raise it with --limit guest_memory_bytes=...){}", Bytes(*.bytes), Bytes(*.max), within(.at))]
     Memory {

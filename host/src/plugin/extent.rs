@@ -10,7 +10,10 @@ use wasmparser::{
     Instance, Parser, Payload, Result,
 };
 
-use super::Refusal;
+use super::{
+    Refusal,
+    cost::{Cost, Estimate},
+};
 
 /// How deep components, or types, may lie in one another. What compilers write has a handful of
 /// levels.
@@ -25,14 +28,19 @@ const UNKNOWN: u64 = u64::MAX;
 pub struct Extent {
     /// How many elements the largest of its function tables may come to have.
     pub table_elements: u64,
+    /// What compiling it takes.
+    pub cost: Cost,
 }
 
 /// Refuses a component that is too deep, or too much with each part as often as it is asked for.
 pub fn check(bytes: &[u8], max: u64) -> Result<Extent, Refusal> {
     let mut extent = Extent::default();
     let mut open: Vec<Part> = Vec::new();
+    let mut estimate = Estimate::default();
     for payload in Parser::new(0).parse_all(bytes) {
-        match payload.map_err(invalid)? {
+        let payload = payload.map_err(invalid)?;
+        estimate.note(&payload).map_err(invalid)?;
+        match payload {
             Payload::Version { .. } if open.len() >= LEVELS_MAX => return Err(TOO_DEEP),
             Payload::Version { encoding, .. } => {
                 let is_component = encoding == Encoding::Component;
@@ -62,6 +70,7 @@ pub fn check(bytes: &[u8], max: u64) -> Result<Extent, Refusal> {
             }
         }
     }
+    extent.cost = estimate.cost(bytes.len() as u64);
     Ok(extent)
 }
 

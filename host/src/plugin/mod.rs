@@ -4,9 +4,10 @@
 //! handed on as it is.
 
 mod call;
+mod code_cache;
 mod conformance;
+mod cost;
 mod extent;
-mod kept;
 mod runner;
 mod sandbox;
 
@@ -25,12 +26,14 @@ use crate::{
     config::{Bytes, Limits},
     document::sha256,
     projection::Projection,
+    room::Room,
     schema::{self, Column, ColumnType, Scope, TableSchema},
 };
 
 pub use call::{CallError, Usage};
+use code_cache::CodeCache;
+pub use cost::Cost;
 use extent::Extent;
-use kept::Kept;
 use runner::{Runner, Runners, settings};
 use sandbox::Guest;
 
@@ -58,13 +61,30 @@ const READ_NAMES_MAX: usize = 2_000;
 /// The unit that WebAssembly's memory is counted in.
 const WASM_PAGE_BYTES: u64 = 64 * 1024;
 
+fn open_cache(folder: &Path) -> Result<CodeCache, EngineError> {
+    let error = |cause| EngineError::Cache { folder: folder.display().to_string(), cause };
+    CodeCache::open(folder).map_err(error)
+}
+
+/// Checks whether a folder can be used to keep compiled plugins, and creates it if it does not exist. A program
+/// that chose the folder itself, without being asked to, goes on without one if this fails.
+///
+/// # Errors
+///
+/// [`EngineError::Cache`].
+pub fn check_cache(folder: &Path) -> Result<(), EngineError> {
+    open_cache(folder).map(drop)
+}
+
 /// What runs plugins.
 pub struct Engine {
     runners: Runners,
     counts: bool,
     limits: Limits,
-    kept: Option<Kept>,
+    cache: Option<CodeCache>,
     shipped: Option<PathBuf>,
+    /// The memory for compiling, in bytes.
+    compiling: Arc<Room>,
 }
 
 /// A plugin that was compiled, checked, and has said what it is.
@@ -72,6 +92,7 @@ pub struct Plugin {
     name: String,
     sha256: String,
     bytes: u64,
+    cost: Cost,
     initial_memory_bytes: u64,
     compiled_in: Duration,
     imports: Vec<String>,
@@ -113,14 +134,12 @@ impl Engine {
     }
 
     fn with(config: Config, limits: &Limits, cache: Option<&Path>) -> Result<Self, EngineError> {
-        let kept = cache.map(|folder| {
-            let in_words = || folder.display().to_string();
-            Kept::new(folder).map_err(|cause| EngineError::Cache { folder: in_words(), cause })
-        });
-        let kept = kept.transpose()?;
+        let cache = cache.map(open_cache).transpose()?;
         let runners =
             Runners::new(config).map_err(|error| EngineError::Setup(format!("{error:#}")))?;
-        Ok(Engine { runners, counts: false, limits: limits.clone(), kept, shipped: None })
+        let compiling = Room::new(limits.compile_memory_bytes);
+        let limits = limits.clone();
+        Ok(Engine { runners, counts: false, limits, cache, shipped: None, compiling })
     }
 
     /// The same, with a folder of compiled plugins that came with this program (see [`precompile`]).
@@ -140,8 +159,7 @@ impl Engine {
     /// Says why it can't be used, and who can do something about it.
     pub fn load(&self, name: &str, bytes: &[u8]) -> Result<Plugin, Refusal> {
         let started = Instant::now();
-        check_bytes(bytes, &self.limits)?;
-        let extent = extent::check(bytes, self.limits.plugin_bytes)?;
+        let extent = check(bytes, &self.limits)?;
         let sha256 = sha256(bytes);
         let (runner, component) = self.component(bytes, &sha256, extent)?;
         let pages = component.resources_required().and_then(|needs| needs.max_initial_memory_size);
@@ -158,6 +176,7 @@ impl Engine {
             name: name.to_owned(),
             sha256,
             bytes: bytes.len() as u64,
+            cost: extent.cost,
             initial_memory_bytes: wanted,
             compiled_in: started.elapsed(),
             imports,
@@ -187,6 +206,30 @@ impl Engine {
         if bytes > max { Err(Refusal::TooLarge { max }) } else { Ok(()) }
     }
 
+    /// Whether loading this file means compiling it: it can be a plugin, and its code neither came with the
+    /// program nor was kept.
+    pub fn must_compile(&self, bytes: &[u8], sha256: &str) -> bool {
+        let is_shipped =
+            self.shipped.as_ref().is_some_and(|folder| folder.join(code_file(sha256)).is_file());
+        let is_kept = || {
+            let cache = self.cache.as_ref().zip(self.runners.any().ok());
+            cache.is_some_and(|(cache, maker)| cache.find(maker, sha256).is_some())
+        };
+        !is_shipped
+            && !is_kept()
+            && check(bytes, &self.limits)
+                .is_ok_and(|extent| self.can_compile(bytes, extent).is_ok())
+    }
+
+    /// Refuses what is too much to be compiled here.
+    fn can_compile(&self, bytes: &[u8], extent: Extent) -> Result<(), Refusal> {
+        let (size, max) = (bytes.len() as u64, self.limits.compile_bytes);
+        if size > max {
+            return Err(Refusal::TooLargeToCompile { bytes: size, max });
+        }
+        check_cost(extent.cost, &self.limits)
+    }
+
     /// A plugin's code, and where it runs: as it came with the program, or as it was compiled before, for
     /// which it was checked against the interface then; or compiled now.
     fn component(
@@ -206,12 +249,9 @@ impl Engine {
                 Err(refusal) => tracing::warn!("`{}` is of no use: {refusal}", file.display()),
             }
         }
-        let (size, max) = (bytes.len() as u64, self.limits.compile_bytes);
-        if size > max {
-            return Err(Refusal::TooLargeToCompile { bytes: size, max });
-        }
+        self.can_compile(bytes, extent)?;
         let maker = self.runners.any().map_err(Refusal::Invalid)?;
-        if let Some(code) = self.kept.as_ref().and_then(|kept| kept.find(maker, sha256)) {
+        if let Some(code) = self.cache.as_ref().and_then(|cache| cache.find(maker, sha256)) {
             let read = |engine: &_| code.component(engine).map_err(Refusal::Invalid);
             if let Ok(made) = self.runners.make(extent, read) {
                 return Ok(made);
@@ -219,21 +259,35 @@ impl Engine {
         }
         conformance::check(bytes)?;
         let whole: Arc<[u8]> = bytes.into();
-        let made = self.runners.make(extent, |engine| self.compiled(engine, &whole))?;
-        if let Some(kept) = &self.kept {
-            kept.keep(maker, sha256, &made.1);
+        let made =
+            self.runners.make(extent, |engine| self.compiled(engine, &whole, extent.cost))?;
+        if let Some(cache) = &self.cache {
+            cache.keep(maker, sha256, &made.1);
         }
         Ok(made)
     }
 
-    /// Compiles a plugin. That can't be interrupted: what takes too long goes on in its own thread, to
-    /// no effect, for as long as the program runs.
-    fn compiled(&self, engine: &wasmtime::Engine, bytes: &Arc<[u8]>) -> Result<Component, Refusal> {
+    /// Compiles a plugin when there is memory for it beside the others that are being compiled. That can't be
+    /// interrupted: what takes too long goes on in its own thread, to no effect, for as long as the program
+    /// runs, and keeps its part of the memory for as long.
+    fn compiled(
+        &self,
+        engine: &wasmtime::Engine,
+        bytes: &Arc<[u8]>,
+        cost: Cost,
+    ) -> Result<Component, Refusal> {
         let (engine, bytes) = (engine.clone(), Arc::clone(bytes));
-        let (sender, receiver) = mpsc::channel();
-        thread::spawn(move || sender.send(Component::from_binary(&engine, &bytes)));
         let seconds_max = self.limits.compile_seconds;
-        match receiver.recv_timeout(Duration::from_secs(seconds_max)) {
+        let patience = Duration::from_secs(seconds_max);
+        let memory = self.compiling.take(cost.memory_bytes, patience);
+        let memory = memory.ok_or(Refusal::CompilerBusy { seconds_max })?;
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            let component = Component::from_binary(&engine, &bytes);
+            drop(memory);
+            sender.send(component)
+        });
+        match receiver.recv_timeout(patience) {
             Ok(component) => component.map_err(Refusal::Invalid),
             Err(RecvTimeoutError::Timeout) => Err(Refusal::CompileTime { seconds_max }),
             Err(RecvTimeoutError::Disconnected) => {
@@ -250,8 +304,8 @@ impl Engine {
 ///
 /// Says why it can't be a plugin.
 pub fn precompile(bytes: &[u8], limits: &Limits) -> Result<(String, Vec<u8>), Refusal> {
-    check_bytes(bytes, limits)?;
-    extent::check(bytes, limits.plugin_bytes)?;
+    let extent = check(bytes, limits)?;
+    check_cost(extent.cost, limits)?;
     conformance::check(bytes)?;
     let mut config = settings();
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
@@ -262,6 +316,20 @@ pub fn precompile(bytes: &[u8], limits: &Limits) -> Result<(String, Vec<u8>), Re
 
 fn code_file(sha256: &str) -> String {
     format!("{sha256}.cwasm")
+}
+
+/// Refuses what can't be a plugin, as far as that is known without compiling it.
+fn check(bytes: &[u8], limits: &Limits) -> Result<Extent, Refusal> {
+    check_bytes(bytes, limits)?;
+    extent::check(bytes, limits.plugin_bytes)
+}
+
+/// Refuses what takes too much to compile.
+fn check_cost(cost: Cost, limits: &Limits) -> Result<(), Refusal> {
+    match cost.exceeded(limits) {
+        Some(setting) => Err(Refusal::TooCostly { cost, setting }),
+        None => Ok(()),
+    }
 }
 
 /// What can be told without compiling.
@@ -297,6 +365,11 @@ impl Plugin {
     /// The size of its file in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// What compiling it takes, as estimated.
+    pub fn cost(&self) -> Cost {
+        self.cost
     }
 
     /// The memory that it begins with, in bytes.
@@ -445,6 +518,24 @@ pub enum Refusal {
         /// The limit.
         max: u64,
     },
+    /// More than may be spent on compiling it.
+    #[error(
+        "compiling it takes {cost}, which exceeds a limit (raise it with --limit {setting}; for a function, give it more memory, or send the compiled code with it: `spotify-etl plugin compile`; its author makes it smaller)"
+    )]
+    TooCostly {
+        /// What it takes.
+        cost: Cost,
+        /// The limit to set, and the least value that will do.
+        setting: String,
+    },
+    /// Other plugins were being compiled for too long.
+    #[error(
+        "it was not compiled, since there was no memory left beside other plugins that are being compiled, for {seconds_max} s (try again, or raise --limit compile_memory_bytes=...)"
+    )]
+    CompilerBusy {
+        /// How long it waited.
+        seconds_max: u64,
+    },
     /// Parts in parts, or types in types.
     #[error(
         "its parts, or their types, lie in one another more than {max} levels deep (its author composes it of fewer)"
@@ -505,6 +596,13 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether it says nothing about the plugin: another time, or on another machine, it may be accepted.
+    pub fn is_transient(&self) -> bool {
+        let is_in_time =
+            !matches!(self, Refusal::CompilerBusy { .. } | Refusal::Describe(CallError::NoTime));
+        !is_in_time || self.of_machine().is_some()
+    }
+
     /// What keeps the machine from running it, if that is why: what the plugin is was not found out.
     pub fn of_machine(&self) -> Option<String> {
         match self {

@@ -74,12 +74,13 @@ struct Log {
     bytes_left: usize,
 }
 
-/// The store of one call, with all limits on.
+/// The store of one call that may take this long, with all limits on.
 pub fn store(
     engine: &wasmtime::Engine,
     plugin: &str,
     surroundings: Surroundings,
     limits: &Limits,
+    time: Duration,
 ) -> Store<Guest> {
     let log_bytes = usize::try_from(limits.log_bytes).unwrap_or(usize::MAX);
     let output = MemoryOutputPipe::new(log_bytes);
@@ -91,7 +92,7 @@ pub fn store(
         Store::new(engine, Guest { surroundings, wasi: None, resources, output, memory, log });
     store.limiter(|guest| &mut guest.memory);
     store.set_hostcall_fuel(usize::try_from(limits.output_bytes).unwrap_or(usize::MAX));
-    let ticks = limits.call_duration().as_millis() / super::runner::TICK.as_millis();
+    let ticks = time.as_millis() / super::runner::TICK.as_millis();
     store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX).clamp(1, TICKS_MAX));
     store
 }

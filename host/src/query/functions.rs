@@ -10,7 +10,10 @@ use time::{Date, Duration, Month, PrimitiveDateTime, Time};
 
 /// Makes them known.
 pub fn register(connection: &Connection) -> Result<()> {
-    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    // Innocuous: they depend on their arguments alone.
+    let flags = FunctionFlags::SQLITE_UTF8
+        | FunctionFlags::SQLITE_DETERMINISTIC
+        | FunctionFlags::SQLITE_INNOCUOUS;
     type Part = fn(PrimitiveDateTime) -> i64;
     let parts: [(&str, Part); 8] = [
         ("year", |moment| moment.year().into()),

@@ -305,6 +305,17 @@ pub enum SpotifyError {
         /// In its words.
         said: Said,
     },
+    /// A clock that is set wrong.
+    #[error(
+        "the clock of this machine says {}, and Spotify's says {}: snapshots would get a wrong time (set the clock of this machine, then run the same command again)",
+        moment(*.here), moment(*.there)
+    )]
+    Clock {
+        /// The time on this machine.
+        here: OffsetDateTime,
+        /// The time of Spotify's answer.
+        there: OffsetDateTime,
+    },
     /// No answer.
     #[error("{host} could not be asked, {}: {} ({})", times(*.attempts), causes(.source), advice(.source))]
     Unreachable {

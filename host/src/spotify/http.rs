@@ -126,6 +126,8 @@ pub struct Answer {
     pub status: u16,
     /// The body, unpacked.
     pub body: Vec<u8>,
+    /// The time at which it was sent, by the service's clock, if it says.
+    pub sent_at: Option<OffsetDateTime>,
     what: String,
     secrets: Vec<SecretString>,
 }
@@ -471,6 +473,7 @@ impl Service {
         let status = response.status().as_u16();
         tracing::debug!("{path}: {status}");
         let asked = self.asked_wait(&response);
+        let sent_at = sent_at(&response);
         let max = if status == 200 { bytes_max } else { REFUSAL_BYTES_MAX };
         let body = match body(response, max).await {
             Ok(body) => body,
@@ -479,7 +482,7 @@ impl Service {
         let (what, secrets) = (format!("`{}{path}`", self.host()), method.secrets());
         match status {
             429 | 500.. => Attempt::Refused { asked, said: Said::read(status, &body, &secrets) },
-            _ => Attempt::Answered(Answer { status, body, what, secrets }),
+            _ => Attempt::Answered(Answer { status, body, sent_at, what, secrets }),
         }
     }
 
@@ -489,14 +492,24 @@ impl Service {
         let asked = match text.parse::<f64>() {
             Ok(seconds) if seconds > LONGEST_WAIT.as_secs_f64() => LONGEST_WAIT,
             Ok(seconds) => Duration::try_from_secs_f64(seconds).ok()?,
-            Err(_) => {
-                let format = &time::format_description::well_known::Rfc2822;
-                let until = OffsetDateTime::parse(&text.replace("GMT", "+0000"), format).ok()?;
-                Duration::try_from(until - self.clock.now()).ok()?
-            }
+            Err(_) => Duration::try_from(http_date(text)? - self.clock.now()).ok()?,
         };
         Some(asked.min(LONGEST_WAIT))
     }
+}
+
+/// Reads a date as HTTP has it: `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn http_date(text: &str) -> Option<OffsetDateTime> {
+    let format = &time::format_description::well_known::Rfc2822;
+    OffsetDateTime::parse(&text.replace("GMT", "+0000"), format).ok()
+}
+
+/// When an answer was sent: what a cache kept is older by what the cache says.
+fn sent_at(response: &Response) -> Option<OffsetDateTime> {
+    let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let age = text(header::AGE).and_then(|seconds| seconds.trim().parse::<u32>().ok());
+    let age = time::Duration::seconds(age.unwrap_or_default().into());
+    http_date(text(header::DATE)?.trim())?.checked_add(age)
 }
 
 /// The body, unpacked: one byte more than the limit if it is larger.

@@ -3,7 +3,7 @@
 //! <https://developer.spotify.com/documentation/web-api/tutorials/code-pkce-flow>; what a redirect
 //! address may be: <https://developer.spotify.com/documentation/web-api/concepts/redirect_uri>.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{collections::VecDeque, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http_body_util::Full;
@@ -15,7 +15,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    task::AbortHandle,
+};
 
 use super::{
     Settings,
@@ -28,6 +32,13 @@ use crate::spotify::Clock;
 
 /// The address to register with the app. Without a port there, any may be used.
 pub const REDIRECT_URI: &str = "http://127.0.0.1/callback";
+/// How long a browser may take for one request and its answer.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
+/// How large a request may be, in bytes.
+const REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// How many connections are open at a time. For a further one the oldest is closed, so that slow ones keep
+/// nothing out.
+const CONNECTIONS_MAX: usize = 64;
 /// An account takes some hundred bytes.
 pub const ACCOUNT_BYTES_MAX: u64 = 1024 * 1024;
 /// What is asked for: private playlists, and those made together.
@@ -107,32 +118,33 @@ impl Consent {
         Ok(Consent { address, redirect_uri, state, verifier: SecretString::from(verifier) })
     }
 
-    /// Waits for the browser to come back.
+    /// Waits for the browser to come back with an answer to this login. Any page in a browser can send requests
+    /// here, so other requests end nothing: they get an error page.
     ///
     /// # Errors
     ///
-    /// If it comes with something else than a consent to this login.
+    /// If Spotify's answer to this login is no consent.
     pub async fn answer(&self, listener: &TcpListener) -> Result<SecretString, LoginError> {
         let (sender, mut received) = mpsc::channel(1);
-        let expected = Arc::new((self.redirect_uri.clone(), self.state.clone()));
+        let expected = Arc::new(Expected {
+            redirect_uri: self.redirect_uri.clone(),
+            state: self.state.clone(),
+        });
         let serve = async {
+            let mut open: VecDeque<AbortHandle> = VecDeque::new();
             loop {
                 let Ok((stream, _)) = listener.accept().await else {
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 };
-                let (expected, sender) = (Arc::clone(&expected), sender.clone());
-                tokio::spawn(async move {
-                    let service = service_fn(|request: Request<Incoming>| {
-                        let answered = redirected(&expected, &request);
-                        let sender = sender.clone();
-                        async move { Ok::<_, Infallible>(respond(answered, &sender)) }
-                    });
-                    let connection = hyper::server::conn::http1::Builder::new()
-                        .keep_alive(false)
-                        .serve_connection(TokioIo::new(stream), service);
-                    let _ = connection.await;
-                });
+                open.retain(|connection| !connection.is_finished());
+                if open.len() >= CONNECTIONS_MAX
+                    && let Some(oldest) = open.pop_front()
+                {
+                    oldest.abort();
+                }
+                let connection = converse(stream, Arc::clone(&expected), sender.clone());
+                open.push_back(tokio::spawn(connection).abort_handle());
             }
         };
         tokio::select! {
@@ -157,18 +169,41 @@ impl Consent {
     }
 }
 
+/// What an answer to this login looks like.
+struct Expected {
+    redirect_uri: String,
+    state: String,
+}
+
+/// Where the answer to this login goes.
+type Answers = mpsc::Sender<Result<SecretString, LoginError>>;
+
+/// Answers one connection.
+async fn converse(stream: TcpStream, expected: Arc<Expected>, sender: Answers) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let answered = redirected(&expected, &request);
+        let sender = sender.clone();
+        async move { Ok::<_, Infallible>(respond(answered, &sender)) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .keep_alive(false)
+        .max_buf_size(REQUEST_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    // Whatever becomes of one connection, others are waited for.
+    let _ = tokio::time::timeout(REQUEST_TIME_MAX, connection).await;
+}
+
 /// The code in the address that a request was made to; none if it is about something else.
 fn redirected(
-    expected: &(String, String),
+    expected: &Expected,
     request: &Request<Incoming>,
 ) -> Option<Result<SecretString, LoginError>> {
-    let (redirect_uri, state) = expected;
-    let base = Url::parse(redirect_uri).ok()?;
+    let base = Url::parse(&expected.redirect_uri).ok()?;
     let url = base.join(&request.uri().to_string()).ok()?;
     if url.path() != base.path() || request.method() != hyper::Method::GET {
         return None;
     }
-    code(&url, state)
+    code(&url, &expected.state)
 }
 
 fn code(url: &Url, state: &str) -> Option<Result<SecretString, LoginError>> {
@@ -191,16 +226,28 @@ fn code(url: &Url, state: &str) -> Option<Result<SecretString, LoginError>> {
 
 fn respond(
     answered: Option<Result<SecretString, LoginError>>,
-    sender: &mpsc::Sender<Result<SecretString, LoginError>>,
+    sender: &Answers,
 ) -> Response<Full<Bytes>> {
     let (status, text) = match &answered {
         Some(Ok(_)) => (200, "Spotify agrees. Close this page: the terminal says the rest."),
+        Some(Err(LoginError::State)) => (
+            400,
+            "This answers another login and was ignored. This login still waits for its answer.",
+        ),
         Some(Err(_)) => (400, "This didn't work. The terminal says why."),
         None => (404, "Nothing here."),
     };
-    if let Some(answered) = answered {
-        // Only the first counts.
-        let _ = sender.try_send(answered);
+    match answered {
+        None => {}
+        Some(Err(LoginError::State)) => {
+            tracing::debug!(
+                "an answer to another login was ignored: its `state` is a different one"
+            );
+        }
+        Some(answered) => {
+            // Only the first counts.
+            let _ = sender.try_send(answered);
+        }
     }
     let page =
         format!("<!doctype html><meta charset=\"utf-8\"><title>spotify-etl</title><p>{text}</p>\n");

@@ -164,6 +164,21 @@ impl Spotify {
     }
 }
 
+/// How far apart the clock of this machine and Spotify's may be.
+const CLOCKS_APART_MAX: time::Duration = time::Duration::days(1);
+
+impl Spotify {
+    /// Compares the clock of this machine with the one that an answer was sent by: a document gets its time
+    /// from the former.
+    fn check_clock(&self, answer: &http::Answer) -> Result<(), SpotifyError> {
+        let (here, Some(there)) = (self.clock.now(), answer.sent_at) else { return Ok(()) };
+        if (here - there).abs() > CLOCKS_APART_MAX {
+            return Err(SpotifyError::Clock { here, there });
+        }
+        Ok(())
+    }
+}
+
 /// The version that Spotify is told.
 fn user_agent() -> String {
     format!("spotify-etl/{HOST_VERSION}")

@@ -87,6 +87,7 @@ impl Spotify {
         let mut url = self.api.address(&["playlists", id.as_str()]);
         url.query_pairs_mut().append_pair("fields", FIELDS);
         let answer = self.get(url, budget, METADATA_BYTES_MAX).await?;
+        self.check_clock(&answer)?;
         if answer.status == 400 {
             return Err(SpotifyError::BadId { id: id.clone(), said: answer.said() });
         }

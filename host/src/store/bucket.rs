@@ -98,7 +98,7 @@ impl Bucket {
         move |error| StoreError::Service {
             verb,
             location,
-            source: Box::new(Refusal::of(&error, advice)),
+            source: Box::new(Refusal::of(&error, |code, status| advice(verb, code, status))),
         }
     }
 
@@ -145,7 +145,9 @@ impl Bucket {
             };
             match written {
                 Outcome::Done(tag) => return Ok(Written::Done(Some(self.tag("write", key, tag)?))),
-                Outcome::Refused if attempts.is_first() => return Ok(Written::Refused),
+                Outcome::Refused if attempts.is_first() => {
+                    return self.confirm_refusal(key, condition).await;
+                }
                 // It may be our own, of an attempt whose answer was lost.
                 Outcome::Refused => return self.find_marked(key, &name, &mark).await,
                 Outcome::Conflict => {}
@@ -248,6 +250,23 @@ impl Bucket {
         }
     }
 
+    /// Makes sure that an object which is said to exist does: otherwise nothing would be stored, and the
+    /// caller would go on as if it were.
+    async fn confirm_refusal(
+        &self,
+        key: &str,
+        condition: Condition<'_>,
+    ) -> Result<Written, StoreError> {
+        match condition {
+            Condition::Absent if self.head(key).await?.is_none() => Err(StoreError::Service {
+                verb: "write",
+                location: self.location(key),
+                source: NOT_THERE.into(),
+            }),
+            _ => Ok(Written::Refused),
+        }
+    }
+
     /// Returns whether the object under a key was written with this mark, as the outcome of that write.
     async fn find_marked(&self, key: &str, name: &str, mark: &str) -> Result<Written, StoreError> {
         let head = self.client.head_object().bucket(&self.bucket).key(name).send().await;
@@ -265,6 +284,8 @@ impl Bucket {
     }
 }
 
+/// The error of an object that is said to exist and does not.
+const NOT_THERE: &str = "the answer says that it exists already, and it does not (run the same command again; check AWS_ENDPOINT_URL and proxies if that goes on)";
 /// The error of an answer that has no ETag.
 const NO_TAG: &str = "the answer has no ETag, as every answer of S3 has (check AWS_ENDPOINT_URL and proxies, then run the same command again)";
 
@@ -275,6 +296,10 @@ impl Store for Bucket {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
+        self.get_within(key, u64::MAX).await
+    }
+
+    async fn get_within(&self, key: &str, bytes_max: u64) -> Result<Option<Object>, StoreError> {
         let name = self.name(key)?;
         let found = self.client.get_object().bucket(&self.bucket).key(name).send().await;
         let found = match found {
@@ -282,6 +307,11 @@ impl Store for Bucket {
             Err(error) if code(&error) == Some("NoSuchKey") => return Ok(None),
             Err(error) => return Err(self.error("read", key)(error)),
         };
+        let size = u64::try_from(found.content_length().unwrap_or_default()).unwrap_or_default();
+        if size > bytes_max {
+            let location = self.location(key);
+            return Err(StoreError::TooLarge { location, bytes: size, bytes_max });
+        }
         let tag = self.tag("read", key, found.e_tag.clone())?;
         let modified = found.last_modified().map(moment);
         let body = found.body.collect().await.map_err(|error| StoreError::Service {
@@ -305,6 +335,7 @@ impl Store for Bucket {
             key: key.to_owned(),
             size: u64::try_from(found.content_length().unwrap_or_default()).unwrap_or_default(),
             modified: found.last_modified().map_or(OffsetDateTime::UNIX_EPOCH, moment),
+            stamp: found.e_tag.clone(),
             tag: Some(self.tag("read", key, found.e_tag)?),
         }))
     }
@@ -322,15 +353,19 @@ impl Store for Bucket {
         let key = |name: Option<&str>| Some(name?.strip_prefix(self.prefix.as_str())?.to_owned());
         let is_last = !page.is_truncated().unwrap_or_default();
         let last = page.contents().last().and_then(|object| key(object.key()));
+        let names = page.contents().iter().filter_map(|object| key(object.key()));
+        let unreadable =
+            names.filter(|key| is_odd(key)).map(|key| StoreError::Key { key }).collect();
         let objects = page.contents().iter().filter_map(|object| {
             Some(Listed {
                 key: key(object.key()).filter(|key| is_sound(key))?,
                 size: u64::try_from(object.size().unwrap_or_default()).unwrap_or_default(),
                 modified: object.last_modified().map_or(OffsetDateTime::UNIX_EPOCH, moment),
                 tag: object.e_tag().map(|tag| Tag::Mark(tag.to_owned())),
+                stamp: object.e_tag().map(str::to_owned),
             })
         });
-        Ok(Page { objects: objects.collect(), next: last.filter(|_| !is_last) })
+        Ok(Page { objects: objects.collect(), unreadable, next: last.filter(|_| !is_last) })
     }
 
     async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Written, StoreError> {
@@ -368,6 +403,14 @@ impl Store for Bucket {
     fn location(&self, key: &str) -> String {
         format!("s3://{}/{}{key}", self.bucket, self.prefix)
     }
+}
+
+/// Whether an object looks like one of the store's, but for an empty part of its key: a `//` that was typed by
+/// mistake. Keys that end with a slash only mark folders, and hidden ones are ignored as in a folder.
+fn is_odd(key: &str) -> bool {
+    let is_hidden = key.split('/').any(|part| part.starts_with('.'));
+    let is_marker = key.is_empty() || key.ends_with('/');
+    key.split('/').any(str::is_empty) && !is_marker && !is_hidden
 }
 
 /// Counts how often a request is sent.
@@ -427,10 +470,13 @@ fn etag(tag: &Tag) -> Option<&str> {
     }
 }
 
-/// What to do about the answers that only S3 gives.
-fn advice(code: &str, status: Option<u16>) -> Option<&'static str> {
+/// What to do about the answers that only S3 gives, to a request that reads, lists, writes or deletes.
+fn advice(verb: &str, code: &str, status: Option<u16>) -> Option<&'static str> {
     Some(match (code, status) {
         ("NoSuchBucket", _) => "make the bucket, or name another one with --store",
+        ("AccessDenied" | "AllAccessDisabled", _) if matches!(verb, "read" | "list") => {
+            "to read the store, these credentials must be allowed s3:ListBucket on the bucket, and s3:GetObject on what is in it"
+        }
         ("AccessDenied" | "AllAccessDisabled", _) => {
             "these credentials must be allowed s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and s3:DeleteObject on what is in it"
         }
@@ -442,7 +488,7 @@ fn advice(code: &str, status: Option<u16>) -> Option<&'static str> {
         )
         | (_, Some(301)) => "the bucket is in another region: set AWS_REGION to that one",
         // An answer to HEAD has no code.
-        ("", Some(403)) => return advice("AccessDenied", None),
+        ("", Some(403)) => return advice(verb, "AccessDenied", None),
         _ => return None,
     })
 }
@@ -458,4 +504,21 @@ fn mark() -> String {
     // Without randomness two writes are only told apart less well.
     let _ = rand::rngs::SysRng.try_fill_bytes(&mut bytes);
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denied_read_asks_for_rights_to_read_alone() {
+        for verb in ["read", "list"] {
+            for (code, status) in [("AccessDenied", Some(403)), ("", Some(403))] {
+                let advice = advice(verb, code, status).unwrap();
+                assert!(advice.contains("s3:GetObject") && advice.contains("s3:ListBucket"));
+                assert!(!advice.contains("Put") && !advice.contains("Delete"), "{advice}");
+            }
+        }
+        assert!(advice("write", "AccessDenied", Some(403)).unwrap().contains("s3:PutObject"));
+    }
 }

@@ -17,10 +17,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use time::OffsetDateTime;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Listed, Object, Page, Store, StoreError, Tag, Written, is_sound};
+use super::{
+    Listed, Object, Page, Store, StoreError, Tag, Written, is_sound,
+    mounts::{Mounts, remove_files},
+};
+use crate::files::{Trail, open_lock, open_regular, read_regular};
 
 /// The folder inside the store that is the store's own. Hidden, so that nothing lists it.
 const OWN: &str = ".store";
@@ -28,8 +31,8 @@ const OWN: &str = ".store";
 /// So much of a file is compared at a time.
 const COMPARED_BYTES: usize = 64 << 10;
 
-/// How deep folders may lie in one another.
-const FOLDER_LEVELS_MAX: usize = 16;
+/// A listing with more files and folders that can't be read fails as a whole.
+const UNREADABLE_MAX: usize = 100;
 
 /// A folder as the store.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ pub struct Folder {
     /// Kept locked while this process may write, which keeps its unfinished files from others.
     writing: OnceLock<File>,
     unfinished: AtomicU64,
+    /// The folders that a file can't be moved to from the store's own one.
+    mounts: Mounts,
     line: Arc<Mutex<Line>>,
     /// How many more files may be open for writing.
     open: Semaphore,
@@ -59,6 +64,8 @@ struct Unfinished {
     path: PathBuf,
     file: File,
     is_there: bool,
+    /// Whether it is in the folder of its place, as that is on another file system than the store.
+    is_beside: bool,
 }
 
 /// A file that is written, and where it is to go.
@@ -92,6 +99,7 @@ enum Placed {
 /// A file in its place, or what became of it, whose name is not yet sure to stay.
 struct Named {
     folder: PathBuf,
+    is_beside: bool,
     placed: io::Result<Placed>,
     done: oneshot::Sender<io::Result<Placed>>,
 }
@@ -105,6 +113,7 @@ impl Folder {
         let root = root.into();
         Folder {
             unfinished_folder: root.join(OWN).join("unfinished"),
+            mounts: Mounts::new(&root, root.join(OWN).join("mounted_folders")),
             root,
             writing: OnceLock::new(),
             unfinished: AtomicU64::new(0),
@@ -132,10 +141,14 @@ impl Folder {
         }
         let unfinished = &self.unfinished_folder;
         create_folder(unfinished)?;
-        let lock = File::create(self.root.join(OWN).join("writers.lock"))?;
+        let lock = open_lock(&self.root.join(OWN).join("writers.lock"))?;
         if lock.try_lock().is_ok() {
-            for left in fs::read_dir(unfinished)? {
-                fs::remove_file(left?.path())?;
+            let cleared = remove_files(unfinished, is_unfinished_name);
+            if let Err(error) = cleared.and_then(|()| self.mounts.clear()) {
+                tracing::warn!(
+                    "temporary files of a killed process were not deleted in {}: {error}",
+                    self.root.display()
+                );
             }
             lock.unlock()?;
         }
@@ -144,19 +157,23 @@ impl Folder {
         Ok(())
     }
 
-    /// Where a file can be that is not yet under its key.
-    fn unfinished(&self) -> PathBuf {
+    /// Where a temporary file for a place is created, and whether that is beside the place.
+    fn unfinished(&self, place: &Path) -> io::Result<(PathBuf, bool)> {
         let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
-        self.unfinished_folder.join(format!("{}-{number}", std::process::id()))
+        let name = format!("{}-{number}", std::process::id());
+        Ok(match self.mounts.path_beside(place, &name)? {
+            Some(path) => (path, true),
+            None => (self.unfinished_folder.join(name), false),
+        })
     }
 
-    /// Writes bytes to a file that is not yet under its key.
-    fn write_unfinished(&self, bytes: &[u8]) -> io::Result<Unfinished> {
+    /// Writes bytes to a temporary file, which is then to be put in its place.
+    fn write_unfinished(&self, bytes: &[u8], place: &Path) -> io::Result<Unfinished> {
         self.prepare()?;
         let mut unfinished = loop {
-            let path = self.unfinished();
+            let (path, is_beside) = self.unfinished(place)?;
             match File::create_new(&path) {
-                Ok(file) => break Unfinished { path, file, is_there: true },
+                Ok(file) => break Unfinished { path, file, is_there: true, is_beside },
                 // Another store of this process, or a process elsewhere with the same id.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
@@ -167,19 +184,32 @@ impl Folder {
     }
 
     /// Another name for a file that has these bytes; none if it hasn't, or can't have one.
-    fn link_unfinished(&self, bytes: &[u8], from: &Path) -> Option<Unfinished> {
+    fn link_unfinished(&self, bytes: &[u8], from: &Path, place: &Path) -> Option<Unfinished> {
         self.prepare().ok()?;
-        let path = self.unfinished();
+        let (path, is_beside) = self.unfinished(place).ok()?;
         fs::hard_link(from, &path).ok()?;
-        let Ok(file) = File::open(&path) else {
+        let Ok((file, _)) = open_regular(&path) else {
             let _ = fs::remove_file(&path);
             return None;
         };
         // Whatever has that name later, what is looked at here is what was linked.
-        let linked = Unfinished { path, file, is_there: true };
+        let linked = Unfinished { path, file, is_there: true, is_beside };
         let metadata = fs::symlink_metadata(&linked.path).ok()?;
         let is_own = metadata.is_file() && has_two_names(&metadata);
         (is_own && holds(&linked.path, bytes).ok()?).then_some(linked)
+    }
+
+    /// Writes bytes to a file that appears in its place at once and whole.
+    async fn write(&self, bytes: &[u8], place: &Path, condition: Condition) -> io::Result<Placed> {
+        let written = self.write_unfinished(bytes, place)?;
+        let was_beside = written.is_beside;
+        match self.place(written, place, condition.clone()).await {
+            Err(error) if is_of_mount(&error) && !was_beside => {
+                self.mounts.add(place);
+                self.place(self.write_unfinished(bytes, place)?, place, condition).await
+            }
+            placed => placed,
+        }
     }
 
     /// Puts a file in its place, together with whatever else is written meanwhile.
@@ -232,14 +262,21 @@ impl Folder {
 
     /// Whether the store is a folder, or not there yet.
     fn root_is_sound(&self) -> bool {
-        !self.root.is_file()
+        match fs::metadata(&self.root) {
+            Ok(metadata) => metadata.is_dir(),
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        }
     }
 
-    fn walk(&self, folder: &Path, prefix: &str, found: &mut Vec<Listed>) -> io::Result<()> {
-        let depth = folder.strip_prefix(&self.root).map_or(0, |path| path.iter().count());
-        if depth > FOLDER_LEVELS_MAX {
-            return Err(io::Error::other("folders too deep in one another: a link to one above?"));
-        }
+    /// Adds what is below a folder. Fails if the folder itself can't be read; what can't be read in it is
+    /// found as unreadable.
+    fn walk(
+        &self,
+        folder: &Path,
+        prefix: &str,
+        trail: &mut Trail,
+        found: &mut Page,
+    ) -> io::Result<()> {
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
             // A file may lie where a folder would: then nothing is below it.
@@ -248,25 +285,70 @@ impl Folder {
         };
         for entry in entries {
             let path = entry?.path();
-            let Some(key) = self.key_of(&path) else { continue };
-            // Moved or deleted meanwhile by another process.
-            let Ok(metadata) = fs::metadata(&path) else { continue };
-            if metadata.is_dir() && (key.starts_with(prefix) || prefix.starts_with(&key)) {
-                self.walk(&path, prefix, found)?;
-            } else if metadata.is_file() && key.starts_with(prefix) {
-                let modified = metadata.modified().map(OffsetDateTime::from)?;
-                found.push(Listed { key, size: metadata.len(), modified, tag: None });
+            let Err(source) = self.visit(&path, prefix, trail, found) else { continue };
+            if found.unreadable.len() >= UNREADABLE_MAX {
+                return Err(source);
             }
+            let location = path.display().to_string();
+            found.unreadable.push(StoreError::Io { verb: "read", location, source });
         }
         Ok(())
     }
 
-    /// The key of a path; none for what is hidden, or has no name in UTF-8.
+    /// Adds a file, or what is below a folder.
+    fn visit(
+        &self,
+        path: &Path,
+        prefix: &str,
+        trail: &mut Trail,
+        found: &mut Page,
+    ) -> io::Result<()> {
+        let key = self.key_of(path).filter(|key| key.starts_with(prefix));
+        let Some(key) = key.filter(|_| !is_hidden(path)) else { return Ok(()) };
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            // Moved or deleted by another process since, or a link to nothing.
+            Err(error) if is_absence(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if path.strip_prefix(&self.root).is_ok_and(|below| below.to_str().is_none()) {
+            return Err(io::Error::other(
+                "its name is not UTF-8, so it can't be a key (rename it)",
+            ));
+        }
+        if metadata.is_dir() {
+            trail.enter(&metadata)?;
+            let walked = self.walk(path, prefix, trail, found);
+            trail.leave();
+            return walked;
+        }
+        if metadata.is_file() {
+            found.objects.push(listed(key, &metadata)?);
+        }
+        Ok(())
+    }
+
+    /// Goes into a folder of the store, and into those above it first.
+    fn trail_to(&self, folder: &Path) -> io::Result<Trail> {
+        let mut trail = Trail::default();
+        let below = folder.strip_prefix(&self.root).unwrap_or(Path::new(""));
+        let mut path = self.root.clone();
+        for part in [Path::new("")].into_iter().chain(below.iter().map(Path::new)) {
+            path.push(part);
+            match fs::metadata(&path) {
+                Ok(metadata) => trail.enter(&metadata)?,
+                Err(error) if is_absence(&error) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(trail)
+    }
+
+    /// The key of a path. A name that is not UTF-8 has replacement characters in it.
     fn key_of(&self, path: &Path) -> Option<String> {
-        let hidden = path.file_name()?.to_str()?.starts_with('.');
-        let parts: Option<Vec<&str>> =
-            path.strip_prefix(&self.root).ok()?.iter().map(|part| part.to_str()).collect();
-        (!hidden).then_some(parts?.join("/"))
+        let below = path.strip_prefix(&self.root).ok()?;
+        let parts: Vec<_> = below.iter().map(|part| part.to_string_lossy()).collect();
+        Some(parts.join("/"))
     }
 }
 
@@ -274,8 +356,8 @@ impl Folder {
 impl Store for Folder {
     async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
         let path = self.path(key)?;
-        let read = fs::read(&path).and_then(|bytes| {
-            let modified = fs::metadata(&path)?.modified()?.into();
+        let read = read_regular(&path).and_then(|(bytes, metadata)| {
+            let modified = metadata.modified()?.into();
             Ok(Object { bytes: bytes.into(), modified, tag: None })
         });
         match read {
@@ -289,9 +371,7 @@ impl Store for Folder {
     async fn head(&self, key: &str) -> Result<Option<Listed>, StoreError> {
         let path = self.path(key)?;
         let found = fs::metadata(&path).and_then(|metadata| {
-            let modified = metadata.modified()?.into();
-            let (key, size) = (key.to_owned(), metadata.len());
-            Ok(metadata.is_file().then_some(Listed { key, size, modified, tag: None }))
+            metadata.is_file().then(|| listed(key.to_owned(), &metadata)).transpose()
         });
         match found {
             Err(error) if is_absence(&error) && self.root_is_sound() => Ok(None),
@@ -304,32 +384,38 @@ impl Store for Folder {
             Some((folder, _)) => self.path(folder)?,
             None => self.root.clone(),
         };
-        let mut found = Vec::new();
-        self.walk(&folder, prefix, &mut found).map_err(self.error("list", prefix))?;
-        found.sort_by(|one, other| one.key.cmp(&other.key));
-        found.retain(|listed| after.is_none_or(|after| listed.key.as_str() > after));
         // All come at once.
-        Ok(Page { objects: found, next: None })
+        let mut found = Page::default();
+        let walked = self
+            .trail_to(&folder)
+            .and_then(|mut trail| self.walk(&folder, prefix, &mut trail, &mut found));
+        walked.map_err(self.error("list", prefix))?;
+        found.objects.sort_by(|one, other| one.key.cmp(&other.key));
+        found.objects.retain(|listed| after.is_none_or(|after| listed.key.as_str() > after));
+        found.unreadable.sort_by_cached_key(ToString::to_string);
+        Ok(found)
     }
 
     async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Written, StoreError> {
         let path = self.path(key)?;
-        if path.exists() {
+        if path.try_exists().map_err(self.error("write", key))? {
             return self.exists(&path, key);
         }
         let _open = self.open.acquire().await;
-        let written = self.write_unfinished(bytes).map_err(self.error("write", key))?;
-        self.created(key, &path, self.place(written, &path, Condition::Absent).await)
+        self.created(key, &path, self.write(bytes, &path, Condition::Absent).await)
     }
 
     async fn copy_new(&self, key: &str, bytes: &[u8], from: &str) -> Result<Written, StoreError> {
         let (path, from) = (self.path(key)?, self.path(from)?);
-        if path.exists() {
+        if path.try_exists().map_err(self.error("write", key))? {
             return self.exists(&path, key);
         }
         let open = self.open.acquire().await;
-        if let Some(linked) = self.link_unfinished(bytes, &from) {
-            return self.created(key, &path, self.place(linked, &path, Condition::Absent).await);
+        if let Some(linked) = self.link_unfinished(bytes, &from, &path) {
+            match self.place(linked, &path, Condition::Absent).await {
+                Err(error) if is_of_mount(&error) => {}
+                placed => return self.created(key, &path, placed),
+            }
         }
         drop(open);
         self.put_new(key, bytes).await
@@ -338,9 +424,8 @@ impl Store for Folder {
     async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let path = self.path(key)?;
         let _open = self.open.acquire().await;
-        let written = self.write_unfinished(bytes).map_err(self.error("write", key))?;
-        let placed = self.place(written, &path, Condition::None).await;
-        placed.map(|_| ()).map_err(self.error("write", key))
+        let placed = self.write(bytes, &path, Condition::None).await;
+        placed.map(drop).map_err(self.error("write", key))
     }
 
     async fn put_if(&self, key: &str, bytes: &[u8], tag: &Tag) -> Result<Written, StoreError> {
@@ -350,8 +435,7 @@ impl Store for Folder {
             return Ok(Written::Refused);
         }
         let _open = self.open.acquire().await;
-        let written = self.write_unfinished(bytes).map_err(self.error("write", key))?;
-        let placed = self.place(written, &path, Condition::Unchanged(tag.clone())).await;
+        let placed = self.write(bytes, &path, Condition::Unchanged(tag.clone())).await;
         Ok(match placed.map_err(self.error("write", key))? {
             Placed::Yes => Written::Done(None),
             Placed::Refused => Written::Refused,
@@ -426,7 +510,10 @@ fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
 fn place_synced(root: &Path, named: Vec<Named>, mut next: Vec<Waiting>) -> Vec<Named> {
     // Whoever asked may have gone: then it is not wanted any more.
     next.retain(|waiting| !waiting.done.is_closed());
-    let at_once = named.len() + next.len() > SYNCED_ALONE_MAX;
+    // That one is of the store's own disk.
+    let is_elsewhere = named.iter().any(|named| named.is_beside)
+        || next.iter().any(|waiting| waiting.unfinished.is_beside);
+    let at_once = named.len() + next.len() > SYNCED_ALONE_MAX && !is_elsewhere;
     let synced = at_once.then(|| sync_disk(root)).flatten();
     let stay = synced.as_ref().map_or_else(|| sync_names(&named), again);
     for Named { placed, done, .. } in named {
@@ -453,7 +540,7 @@ fn place_synced(root: &Path, named: Vec<Named>, mut next: Vec<Waiting>) -> Vec<N
 
 /// Waits until no other process changes objects on condition, and keeps it so while the file is open.
 fn lock_changes(root: &Path) -> io::Result<File> {
-    let lock = File::create(root.join(OWN).join("changes.lock"))?;
+    let lock = open_lock(&root.join(OWN).join("changes.lock"))?;
     lock.lock()?;
     Ok(lock)
 }
@@ -485,7 +572,7 @@ impl Waiting {
             }
             named => named,
         });
-        Named { folder, placed, done: self.done }
+        Named { folder, is_beside: self.unfinished.is_beside, placed, done: self.done }
     }
 
     fn name(&mut self) -> io::Result<Placed> {
@@ -573,8 +660,43 @@ fn copy_of(error: &io::Error) -> io::Error {
     }
 }
 
+fn listed(key: String, metadata: &fs::Metadata) -> io::Result<Listed> {
+    let modified = metadata.modified()?.into();
+    Ok(Listed { key, size: metadata.len(), modified, tag: None, stamp: stamp(metadata) })
+}
+
+/// Returns what tells a file from the one that another write leaves: its inode and its times.
+#[cfg(unix)]
+fn stamp(metadata: &fs::Metadata) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let (modified, changed) = (metadata.mtime_nsec(), metadata.ctime_nsec());
+    let (seconds, change_seconds) = (metadata.mtime(), metadata.ctime());
+    Some(format!("{seconds}.{modified:09} {change_seconds}.{changed:09} {}", metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn stamp(metadata: &fs::Metadata) -> Option<String> {
+    let modified = time::OffsetDateTime::from(metadata.modified().ok()?);
+    Some(modified.unix_timestamp_nanos().to_string())
+}
+
 fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+/// Whether a file could not be moved or linked since its place is on another file system.
+fn is_of_mount(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::CrossesDevices
+}
+
+/// Whether a name is one of the store's own temporary files: two numbers.
+pub(super) fn is_unfinished_name(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    name.split_once('-').is_some_and(|(process, number)| is_number(process) && is_number(number))
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 fn has_tag(path: &Path, tag: &Tag) -> io::Result<bool> {
@@ -587,8 +709,8 @@ fn has_tag(path: &Path, tag: &Tag) -> io::Result<bool> {
 
 /// Whether a file is there and has these bytes.
 fn holds(path: &Path, bytes: &[u8]) -> io::Result<bool> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
+    let mut file = match open_regular(path) {
+        Ok((file, _)) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
@@ -610,7 +732,7 @@ fn holds(path: &Path, bytes: &[u8]) -> io::Result<bool> {
 }
 
 /// Makes a folder and those above it, each of which stays if the machine stops.
-fn create_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }

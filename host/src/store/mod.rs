@@ -6,14 +6,15 @@
 
 mod bucket;
 mod folder;
+mod mounts;
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
-use crate::remedy::MORE_MEMORY;
+use crate::{config, files, layout::Key};
 
 pub use bucket::Bucket;
 pub use folder::Folder;
@@ -49,6 +50,21 @@ impl StoreAddress {
 }
 
 impl StoreAddress {
+    /// Returns what tells this store from others on this machine, however its address is written.
+    pub fn identity(&self) -> Vec<u8> {
+        match self {
+            StoreAddress::Folder(path) => {
+                let whole = path.canonicalize().or_else(|_| std::path::absolute(path));
+                let whole = whole.unwrap_or_else(|_| path.clone());
+                [b"folder ", whole.as_os_str().as_encoded_bytes()].concat()
+            }
+            StoreAddress::Bucket { .. } => {
+                let server = config::endpoint().unwrap_or_default();
+                format!("bucket {self} {server}").into_bytes()
+            }
+        }
+    }
+
     /// Whether neither of two places is in the other.
     pub fn is_apart_from(&self, other: &StoreAddress) -> bool {
         match (self, other) {
@@ -148,13 +164,19 @@ pub struct Listed {
     pub modified: OffsetDateTime,
     /// Its content's mark, where a listing has it.
     pub tag: Option<Tag>,
+    /// A text that changes when the object is written, as far as a listing shows: an ETag, or what a file
+    /// system says of a file. None where a listing has nothing of that kind.
+    pub stamp: Option<String>,
 }
 
 /// A part of a listing.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Page {
     /// The objects, in the order of their keys.
     pub objects: Vec<Listed>,
+    /// Files and folders below the prefix that could not be read. Each may hide objects, so a caller that
+    /// needs all of them must fail if there is one.
+    pub unreadable: Vec<StoreError>,
     /// The key after which the next part begins; none if this is the last.
     pub next: Option<String>,
 }
@@ -196,6 +218,26 @@ pub trait Store: Send + Sync {
     /// The object under a key, if there is one.
     async fn get(&self, key: &str) -> Result<Option<Object>, StoreError>;
 
+    /// Returns the object under a key, if there is one and it is not larger than a limit in bytes.
+    ///
+    /// # Errors
+    ///
+    /// If it is larger, or the store fails.
+    async fn get_within(&self, key: &str, bytes_max: u64) -> Result<Option<Object>, StoreError> {
+        let too_large =
+            |bytes| StoreError::TooLarge { location: self.location(key), bytes, bytes_max };
+        match self.head(key).await? {
+            Some(listed) if listed.size > bytes_max => Err(too_large(listed.size)),
+            Some(_) => match self.get(key).await? {
+                Some(object) if object.bytes.len() as u64 > bytes_max => {
+                    Err(too_large(object.bytes.len() as u64))
+                }
+                found => Ok(found),
+            },
+            None => Ok(None),
+        }
+    }
+
     /// The objects whose keys begin with a prefix, from the one after `after` on, or as many of them
     /// as come at a time.
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError>;
@@ -234,21 +276,35 @@ pub trait Store: Send + Sync {
 ///
 /// # Errors
 ///
-/// If the store can't be read.
+/// If the store can't be read, or a part of it can't.
 pub async fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<Listed>, StoreError> {
-    let (mut all, mut after) = (Vec::new(), None);
+    let (all, unreadable) = list_readable(store, prefix).await?;
+    unreadable.into_iter().next().map_or(Ok(all), Err)
+}
+
+/// Returns the objects whose keys begin with a prefix, as far as they can be read, and why others can't.
+///
+/// # Errors
+///
+/// If the store can't be read at all.
+pub async fn list_readable(
+    store: &dyn Store,
+    prefix: &str,
+) -> Result<(Vec<Listed>, Vec<StoreError>), StoreError> {
+    let (mut all, mut unreadable, mut after) = (Vec::new(), Vec::new(), None);
     loop {
         let page = store.list(prefix, after.as_deref()).await?;
         all.extend(page.objects);
+        unreadable.extend(page.unreadable);
         match page.next {
             Some(next) => after = Some(next),
-            None => return Ok(all),
+            None => return Ok((all, unreadable)),
         }
     }
 }
 
 /// Tries whether a store keeps what it promises on conditions. Writes under a key that nobody has,
-/// and takes that away again.
+/// and takes that away again, together with what earlier probes left that did not end.
 ///
 /// # Errors
 ///
@@ -270,6 +326,30 @@ pub async fn probe(store: &dyn Store, key: &str) -> Result<(), StoreError> {
         return Err(broken("gives back what was written"));
     };
     store.delete_if(key, &one.tag()).await?;
+    if let Err(error) = delete_old_probes(store, one.modified).await {
+        tracing::debug!("objects of earlier probes were not deleted: {error}");
+    }
+    Ok(())
+}
+
+/// What the keys of probes begin with.
+const PROBES: &str = "probe-";
+/// A probe of this age is not running any more.
+const PROBE_AGE_MAX: Duration = Duration::hours(1);
+/// How many old probes are deleted at a time.
+const OLD_PROBES_MAX: usize = 100;
+
+/// Deletes the objects of probes whose process was killed. `now` is the store's own time.
+async fn delete_old_probes(store: &dyn Store, now: OffsetDateTime) -> Result<(), StoreError> {
+    let listed = store.list(PROBES, None).await?.objects.into_iter();
+    let is_old = |listed: &Listed| {
+        listed.modified < now - PROBE_AGE_MAX && matches!(listed.key.parse(), Ok(Key::Probe { .. }))
+    };
+    for Listed { key, .. } in listed.filter(is_old).take(OLD_PROBES_MAX) {
+        if let Some(object) = store.get(&key).await? {
+            store.delete_if(&key, &object.tag()).await?;
+        }
+    }
     Ok(())
 }
 
@@ -322,7 +402,7 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// A key that would leave the store, or that nobody could list.
-    #[error("`{key}` can't be a key: its parts must not be empty or begin with a dot")]
+    #[error("`{key}` can't be a key: its parts must not be empty or begin with a dot (rename it)")]
     Key {
         /// The key.
         key: String,
@@ -346,6 +426,19 @@ pub enum StoreError {
         location: String,
         /// What it doesn't keep.
         what: &'static str,
+    },
+    /// An object is larger than what may be read.
+    #[error(
+        "{location} has {}, and the limit for what is read there is {} (look at who wrote it, and restore or delete it)",
+        config::Bytes(*.bytes), config::Bytes(*.bytes_max)
+    )]
+    TooLarge {
+        /// Where it is.
+        location: String,
+        /// Its size in bytes.
+        bytes: u64,
+        /// The limit in bytes.
+        bytes_max: u64,
     },
     /// The store answered with something that is not the object.
     #[error(
@@ -379,18 +472,47 @@ pub enum StoreError {
 fn advice(error: &std::io::Error) -> String {
     use std::io::ErrorKind;
     let advice = match error.kind() {
-        ErrorKind::OutOfMemory => MORE_MEMORY,
         ErrorKind::PermissionDenied => {
             "give this user the right to it, or name another store with --store"
         }
         ErrorKind::ReadOnlyFilesystem => "name a store that can be written to with --store",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             "make room, then run the same command again: nothing is lost"
         }
         ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
             "a store is a folder with folders in it: move away the file that is in the way"
         }
-        _ => return String::new(),
+        ErrorKind::CrossesDevices => "mount whole folders below a store, not single files",
+        _ => match files::advice(error) {
+            Some(advice) => advice,
+            None => return String::new(),
+        },
     };
     format!(" ({advice})")
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn what_the_system_refuses_comes_with_what_to_do() {
+        for (errno, hint) in [
+            (Errno::NOSPC, "(make room, then run the same command again: nothing is lost)"),
+            (Errno::DQUOT, "(make room, then run the same command again: nothing is lost)"),
+            (Errno::FBIG, "(raise the limit on the size of a file, see `ulimit -f`, then run"),
+            (Errno::MFILE, "(raise the limit of open files, see `ulimit -n`, or open fewer at a"),
+            (Errno::NFILE, "(raise the limit of open files, see `ulimit -n`, or open fewer at a"),
+            (Errno::LOOP, "(remove the link that leads to itself)"),
+            (Errno::XDEV, "(mount whole folders below a store, not single files)"),
+            (Errno::ROFS, "(name a store that can be written to with --store)"),
+        ] {
+            let (location, source) = ("data/x".to_owned(), errno.into());
+            let error = StoreError::Io { verb: "write", location, source }.to_string();
+            assert!(error.starts_with("could not write data/x: "), "{error}");
+            assert!(error.contains(hint), "{error}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 use parquet::{
     file::reader::{FileReader, SerializedFileReader},
     record::{Field, Row},
+    schema::types::Type,
 };
 
 use super::{
@@ -16,7 +17,8 @@ use crate::{
     schema::{ColumnType, TableSchema},
 };
 
-/// The rows of a file, each with a cell for each of the host's columns and of the table's own.
+/// Returns the rows of a file, each with a cell for each of these columns, in their order. They are among the
+/// host's columns and the table's own.
 ///
 /// # Errors
 ///
@@ -25,10 +27,11 @@ pub fn read(
     bytes: Vec<u8>,
     format: Format,
     schema: &TableSchema,
+    columns: &[&str],
 ) -> Result<Vec<Vec<Cell>>, String> {
     match format {
-        Format::Csv => read_csv(&bytes, schema),
-        Format::Parquet => read_parquet(bytes, schema),
+        Format::Csv => read_csv(&bytes, schema, columns),
+        Format::Parquet => read_parquet(bytes, schema, columns),
     }
 }
 
@@ -54,8 +57,13 @@ pub fn count_rows(bytes: &bytes::Bytes, format: Format) -> Result<u64, String> {
 }
 
 /// By place, as Athena does: a file from before columns were added has fewer of them.
-fn read_csv(bytes: &[u8], schema: &TableSchema) -> Result<Vec<Vec<Cell>>, String> {
+fn read_csv(bytes: &[u8], schema: &TableSchema, wanted: &[&str]) -> Result<Vec<Vec<Cell>>, String> {
     let columns: Vec<_> = schema.all_columns().collect();
+    let place = |name: &&str| {
+        let mut places = columns.iter().enumerate();
+        places.find(|(_, (known, _))| known == name).map(|(place, (_, kind))| (place, *kind))
+    };
+    let places: Vec<(usize, ColumnType)> = wanted.iter().filter_map(place).collect();
     let mut reader = ::csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
     let header = reader.headers().map_err(|error| error.to_string())?;
     // One that is written meanwhile may have more columns already.
@@ -65,11 +73,11 @@ fn read_csv(bytes: &[u8], schema: &TableSchema) -> Result<Vec<Vec<Cell>>, String
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|error| error.to_string())?;
-        let cell = |(index, (_, kind)): (usize, &(&str, ColumnType))| {
-            let text = record.get(index).unwrap_or_default();
+        let cell = |(place, kind): &(usize, ColumnType)| {
+            let text = record.get(*place).unwrap_or_default();
             if text.is_empty() { Cell::Null } else { of_text(text, *kind) }
         };
-        rows.push(columns.iter().enumerate().map(cell).collect());
+        rows.push(places.iter().map(cell).collect());
     }
     Ok(rows)
 }
@@ -86,15 +94,27 @@ fn of_text(text: &str, kind: ColumnType) -> Cell {
 }
 
 /// By name, as Athena does.
-fn read_parquet(bytes: Vec<u8>, schema: &TableSchema) -> Result<Vec<Vec<Cell>>, String> {
-    let columns: Vec<_> = schema.all_columns().collect();
+fn read_parquet(
+    bytes: Vec<u8>,
+    schema: &TableSchema,
+    wanted: &[&str],
+) -> Result<Vec<Vec<Cell>>, String> {
+    // What no column of the table is called is nothing to read.
+    let is_known = |name: &str| schema.all_columns().any(|(known, _)| known == name);
     let reader = SerializedFileReader::new(bytes::Bytes::from(bytes));
     let reader = reader.map_err(|error| error.to_string())?;
-    let rows = reader.get_row_iter(None).map_err(|error| error.to_string())?;
+    let stored = reader.metadata().file_metadata().schema();
+    let read = stored
+        .get_fields()
+        .iter()
+        .filter(|field| wanted.contains(&field.name()) && is_known(field.name()));
+    let read = Type::group_type_builder(stored.name()).with_fields(read.cloned().collect());
+    let read = read.build().map_err(|error| error.to_string())?;
+    let rows = reader.get_row_iter(Some(read)).map_err(|error| error.to_string())?;
     let cells = |row: Row| {
-        let mut cells = vec![Cell::Null; columns.len()];
+        let mut cells = vec![Cell::Null; wanted.len()];
         for (name, field) in row.into_columns() {
-            if let Some(index) = columns.iter().position(|(known, _)| *known == name) {
+            if let Some(index) = wanted.iter().position(|known| *known == name) {
                 cells[index] = of_field(field);
             }
         }

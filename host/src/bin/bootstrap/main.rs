@@ -3,6 +3,7 @@
 
 use std::{
     num::NonZero,
+    panic::{self, PanicHookInfo},
     path::PathBuf,
     pin::pin,
     process::ExitCode,
@@ -10,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -19,10 +21,16 @@ use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 use spotify_etl::{
     athena::{Athena, AthenaSettings},
-    config::{self, Limits, variable},
+    aws::SDK_TARGETS,
+    catalog::DatabaseName,
+    config::{self, Limits, jobs_in, variable},
+    files::survive_file_size_limit,
     function::{Catalog, Failure, Function, Invocation},
     layout::{self, formats},
-    pipeline::{active::Shelf, cataloging::Place, extract::Condition, report::Empty},
+    pipeline::{
+        active::Shelf, cataloging::Place, extract::Condition, loads::LoadRecords, report::Empty,
+    },
+    plugin::check_cache,
     spotify::{
         ACCOUNTS_URL, API_URL, Clock, Given, LoginPlace, SLIM_FIELDS, Settings, Url, source,
     },
@@ -56,9 +64,8 @@ struct SystemClock;
 
 #[async_trait]
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place where time enters")]
     fn now(&self) -> OffsetDateTime {
-        OffsetDateTime::now_utc()
+        now()
     }
 
     async fn sleep(&self, duration: Duration) {
@@ -66,14 +73,20 @@ impl Clock for SystemClock {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the one place where time enters")]
+fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
+
 fn main() -> ExitCode {
     let level = set("SPOTIFY_ETL_LOG", |text| text.parse().ok()).ok().flatten();
     let level = level.unwrap_or(Level::INFO);
     // What libraries trace has secrets in it.
     let shown = Targets::new().with_target("spotify_etl", level).with_target("bootstrap", level);
-    let shown = shown.with_default(level.min(Level::DEBUG));
+    let shown = shown.with_default(level.min(Level::DEBUG)).with_target(SDK_TARGETS, Level::ERROR);
     let log = fmt::layer().json().with_target(false).without_time();
     tracing_subscriber::registry().with(log.with_filter(shown)).init();
+    panic::set_hook(Box::new(log_panic));
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -83,9 +96,23 @@ fn main() -> ExitCode {
     }
 }
 
+/// Logs a panic as everything else is logged, a line of JSON. What it says is cut: it may quote what came from
+/// outside.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    const CHARACTERS_MAX: usize = 500;
+    let message: String =
+        panic.payload_as_str().unwrap_or("no message").chars().take(CHARACTERS_MAX).collect();
+    let at = panic.location().map(ToString::to_string);
+    let thread = thread::current().name().map(str::to_owned);
+    tracing::error!(at, thread, "a panic inside the function: {message}");
+}
+
 fn run() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        if let Err(error) = survive_file_size_limit() {
+            tracing::debug!("SIGXFSZ is not handled: {error}");
+        }
         let function = function().await?;
         // One that only asks Spotify needs no plugins, and may have no right to them.
         if set("SPOTIFY_ETL_LOAD_AHEAD", flag)?.unwrap_or(true) {
@@ -172,13 +199,17 @@ async fn function() -> Result<Function> {
     let is_set = |name| Ok::<_, anyhow::Error>(set(name, flag)?.unwrap_or_default());
     let if_changed = is_set("SPOTIFY_ETL_IF_CHANGED")?;
     let allow_empty = is_set("SPOTIFY_ETL_ALLOW_EMPTY")?;
-    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let fitting = memory.and_then(|mib| usize::try_from(jobs_in(mib << 20)).ok());
+    let processors = processors.min(fitting.unwrap_or(usize::MAX));
     let jobs = set("SPOTIFY_ETL_JOBS", |text| text.parse::<NonZero<usize>>().ok())?;
     Ok(Function {
         store: address.open().await?,
         catalog: catalog(&address, &limits).await?,
         address,
-        shelf: Shelf::new(&limits, Some(PathBuf::from(CACHE))).with_shipped(shipped()?),
+        shelf: Shelf::new(&limits, cache())
+            .with_shipped(shipped()?)
+            .with_records(LoadRecords { now }),
         limits,
         jobs: jobs.map_or(processors, NonZero::get),
         formats: set("SPOTIFY_ETL_FORMAT", |text| formats(text).ok())?,
@@ -207,6 +238,7 @@ async fn topic() -> Result<Option<Topic>> {
 /// Where the tables are had in SQL, if a database is named.
 async fn catalog(address: &StoreAddress, limits: &Limits) -> Result<Option<Catalog>> {
     let Some(database) = text("SPOTIFY_ETL_DATABASE")? else { return Ok(None) };
+    let database = database.parse::<DatabaseName>()?;
     let settings = AthenaSettings {
         workgroup: text("SPOTIFY_ETL_WORKGROUP")?,
         output: text("SPOTIFY_ETL_QUERY_OUTPUT")?,
@@ -217,6 +249,18 @@ async fn catalog(address: &StoreAddress, limits: &Limits) -> Result<Option<Catal
     let location = format!("{}/", address.to_string().trim_end_matches('/'));
     let place = Place { database, location };
     Ok(Some(Catalog { athena: Athena::open(settings).await?, place }))
+}
+
+/// The folder for plugins that this function compiles, if it can be used.
+fn cache() -> Option<PathBuf> {
+    let folder = PathBuf::from(CACHE);
+    match check_cache(&folder) {
+        Ok(()) => Some(folder),
+        Err(error) => {
+            tracing::warn!("compiled plugins are not kept: {error}");
+            None
+        }
+    }
 }
 
 /// The folder with compiled plugins that lies beside this program.
@@ -238,7 +282,7 @@ async fn answer(function: &Function, event: LambdaEvent<Value>) -> Result<Value,
         .bytes()
         .fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
     let run_id = layout::run_id(now, distinct ^ now.nanosecond());
-    let invocation = Invocation { run_id, until: Instant::now() + left };
+    let invocation = Invocation::new(run_id, Instant::now() + left);
     match function.handle(&payload, &invocation).await {
         Ok(outcome) => {
             log(&outcome.metrics);

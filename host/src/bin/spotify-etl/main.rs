@@ -9,6 +9,7 @@ mod render;
 use std::process::ExitCode;
 
 use clap::Parser;
+use spotify_etl::aws::SDK_TARGETS;
 use tracing::Level;
 use tracing_subscriber::{
     Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt,
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         _ => Level::ERROR,
     };
     let shown = Targets::new().with_target("spotify_etl", cli.common.log).with_default(others);
+    let shown = shown.with_target(SDK_TARGETS, Level::ERROR);
     let log = fmt::layer().with_writer(|| progress::Log).without_time().with_target(false);
     tracing_subscriber::registry().with(log.with_filter(shown)).init();
     let json = cli.common.json;

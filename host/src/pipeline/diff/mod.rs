@@ -189,7 +189,7 @@ impl Diff<'_> {
         let mut report = self.blank(pair.active.as_deref(), &records);
         (report.documents, report.documents_in_all) = (documents.len(), in_all);
         self.progress.begin("compare", documents.len());
-        let jobs = Jobs::new(self.jobs, Until::default());
+        let jobs = Jobs::new(self.jobs, Until::default(), &self.limits);
         let with_room = jobs.one_by_one(&documents, |listed| listed.size);
         let compared = with_room.map(|(listed, room)| async {
             let compared = self.compare(&jobs, &pair, listed).await;
@@ -331,11 +331,11 @@ impl Pair {
     fn run(&self, document: &Document, limits: &Limits) -> Both {
         let cut = self.projection.cut(document.pages());
         let candidate = self.candidate.as_ref();
-        let (after, _) = candidate.extract_from(document, &cut.pages_for(0));
+        let (after, _) = candidate.extract_from(document, &cut.pages_for(0), None);
         let Some(active) = &self.active else {
             return Both::Each { before: None, after: judge(candidate, after, limits) };
         };
-        let (before, _) = active.extract_from(document, &cut.pages_for(1));
+        let (before, _) = active.extract_from(document, &cut.pages_for(1), None);
         both((active, before), (candidate, after), limits)
     }
 }

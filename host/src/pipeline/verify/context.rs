@@ -7,7 +7,7 @@ use super::{
     super::{
         PipelineError,
         active::{ActivePlugin, active_plugins, choose, missing_plugins},
-        records::{self, Records, TableRecord},
+        records::{Records, TableRecord},
         report::{PluginReport, PluginStatus},
         versions::HistoryRecord,
     },
@@ -108,37 +108,11 @@ async fn table_records(store: &dyn Store) -> Result<BTreeMap<String, TableRecord
     for listed in list_all(store, layout::TABLES).await? {
         let Ok(Key::TableRecord { table }) = listed.key.parse() else { continue };
         let Some(object) = readable(store, &listed.key).await? else { continue };
-        if let Ok(record) = read_record(&object.bytes, &table) {
+        if let Ok(record) = TableRecord::parse(&table, &object.bytes) {
             found.insert(table, record);
         }
     }
     Ok(found)
-}
-
-/// Reads the record of a table.
-///
-/// # Errors
-///
-/// Says what is wrong with it.
-pub fn read_record(bytes: &[u8], table: &str) -> Result<TableRecord, String> {
-    let record: TableRecord = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    if record.format != records::FORMAT {
-        return Err(format!(
-            "it has format {}, and this program reads format {}",
-            record.format,
-            records::FORMAT
-        ));
-    }
-    if record.schema.name != table {
-        return Err(format!("it is about table `{}`", record.schema.name.escape_debug()));
-    }
-    let mut formats = record.formats.clone();
-    formats.sort_unstable();
-    formats.dedup();
-    if record.generation == 0 || formats.is_empty() || formats.len() != record.formats.len() {
-        return Err("it has no generation, no format, or a format twice".to_owned());
-    }
-    Ok(record)
 }
 
 async fn history(
@@ -148,9 +122,7 @@ async fn history(
     for listed in list_all(store, layout::HISTORY).await? {
         let Ok(Key::HistoryRecord { name, sha256 }) = listed.key.parse() else { continue };
         let Some(object) = readable(store, &listed.key).await? else { continue };
-        let record = serde_json::from_slice::<HistoryRecord>(&object.bytes).ok();
-        let is_own = |record: &HistoryRecord| record.name == name && record.sha256 == sha256;
-        if let Some(record) = record.filter(is_own) {
+        if let Ok(record) = HistoryRecord::parse(&name, &sha256, &object.bytes) {
             found.insert((name, sha256), record);
         }
     }

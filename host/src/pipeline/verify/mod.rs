@@ -170,6 +170,8 @@ impl Verify<'_> {
             formats: None,
             now: self.now,
             until: Until::default(),
+            future: crate::document::FutureTimes::Allowed,
+            pages: None,
             progress: self.progress,
         }
     }
@@ -178,7 +180,7 @@ impl Verify<'_> {
     async fn pass(&self, journal: &mut Journal) -> Result<Pass, PipelineError> {
         let context = Context::load(self).await?;
         let listing = Listing::of(self.store, self.progress).await?;
-        let jobs = Jobs::new(self.jobs, Until::default());
+        let jobs = Jobs::new(self.jobs, Until::default(), &self.limits);
         let units = listing.units();
         self.progress.begin("verify", units.len());
         let documents = units.keys().filter(|unit| matches!(unit, Unit::Document(_))).count();

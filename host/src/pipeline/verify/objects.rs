@@ -2,6 +2,7 @@
 //! records, run reports, lists, and what should not be there.
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use time::Duration;
 
@@ -9,10 +10,10 @@ use super::{
     super::{
         cataloging::check_applied,
         playlists::{PlaylistsError, playlists},
+        records::TableRecord,
         report::RunReport,
     },
     checker::{Checker, Read, too_large},
-    context::read_record,
     listing::related,
     mend::Step,
     report::{Checked, Finding, Kind},
@@ -69,7 +70,8 @@ impl Checker<'_> {
             }
             Key::FailedReason { .. } => self.reason(&key, &object.bytes, &mut checked).await?,
             Key::TableRecord { table } => {
-                let found = read_record(&object.bytes, table).err();
+                let found =
+                    TableRecord::parse(table, &object.bytes).err().map(|why| why.to_string());
                 checked.findings.extend(found.map(|why| self.bad_record(text, table, &why)));
             }
             Key::Run { run_id } => checked.findings.extend(run(&object.bytes, text, run_id)),
@@ -93,6 +95,12 @@ impl Checker<'_> {
             | Key::History { .. }
             | Key::HistoryRecord { .. }
             | Key::RequirePublish => self.of_plugins(&key, &object.bytes, &mut checked).await?,
+            Key::RunPage { .. } | Key::LoadRecord { .. } => {
+                if let Err(error) = serde_json::from_slice::<IgnoredAny>(&object.bytes) {
+                    let finding = Finding::problem(Kind::Unreadable, text, error);
+                    checked.findings.push(finding.or(Step::delete(text)));
+                }
+            }
             // They are checked with their document.
             Key::Raw { .. } | Key::Lineage { .. } | Key::TableFile { .. } => {}
         }

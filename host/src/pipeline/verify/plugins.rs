@@ -162,14 +162,10 @@ fn wrong_hash(is: &str) -> String {
 
 /// Returns what is wrong with the record of a version, if anything.
 fn record_fault(bytes: &[u8], name: &str, sha256: &str) -> Option<String> {
-    let record: HistoryRecord = match serde_json::from_slice(bytes) {
+    let record = match HistoryRecord::parse(name, sha256, bytes) {
         Ok(record) => record,
         Err(error) => return Some(error.to_string()),
     };
-    if record.name != name || record.sha256 != sha256 {
-        let (name, sha256) = (record.name.escape_debug(), record.sha256.escape_debug());
-        return Some(format!("it is about plugin `{name}`, SHA-256 `{sha256}`"));
-    }
     let times = record.activations.iter().map(|one| &one.at).chain([&record.seen_at]);
     for text in times {
         if OffsetDateTime::parse(text, &Rfc3339).is_err() {

@@ -194,9 +194,9 @@ async fn complete(
     {
         return Ok(Err("it was changed by another program".to_owned()));
     }
-    let record = Key::HistoryRecord { name, sha256 }.to_string();
+    let record = Key::HistoryRecord { name: name.clone(), sha256: sha256.clone() }.to_string();
     let kept = store.get(&record).await?;
-    let is_readable = |bytes: &[u8]| serde_json::from_slice::<HistoryRecord>(bytes).is_ok();
+    let is_readable = |bytes: &[u8]| HistoryRecord::parse(&name, &sha256, bytes).is_ok();
     if kept.is_some_and(|kept| !is_readable(&kept.bytes)) {
         delete(verify, &record).await?;
     }
@@ -236,7 +236,7 @@ async fn remake(
             mode: Mode::Write,
         };
         let (_, transformed) = replay.run().await?;
-        for report in transformed.documents {
+        for report in transformed.documents.iter() {
             let problems: Vec<_> = report.problems.iter().map(ToString::to_string).collect();
             if let Ok(Key::Raw { document, .. }) = report.key.parse() {
                 whys.by_document.insert(document.to_string(), problems.join("; "));

@@ -6,6 +6,7 @@ use std::{num::NonZero, path::PathBuf, sync::Arc};
 
 use clap::{Args, Parser, Subcommand};
 use spotify_etl::{
+    catalog::DatabaseName,
     config::LimitSetting,
     document::{ExtractedAt, PlaylistId},
     layout::{self, Format},
@@ -59,7 +60,8 @@ A bucket is found as by all AWS programs: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_
 Exit status: 0 all done; 1 something failed, the rest is done; 2 nothing could be tried.
 
 Limits, with their defaults: document_bytes=64MiB json_levels=128 plugin_bytes=32MiB
-compile_bytes=32MiB compile_seconds=60 guest_memory_bytes=256MiB output_bytes=128MiB call_seconds=10
+compile_bytes=32MiB compile_memory_bytes=1024MiB compile_cpu_milliseconds=60000
+compile_seconds=60 describe_seconds=2 guest_memory_bytes=256MiB output_bytes=128MiB call_seconds=10
 table_rows=1000000 skips_kept=10000 violations_shown=100 log_bytes=64KiB playlist_pages=1000
 playlist_seconds=900 request_seconds=30 request_attempts=5 retry_wait_seconds=60
 retry_total_seconds=180 query_seconds=600 login_seconds=300
@@ -103,7 +105,7 @@ pub struct Common {
     )]
     pub limits: Vec<LimitSetting>,
 
-    /// Where compiled plugins are kept, or `none` [default: the user's cache folder]
+    /// Where compiled plugins and rows that queries loaded are kept, or `none` [default: the user's cache folder]
     #[arg(long, global = true, value_name = "DIR", env = "SPOTIFY_ETL_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
 
@@ -144,6 +146,8 @@ pub enum Command {
         from: Vec<PathBuf>,
         #[command(flatten)]
         import: ImportArgs,
+        #[command(flatten)]
+        future: FutureArgs,
         #[command(flatten)]
         transform: TransformArgs,
         #[command(flatten)]
@@ -229,6 +233,8 @@ pub enum Command {
         paths: Vec<PathBuf>,
         #[command(flatten)]
         import: ImportArgs,
+        #[command(flatten)]
+        future: FutureArgs,
         /// Show what would be brought in, and write nothing
         #[arg(long)]
         dry_run: bool,
@@ -241,6 +247,8 @@ pub enum Command {
         /// Keys, or documents by name; also under failed or processed
         #[arg(value_name = "KEY")]
         keys: Vec<String>,
+        #[command(flatten)]
+        future: FutureArgs,
         #[command(flatten)]
         transform: TransformArgs,
     },
@@ -281,8 +289,8 @@ pub enum Command {
         #[arg(long, value_name = "BYTES", env = "SPOTIFY_ETL_MAX_SCAN", value_parser = bytes)]
         max_scan: Option<u64>,
         /// The database in Athena
-        #[arg(long, value_name = "NAME", env = "SPOTIFY_ETL_DATABASE", default_value = DATABASE, value_parser = database)]
-        database: String,
+        #[arg(long, value_name = "NAME", env = "SPOTIFY_ETL_DATABASE", default_value = DATABASE)]
+        database: DatabaseName,
         #[command(flatten)]
         athena_args: AthenaArgs,
     },
@@ -367,8 +375,8 @@ pub enum CatalogCommand {
 #[derive(Debug, Args)]
 pub struct CatalogArgs {
     /// The database in Athena
-    #[arg(long, value_name = "NAME", env = "SPOTIFY_ETL_DATABASE", default_value = DATABASE, value_parser = database)]
-    pub database: String,
+    #[arg(long, value_name = "NAME", env = "SPOTIFY_ETL_DATABASE", default_value = DATABASE)]
+    pub database: DatabaseName,
 
     /// Where Athena finds the store, such as s3://bucket/prefix [default: the store's own address]
     #[arg(long, value_name = "PLACE")]
@@ -443,6 +451,14 @@ pub struct ImportArgs {
     /// When it was read, UTC: 2023-09-27T09:53:34Z or 20230927T095334Z
     #[arg(long, value_name = "TIME")]
     pub extracted_at: Option<ExtractedAt>,
+}
+
+/// Which times are accepted.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct FutureArgs {
+    /// Accept files with a time more than a day in the future
+    #[arg(long)]
+    pub allow_future: bool,
 }
 
 /// How playlists are read.
@@ -546,15 +562,6 @@ pub struct TransformArgs {
     pub allow_empty: bool,
 }
 
-/// A name that needs no quotes anywhere.
-fn database(text: &str) -> Result<String, String> {
-    let is_plain = text.starts_with(|letter: char| letter.is_ascii_lowercase())
-        && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
-    is_plain.then(|| text.to_owned()).ok_or_else(|| {
-        format!("`{text}` is no name for a database: it has lower-case letters, digits and `_`, and begins with a letter")
-    })
-}
-
 fn jobs(text: &str) -> Result<NonZero<usize>, String> {
     text.parse().map_err(|_| format!("`{text}` is not a number from 1 up"))
 }
@@ -643,7 +650,7 @@ mod tests {
         let settings =
             EXAMPLES.split_whitespace().filter_map(|word| word.parse::<LimitSetting>().ok());
         let mut limits = Limits::default();
-        assert_eq!(settings.map(|setting| limits.set(&setting)).count(), 20);
+        assert_eq!(settings.map(|setting| limits.set(&setting)).count(), 23);
         assert_eq!(limits, Limits::default());
     }
 }

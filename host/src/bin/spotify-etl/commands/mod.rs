@@ -6,7 +6,6 @@ mod sql;
 mod verify;
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -14,31 +13,34 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use spotify_etl::{
-    config::{HOST_VERSION, Limits, cache_folder},
+    config::{HOST_VERSION, Limits, cache_folder, jobs_in, memory_limit},
+    document::FutureTimes,
+    files::survive_file_size_limit,
     layout::{self, Format, Key},
     pipeline::{
-        Arrival, Mode, PipelineError, Progress as _, Selection, Transform, Transformed,
+        Mode, PipelineError, Progress as _, Selection, Transform, Transformed,
         active::{PluginPlace, Shelf},
         install::install,
         jobs::Until,
-        landing::{ImportMode, ImportOptions, Incoming, import, json_objects},
+        landing::{ImportMode, ImportOptions, Imported, Incoming, import, json_objects},
+        listing::{Listing, ReportPages},
         publish::PublishReport,
         replay::{Change, Filter, Replay, Which, history},
-        report::{
-            Action, Empty, ExtractReport, ImportReport, ImportStatus, Problem, ReplayReport,
-            RunReport,
-        },
+        report::{Action, Empty, ExtractReport, ImportReport, Problem, ReplayReport, RunReport},
+        runs::Runs,
         verify::{Effect, Start},
     },
+    plugin::check_cache,
     queue::Queue,
-    source,
-    status::{LoginStatus, RunSummary, newest_runs, run_report, status},
+    remedy::quoted,
+    source::{self, SourceError},
+    status::{LoginStatus, status},
     store::{Listed, Store, StoreAddress},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    args::{Cli, Command, Common, ImportArgs, LoginArgs, ReplayArgs, TransformArgs},
+    args::{Cli, Command, Common, FutureArgs, ImportArgs, LoginArgs, ReplayArgs, TransformArgs},
     progress::Bar,
     render,
 };
@@ -56,10 +58,14 @@ const RUNS_LISTED_MAX: usize = 20;
 pub fn run(cli: Cli) -> Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(async {
+        if let Err(error) = survive_file_size_limit() {
+            tracing::debug!("SIGXFSZ is not handled: {error}");
+        }
         let session = Session::new(cli.common).await?;
         match cli.command {
             Command::Init { from } => session.init(from).await,
-            Command::Run { playlists, from, import, extract, spotify, transform } => {
+            Command::Run { playlists, from, import, future, extract, spotify, transform } => {
+                let session = session.accepting(&future);
                 if from.is_empty() {
                     import.require_files()?;
                     session.run(&playlists, &extract, &spotify, &transform).await
@@ -85,11 +91,13 @@ pub fn run(cli: Cli) -> Result<u8> {
                 let effect = if repair { Effect::Repair } else { Effect::Check };
                 session.verify(start, effect).await
             }
-            Command::Import { paths, import, dry_run } => {
+            Command::Import { paths, import, future, dry_run } => {
                 let mode = if dry_run { ImportMode::DryRun } else { ImportMode::Land };
-                session.import(&paths, &import, mode).await
+                session.accepting(&future).import(&paths, &import, mode).await
             }
-            Command::Transform { keys, transform } => session.transform(keys, &transform).await,
+            Command::Transform { keys, future, transform } => {
+                session.accepting(&future).transform(keys, &transform).await
+            }
             Command::Replay { replay } => session.replay(&replay).await,
             Command::Status { login } => session.status(&login).await,
             Command::Query { save: Some(path), .. } => session.save(&path).await,
@@ -116,7 +124,7 @@ pub fn run(cli: Cli) -> Result<u8> {
 #[derive(Default)]
 struct Work {
     extracts: Vec<ExtractReport>,
-    imports: Vec<ImportReport>,
+    imports: Listing<ImportReport>,
     replay: Option<ReplayReport>,
     published: Option<PublishReport>,
     transformed: Transformed,
@@ -143,6 +151,16 @@ enum Access {
 /// Another store, and the objects of it that are meant.
 type Objects = (Box<dyn Store>, Vec<Listed>);
 
+/// What paths to import name, besides files.
+#[derive(Default)]
+struct OtherStores {
+    objects: Vec<Objects>,
+    /// Objects that can't be read.
+    problems: Vec<SourceError>,
+    /// The paths that are no stores.
+    files: Vec<PathBuf>,
+}
+
 /// What all commands share.
 struct Session {
     common: Common,
@@ -154,15 +172,22 @@ struct Session {
     shelf: Shelf,
     now: OffsetDateTime,
     started: Instant,
+    /// Whether files may have a time in the future.
+    future: FutureTimes,
+    run_id: String,
+    /// Where the details of this run go that its report has no room for.
+    pages: ReportPages,
 }
 
 impl Session {
     async fn new(common: Common) -> Result<Self> {
-        let mut limits = Limits::default();
+        let mut limits = Limits::of_process(memory_limit());
         for setting in &common.limits {
             limits.set(setting);
         }
         let cache = cache(&common);
+        let now = now();
+        let run_id = layout::run_id(now, std::process::id() ^ now.nanosecond());
         Ok(Session {
             store: common.store.open().await?,
             plugin_place: match &common.plugins {
@@ -172,10 +197,21 @@ impl Session {
             shelf: Shelf::new(&limits, cache.clone()),
             limits,
             cache,
-            now: now(),
+            now,
             started: Instant::now(),
+            future: FutureTimes::Rejected,
+            pages: ReportPages::new(run_id.clone()),
+            run_id,
             common,
         })
+    }
+
+    /// The same session with what is said of times in the future.
+    fn accepting(mut self, args: &FutureArgs) -> Self {
+        if args.allow_future {
+            self.future = FutureTimes::Allowed;
+        }
+        self
     }
 
     fn store(&self) -> &dyn Store {
@@ -213,13 +249,8 @@ impl Session {
     ) -> Result<u8> {
         let transform = self.transformer(options);
         transform.require_plugins().await?;
-        let imports = self.bring_in(paths, import, ImportMode::Land).await?;
-        let waiting = imports
-            .iter()
-            .filter(|import| matches!(import.status, ImportStatus::Landed | ImportStatus::Waiting));
-        let arrival =
-            |import: &ImportReport| Some(Arrival { key: import.key.clone()?, size: None });
-        let arrivals = waiting.filter_map(arrival).collect();
+        let Imported { reports: imports, arrivals } =
+            self.bring_in(paths, import, ImportMode::Land).await?;
         let work = Work { imports, ..Work::default() };
         self.transform_and_finish(&transform, Selection::Landed(arrivals), work, options).await
     }
@@ -240,10 +271,10 @@ impl Session {
     }
 
     async fn import(&self, paths: &[PathBuf], args: &ImportArgs, mode: ImportMode) -> Result<u8> {
-        let imports = self.bring_in(paths, args, mode).await?;
+        let imports = self.bring_in(paths, args, mode).await?.reports;
         if mode == ImportMode::DryRun {
             let failed = imports.iter().any(|import| import.problem.is_some());
-            self.print(&imports, || render::dry_run(&imports))?;
+            self.print(&&imports[..], || render::dry_run(&imports))?;
             return Ok(u8::from(failed));
         }
         self.finish("import", Work { imports, ..Work::default() }, Empty::Allowed).await
@@ -254,12 +285,13 @@ impl Session {
         paths: &[PathBuf],
         args: &ImportArgs,
         mode: ImportMode,
-    ) -> Result<Vec<ImportReport>> {
+    ) -> Result<Imported> {
         if !args.in_place {
             self.require_apart(paths)?;
         }
-        let (objects, files) = self.other_stores(paths).await?;
-        let found = source::find(&files);
+        let OtherStores { objects, problems, files } = self.other_stores(paths).await?;
+        let mut found = source::find(&files);
+        found.problems.extend(problems);
         let mut incoming: Vec<Incoming<'_>> = found.sources.iter().map(Incoming::File).collect();
         for (store, listed) in &objects {
             let object = |listed| Incoming::Object { store: store.as_ref(), listed };
@@ -274,18 +306,20 @@ impl Session {
             extracted_at: args.extracted_at,
             mode,
             jobs: self.jobs(),
+            future: self.future,
+            pages: (mode == ImportMode::Land).then(|| self.pages.clone()),
         };
         let (problems, limits) = (&found.problems, &self.limits);
         Ok(import(self.store(), &incoming, problems, &options, limits, self.now, &Bar).await?)
     }
 
     /// What is to be brought in from buckets, and the paths that are none.
-    async fn other_stores(&self, paths: &[PathBuf]) -> Result<(Vec<Objects>, Vec<PathBuf>)> {
-        let (mut objects, mut files) = (Vec::new(), Vec::new());
+    async fn other_stores(&self, paths: &[PathBuf]) -> Result<OtherStores> {
+        let mut others = OtherStores::default();
         for path in paths {
             let address = path.to_str().and_then(|text| text.parse().ok());
             let Some(StoreAddress::Bucket { bucket, prefix }) = address else {
-                files.push(path.clone());
+                others.files.push(path.clone());
                 continue;
             };
             // One object, or all below a prefix.
@@ -297,17 +331,20 @@ impl Session {
                     None => (prefix.clone(), None),
                 };
             let store = StoreAddress::Bucket { bucket, prefix: prefix.clone() }.open().await?;
-            let mut listed = json_objects(store.as_ref()).await?;
+            let (mut listed, unreadable) = json_objects(store.as_ref()).await?;
             listed.retain(|listed| name.is_none_or(|name| listed.key == name));
+            if name.is_none() {
+                others.problems.extend(unreadable);
+            }
             if listed.is_empty() {
                 bail!(
                     "no JSON objects in {} (compare the prefix with `aws s3 ls`)",
                     path.display()
                 );
             }
-            objects.push((store, listed));
+            others.objects.push((store, listed));
         }
-        Ok((objects, files))
+        Ok(others)
     }
 
     /// Fails if what is to be brought in is in the store, or around it: it would come in again with
@@ -425,6 +462,8 @@ impl Session {
             formats,
             now: self.now,
             until: Until::default(),
+            future: self.future,
+            pages: Some(self.pages.clone()),
             progress: &Bar,
         }
     }
@@ -432,22 +471,20 @@ impl Session {
     /// How many documents are worked on at a time.
     fn jobs(&self) -> usize {
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
-        self.common.jobs.map_or_else(processors, usize::from)
+        let fitting = memory_limit().and_then(|bytes| usize::try_from(jobs_in(bytes)).ok());
+        let most = fitting.unwrap_or(usize::MAX);
+        self.common.jobs.map_or_else(|| processors().min(most), usize::from)
     }
 
     fn require_store(&self) -> Result<()> {
         match &self.common.store {
             StoreAddress::Folder(path) if !path.is_dir() => {
-                let store = path.display();
-                bail!("no store in {store} (make one: spotify-etl init --store {store})");
+                let (place, store) = (path.display(), quoted(&path.to_string_lossy()));
+                bail!("no store in {place} (make one: spotify-etl init --store {store})");
             }
             // One that isn't there says so itself.
             _ => Ok(()),
         }
-    }
-
-    fn run_id(&self) -> String {
-        layout::run_id(self.now, std::process::id() ^ self.now.nanosecond())
     }
 
     /// Keeps the report of a run, and prints it.
@@ -458,13 +495,14 @@ impl Session {
             replay,
             published,
             transformed,
-            problems,
+            mut problems,
             access,
             mut warnings,
         } = work;
         warnings.extend(transformed.warnings);
+        problems.extend(transformed.problems);
         let mut report = RunReport {
-            run_id: self.run_id(),
+            run_id: self.run_id.clone(),
             command: command.to_owned(),
             store: self.store.location(""),
             host_version: HOST_VERSION.to_owned(),
@@ -472,14 +510,15 @@ impl Session {
             milliseconds: u64::try_from(self.started.elapsed().as_millis())?,
             exit_status: 0,
             extracts,
-            imports,
             replay,
             published,
             plugins: transformed.plugins,
-            documents: transformed.documents,
             problems,
             warnings,
+            ..RunReport::default()
         };
+        report.add_imports(imports);
+        report.add_documents(transformed.documents);
         report.exit_status = match access {
             Access::Given => report.judge(empty),
             Access::None => NOTHING_TRIED,
@@ -517,15 +556,15 @@ impl Session {
 
     async fn runs(&self, run_id: Option<&str>) -> Result<u8> {
         self.require_store()?;
-        let runs = newest_runs(self.store(), RUNS_LISTED_MAX).await?;
+        let runs = Runs::of(self.store()).await?;
         let Some(run_id) = run_id else {
-            let runs: Vec<RunSummary> = runs.iter().map(RunSummary::from).collect();
+            let runs = runs.summaries(RUNS_LISTED_MAX).await?;
             self.print(&runs, || render::runs(&runs))?;
             return Ok(0);
         };
         let report = match run_id {
-            "last" => runs.into_iter().next(),
-            run_id => run_report(self.store(), run_id).await?,
+            "last" => runs.last_report().await?,
+            run_id => runs.report(run_id).await?,
         };
         let location = self.store.location(layout::RUNS);
         let report = report.with_context(|| {
@@ -574,15 +613,12 @@ fn cache(common: &Common) -> Option<PathBuf> {
         Some(folder) if folder.as_os_str() == "none" => None,
         Some(folder) => std::path::absolute(folder).ok(),
         None => cache_folder().filter(|folder| {
-            // Nobody asked for this one, so it may be missed.
-            let made = fs::create_dir_all(folder);
-            if let Err(error) = &made {
-                let folder = folder.display();
-                tracing::warn!(
-                    "compiled plugins are not kept: {folder}: {error} (name another folder with --cache-dir)"
-                );
+            // This folder was not asked for, so the program can do without it.
+            let checked = check_cache(folder);
+            if let Err(error) = &checked {
+                tracing::warn!("compiled plugins are not kept: {error}");
             }
-            made.is_ok()
+            checked.is_ok()
         }),
     }
 }

@@ -12,6 +12,8 @@ use serde_json::{Map, Value, json};
 use spotify_etl::{
     config::{Bytes, user},
     document::Document,
+    files::{open_regular, read_regular},
+    layout::Key,
     pipeline::{
         PipelineError,
         active::choose,
@@ -21,12 +23,12 @@ use spotify_etl::{
         document_bytes,
         explain::explain,
         publish::{
-            History, PublishError, PublishReport, Standing, Switch, Switched, is_publish_required,
-            remove, require_publish, version_meant,
+            History, PublishError, PublishReport, Standing, Switch, Switched, remove, version_meant,
         },
         records::{Records, misfits, table_records},
         replay::Filter,
-        report::Empty,
+        report::{Empty, PluginReport, PluginStatus},
+        required::{Required, Version, require, require_no_more},
         trial::{self, TestError, TestMode, Tests, Trial},
         versions::{Way, versions},
     },
@@ -115,7 +117,7 @@ impl Session {
         if self.common.json {
             self.print(&shown, String::new)?;
         } else if csv {
-            render::json(shown.csv()?.trim_end_matches('\n'))?;
+            render::csv(shown.csv()?.trim_end_matches('\n'))?;
         } else {
             render::data(&shown.text())?;
         }
@@ -134,7 +136,7 @@ impl Session {
             stdin.take(self.limits.document_bytes + 1).read_to_end(&mut bytes)?;
             bytes
         } else if path.is_file() {
-            fs::read(path).with_context(|| format!("could not read `{name}`"))?
+            read_regular(path).with_context(|| format!("could not read `{name}`"))?.0
         } else {
             let keys = self.keys(vec![name.to_owned()]);
             document_bytes(self.store(), &keys[0])
@@ -534,15 +536,26 @@ impl Session {
         if state == Some(OnOff::On) {
             // What lies there now is what somebody means, and is kept as published.
             match self.transformer_to(None).adopt().await {
-                Ok(reports) => taken.extend(reports.into_iter().map(|report| report.name)),
+                Ok(reports) => taken.extend(reports.into_iter().filter(|report| {
+                    matches!(report.status, PluginStatus::Active | PluginStatus::Fallback)
+                })),
                 Err(PipelineError::NoPlugins { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        if let Some(state) = state {
-            require_publish(self.store(), state == OnOff::On).await?;
+        let versions = taken.iter().map(|report: &PluginReport| Version {
+            name: report.name.clone(),
+            sha256: report.sha256.clone(),
+        });
+        match state {
+            // Where it is on already, what counts stays what it was.
+            Some(OnOff::On) if Required::of(self.store()).await?.is_some() => taken.clear(),
+            Some(OnOff::On) => require(self.store(), versions).await?,
+            Some(OnOff::Off) => require_no_more(self.store()).await?,
+            None => {}
         }
-        let is_required = is_publish_required(self.store()).await?;
+        let taken: Vec<String> = taken.into_iter().map(|report| report.name).collect();
+        let is_required = self.store().head(&Key::RequirePublish.to_string()).await?.is_some();
         let said = json!({ "require_publish": is_required, "taken_as_they_are": taken });
         self.print(&said, || match (is_required, taken.as_slice()) {
             (true, []) => "on: versions that nobody published are passed over".to_owned(),
@@ -623,8 +636,14 @@ impl Session {
         };
         let text = file.to_str().filter(|text| text.starts_with("s3://")).unwrap_or_default();
         let Some((place, name)) = text.rsplit_once('/') else {
-            require_size(fs::metadata(file).with_context(unread)?.len())?;
-            return fs::read(file).with_context(unread);
+            let (opened, metadata) = open_regular(file).with_context(unread)?;
+            require_size(metadata.len())?;
+            let mut bytes = Vec::new();
+            // It may grow, so it is read no further than the limit allows.
+            let most = self.limits.plugin_bytes.saturating_add(1);
+            opened.take(most).read_to_end(&mut bytes).with_context(unread)?;
+            require_size(bytes.len() as u64)?;
+            return Ok(bytes);
         };
         let place: StoreAddress = place.parse().map_err(anyhow::Error::msg)?;
         let object = place.open().await?.get(name).await?.with_context(unread)?;

@@ -143,7 +143,7 @@ impl Session {
             until: None,
             progress: &Bar,
         };
-        let warnings = self.login_warning(&login).into_iter().collect();
+        let warnings = login.iter().flat_map(login_warnings).collect();
         Ok(match extract.run(&playlists).await {
             Ok(Extraction { extracts, problems }) => {
                 Work { extracts, problems, warnings, ..Work::default() }
@@ -157,14 +157,6 @@ impl Session {
             },
             Err(error) => return Err(error.into()),
         })
-    }
-
-    /// What there is to say of a login that soon ends.
-    fn login_warning(&self, login: &Option<LoginStatus>) -> Option<String> {
-        let login = login.as_ref().filter(|login| login.days_left <= Some(LOGIN_DAYS_LOW))?;
-        let (when, location) = (login.ends()?, &login.location);
-        let again = login_command(location);
-        Some(format!("the login in {location} {when} (log in again: {again})"))
     }
 
     /// The login, if it is what the credentials are.
@@ -362,7 +354,7 @@ impl Session {
             login,
             playlists,
             now: self.now,
-            run_id: self.run_id(),
+            run_id: self.run_id.clone(),
         };
         let mut findings: Vec<Finding> = Vec::new();
         let mut printed = Ok(());
@@ -380,6 +372,20 @@ impl Session {
         }
         Ok(u8::from(findings.iter().any(|finding| finding.health == Health::Bad)))
     }
+}
+
+/// Warns of a login that soon ends, and of one that other users of this machine can read.
+fn login_warnings(login: &LoginStatus) -> Vec<String> {
+    let location = &login.location;
+    let ends_soon = login.days_left.is_some_and(|days| days <= LOGIN_DAYS_LOW);
+    let ends = login.ends().filter(|_| ends_soon);
+    let again = login_command(location);
+    let ends = ends.map(|ends| format!("the login in {location} {ends} (log in again: {again})"));
+    let open = login.open_to_others.then(|| {
+        let path = quoted(location);
+        format!("other users of this machine can read the login in {location} (chmod 600 {path})")
+    });
+    ends.into_iter().chain(open).collect()
 }
 
 fn as_json(listed: &ListedPlaylist) -> serde_json::Value {

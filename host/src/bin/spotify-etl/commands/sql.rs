@@ -10,12 +10,13 @@ use anyhow::{Context, Result, bail};
 use spotify_etl::{
     answer::Answer,
     athena::{Athena, AthenaSettings},
-    catalog::{script, statements},
+    catalog::{CatalogTable, DatabaseName, is_steering, script, statements},
     config::Bytes,
     pipeline::{
         cataloging::{Place, apply, check},
-        tables::{database, tables},
+        tables::{LocalSql, Tables, tables},
     },
+    query::CacheFolder,
     store::StoreAddress,
 };
 
@@ -39,10 +40,42 @@ impl Session {
     /// Answers a `SELECT` over the store's tables.
     pub async fn query(&self, sql: &str, form: Form) -> Result<u8> {
         self.require_store()?;
-        let tables = tables(self.store()).await?;
-        let (database, _) = database(self.store(), &tables, &Bar).await?;
-        self.show_answer(&database.ask(sql)?, form)?;
+        let tables = self.tables().await?;
+        let cache = self.row_cache();
+        let store = self.common.store.identity();
+        let cache = cache.as_ref().map(|folder| (folder, store.as_slice()));
+        let answer = self.local_sql(&tables, cache).ask(sql).await?;
+        self.show_answer(&answer, form)?;
         Ok(0)
+    }
+
+    /// The tables of the store. Says which ones are left out, and why.
+    async fn tables(&self) -> Result<Vec<CatalogTable>> {
+        let Tables { tables, left_out } = tables(self.store()).await?;
+        for problem in left_out {
+            render::error_text(&format!("warning: a table is left out: {problem}"));
+        }
+        Ok(tables)
+    }
+
+    fn local_sql<'s>(
+        &'s self,
+        tables: &'s [CatalogTable],
+        cache: Option<(&'s CacheFolder, &'s [u8])>,
+    ) -> LocalSql<'s> {
+        LocalSql { store: self.store(), tables, cache, now: self.now, progress: &Bar }
+    }
+
+    /// Where rows are kept between questions.
+    fn row_cache(&self) -> Option<CacheFolder> {
+        let folder = self.cache.as_deref()?;
+        match CacheFolder::new(folder) {
+            Ok(folder) => Some(folder),
+            Err(error) => {
+                tracing::debug!("rows are not cached in {}: {error}", folder.display());
+                None
+            }
+        }
     }
 
     /// Has Athena answer a statement.
@@ -50,11 +83,11 @@ impl Session {
         &self,
         sql: &str,
         form: Form,
-        database: String,
+        database: DatabaseName,
         args: &AthenaArgs,
         max_scan: Option<u64>,
     ) -> Result<u8> {
-        let athena = self.athena(args, Some(database), max_scan).await?;
+        let athena = self.athena(args, Some(database.to_string()), max_scan).await?;
         let found = athena.ask(sql).await?;
         let (read, seconds) = (Bytes(found.bytes_scanned), found.milliseconds as f64 / 1e3);
         let query_id = &found.query_id;
@@ -68,7 +101,7 @@ impl Session {
             render::json(&render::answer_json(answer)?)?;
         } else if form == Form::Csv {
             let text = render::answer_csv(answer)?;
-            render::json(text.strip_suffix('\n').unwrap_or(&text))?;
+            render::csv(text.strip_suffix('\n').unwrap_or(&text))?;
         } else {
             render::data(&render::answer(answer))?;
         }
@@ -78,10 +111,9 @@ impl Session {
     /// Keeps all tables and views in a file.
     pub async fn save(&self, path: &Path) -> Result<u8> {
         self.require_store()?;
-        let tables = tables(self.store()).await?;
-        let (database, views) = database(self.store(), &tables, &Bar).await?;
-        database.save(&views, path)?;
-        let (tables, views) = (tables.len(), views.len());
+        let tables = self.tables().await?;
+        let views = self.local_sql(&tables, None).save(path).await?;
+        let tables = tables.len();
         let saved = serde_json::json!({ "file": path, "tables": tables, "views": views });
         self.print(&saved, || {
             format!("{}: {tables} tables, {views} views as tables", path.display())
@@ -111,14 +143,14 @@ impl Session {
                 let athena = self.athena(&athena, None, None).await?;
                 let place = self.place_in_a_bucket(&place)?;
                 let report = apply(self.store(), &athena, &place).await?;
-                self.print(&report, || render::applied(&report, &place.database))?;
+                self.print(&report, || render::applied(&report, place.database.as_str()))?;
                 Ok(0)
             }
         }
     }
 
     async fn ddl(&self, args: &CatalogArgs) -> Result<u8> {
-        let tables = tables(self.store()).await?;
+        let tables = self.tables().await?;
         let place = self.place(args)?;
         let remark = (!place.location.starts_with("s3://")).then_some(
             "The store is a folder, and Athena reads buckets alone: --location s3://bucket/prefix\nsays where its folders will be.",
@@ -127,7 +159,7 @@ impl Session {
         if self.common.json {
             render::json(&serde_json::to_string_pretty(&statements)?)?;
         } else {
-            render::json(script(&statements, remark).trim_end())?;
+            render::csv(script(&statements, remark).trim_end())?;
         }
         Ok(0)
     }
@@ -162,8 +194,10 @@ impl Session {
         if !is_place {
             bail!("`{address}` is no place that Athena finds, such as s3://bucket/prefix");
         }
-        if address.contains(['\'', '\n']) {
-            bail!("`{address}` can't stand in a statement: it has a quote or a line break in it");
+        if address.contains(|letter| letter == '\'' || is_steering(letter)) {
+            bail!(
+                "`{address}` can't stand in a statement: it has a quote or a control character in it"
+            );
         }
         let location = format!("{}/", address.trim_end_matches('/'));
         Ok(Place { database: args.database.clone(), location })

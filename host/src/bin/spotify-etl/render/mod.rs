@@ -11,10 +11,11 @@ mod verify;
 
 use std::{
     fmt::Write as _,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
 };
 
 use comfy_table::{CellAlignment, Table, presets};
+use spotify_etl::catalog::is_steering;
 
 pub use diff::{ChangeArray, ChangeLines, difference, question};
 pub use plugin::{
@@ -39,12 +40,54 @@ pub fn data(text: &str) -> io::Result<()> {
     json(&tame(text.trim_end()))
 }
 
-/// Writes data for scripts to standard output, as it is.
+/// Writes JSON to standard output. Characters that steer a terminal, or change the direction of the text around
+/// them, are written as escapes, which every reader of JSON turns back into the same text.
 ///
 /// # Errors
 ///
-/// The system's. Whoever reads it may stop, which is none.
+/// The system's. A reader that ends early is none.
 pub fn json(text: &str) -> io::Result<()> {
+    write(&escaped_json(text))
+}
+
+/// Writes CSV or SQL to standard output: as it is to a pipe or a file, and with escapes in the place of control
+/// characters to a terminal.
+///
+/// # Errors
+///
+/// The system's. A reader that ends early is none.
+pub fn csv(text: &str) -> io::Result<()> {
+    match io::stdout().is_terminal() {
+        true => write(&escaped(text)),
+        false => write(text),
+    }
+}
+
+/// Returns JSON with the same meaning and no character that steers a terminal.
+fn escaped_json(text: &str) -> String {
+    // Line breaks are between tokens; any other such character is in a string.
+    with_escapes(text, |letter| {
+        let mut units = [0; 2];
+        letter.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+    })
+}
+
+fn escaped(text: &str) -> String {
+    with_escapes(text, |letter| letter.escape_unicode().to_string())
+}
+
+fn with_escapes(text: &str, escape: impl Fn(char) -> String) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match is_steering(letter) && letter != '\n' {
+            true => escaped.push_str(&escape(letter)),
+            false => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+fn write(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -65,11 +108,7 @@ fn one_line(name: &str) -> String {
 
 /// Names come from anywhere: none of them steers a terminal or turns a line around.
 fn tame(text: &str) -> String {
-    let steers = |c: char| {
-        (c.is_control() && c != '\n')
-            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.replace(steers, "\u{fffd}")
+    text.replace(|letter| is_steering(letter) && letter != '\n', "\u{fffd}")
 }
 
 /// Writes an error and its causes to standard error.
@@ -138,4 +177,25 @@ fn right(table: &mut Table, column: usize) {
 
 fn trimmed(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_keeps_its_meaning_and_steers_no_terminal() {
+        let name = "a\u{9b}2J\u{7f} \u{202e}b\u{2066}\u{200f} \u{1b}[0m é";
+        let text = serde_json::to_string_pretty(&serde_json::json!({ "name": name })).unwrap();
+        let escaped = escaped_json(&text);
+        assert!(!escaped.chars().any(|letter| is_steering(letter) && letter != '\n'), "{escaped}");
+        assert!(escaped.contains("\\u202e") && escaped.contains("\\u009b"), "{escaped}");
+        let read: serde_json::Value = serde_json::from_str(&escaped).unwrap();
+        assert_eq!(read["name"], name);
+    }
+
+    #[test]
+    fn a_terminal_gets_escapes_and_line_breaks() {
+        assert_eq!(escaped("a,\u{1b}[2J\n\u{202e}é"), "a,\\u{1b}[2J\n\\u{202e}é");
+    }
 }

@@ -13,6 +13,7 @@ use spotify_etl::{
         versions::{Activation, HistoryRecord, Way},
     },
     plugin::Plugin,
+    remedy::quoted,
     scaffold::Scaffolded,
     schema::TableSchema,
     store::StoreAddress,
@@ -39,8 +40,9 @@ pub fn installed(store: &StoreAddress, reports: &[InstallReport]) -> String {
     }
 
     format!(
-        "plugins in {store}/plugins:\n{}\nnext: spotify-etl run --from playlist.json --store {store}",
-        trimmed(&table)
+        "plugins in {store}/plugins:\n{}\nnext: spotify-etl run --from playlist.json --store {}",
+        trimmed(&table),
+        quoted(&store.to_string())
     )
 }
 

@@ -1,10 +1,16 @@
 //! What a run did.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
 
-use spotify_etl::pipeline::report::{
-    DocumentReport, DocumentStatus, Empty, ExtractReport, ExtractStatus, ImportReport,
-    ImportStatus, PluginReport, PluginStatus, ReplayReport, RunReport,
+use spotify_etl::{
+    pipeline::{
+        report::{
+            DocumentReport, DocumentStatus, Empty, ExtractReport, ExtractStatus, ImportReport,
+            ImportStatus, PluginReport, PluginStatus, ReplayReport, RunReport,
+        },
+        totals::TableTotals,
+    },
+    remedy::quoted,
 };
 
 use super::{LINES_MAX, counted, one_line, plain_table, plugin::published, right, rows, trimmed};
@@ -19,7 +25,7 @@ pub fn run(report: &RunReport, kept_at: Option<&str>) -> String {
     // Whoever judged the run knew.
     let accepted = if report.exit_status == 0 { Empty::Allowed } else { Empty::Fails };
     extracts(&mut text, &report.extracts);
-    imports(&mut text, &report.imports);
+    imports(&mut text, report);
     plugins(&mut text, &report.plugins);
     for problem in &report.problems {
         let _ = writeln!(text, "✗ {problem}\n");
@@ -33,14 +39,15 @@ pub fn run(report: &RunReport, kept_at: Option<&str>) -> String {
     if let Some(replayed) = &report.replay {
         replay(&mut text, replayed, &report.store);
     }
-    if report.documents.len() <= SHOWN_WHOLE_MAX {
+    let documents = &report.totals.documents;
+    if documents.count <= SHOWN_WHOLE_MAX {
         for document in &report.documents {
             document_whole(&mut text, document, &report.store, accepted);
         }
     } else {
-        documents_in_total(&mut text, &report.documents, &report.store, accepted);
+        documents_in_total(&mut text, report, accepted);
     }
-    let done = match (report.exit_status, report.documents.is_empty()) {
+    let done = match (report.exit_status, documents.count == 0) {
         (0, true) if matches!(report.command.as_str(), "run" | "transform") => "nothing to do",
         (0, true) => "done",
         (0, false) => "all done",
@@ -50,6 +57,7 @@ pub fn run(report: &RunReport, kept_at: Option<&str>) -> String {
     let _ = write!(text, "{done} in {seconds:.2} s");
     if let Some(location) = kept_at {
         let _ = write!(text, "; the report is {location}");
+        pages(&mut text, report, location);
     }
     text
 }
@@ -91,11 +99,21 @@ fn extracts(text: &mut String, extracts: &[ExtractReport]) {
     }
 }
 
-fn imports(text: &mut String, imports: &[ImportReport]) {
-    if imports.is_empty() {
+/// Says where the documents and imports are that a report doesn't list.
+fn pages(text: &mut String, report: &RunReport, location: &str) {
+    if report.pages.is_empty() {
         return;
     }
-    let count = |status| imports.iter().filter(|import| import.status == status).count();
+    let (count, pages) = (report.count_on_pages(), counted(report.pages.len(), "page"));
+    let folder = location.strip_suffix(".json").unwrap_or(location);
+    let _ = write!(text, ", and {count} more details are on {pages} in {folder}/");
+}
+
+fn imports(text: &mut String, report: &RunReport) {
+    let totals = &report.totals.imports;
+    if totals.count == 0 {
+        return;
+    }
     let parts: Vec<String> = [
         (ImportStatus::Landed, "brought in"),
         (ImportStatus::Waiting, "there already, waiting"),
@@ -103,18 +121,18 @@ fn imports(text: &mut String, imports: &[ImportReport]) {
         (ImportStatus::Refused, "refused"),
     ]
     .into_iter()
-    .filter(|(status, _)| count(*status) > 0)
-    .map(|(status, words)| format!("{} {words}", count(status)))
+    .filter(|(status, _)| totals.with_status(*status) > 0)
+    .map(|(status, words)| format!("{} {words}", totals.with_status(status)))
     .collect();
-    let files = if imports.len() == 1 { "file" } else { "files" };
-    let _ = writeln!(text, "{} {files}: {}", imports.len(), parts.join(", "));
-    let refused: Vec<_> = imports.iter().filter(|import| import.problem.is_some()).collect();
-    for import in refused.iter().take(LINES_MAX) {
+    let files = if totals.count == 1 { "file" } else { "files" };
+    let _ = writeln!(text, "{} {files}: {}", totals.count, parts.join(", "));
+    let refused = report.imports.iter().filter(|import| import.problem.is_some());
+    for import in refused.take(LINES_MAX) {
         if let Some(problem) = &import.problem {
             let _ = writeln!(text, "  ✗ {}: {problem}", shown_source(&import.source));
         }
     }
-    more(text, refused.len());
+    more(text, totals.problem_count());
     text.push('\n');
 }
 
@@ -147,7 +165,7 @@ fn replay(text: &mut String, replay: &ReplayReport, store: &str) {
         let _ = writeln!(text, "✓ {sentence}");
     }
     if !replay.switched.is_empty() && store.starts_with("s3://") {
-        let store = store.trim_end_matches('/');
+        let store = quoted(store.trim_end_matches('/'));
         let _ =
             writeln!(text, "  where Athena has them: spotify-etl catalog apply --store {store}");
     }
@@ -265,44 +283,28 @@ fn remarks(text: &mut String, document: &DocumentReport, accepted: Empty) {
     }
 }
 
-fn documents_in_total(
-    text: &mut String,
-    documents: &[DocumentReport],
-    store: &str,
-    accepted: Empty,
-) {
-    let mut tables: BTreeMap<&str, (u64, usize, &str)> = BTreeMap::new();
-    for file in documents.iter().flat_map(|document| &document.tables) {
-        let (rows, files, folder) = tables.entry(&file.table).or_default();
-        (*rows, *files) = (*rows + file.rows, *files + 1);
-        *folder = file.key.split("snapshot_year=").next().unwrap_or_default();
-    }
-    let stored =
-        documents.iter().filter(|document| document.status == DocumentStatus::Stored).count();
-    let entries: usize = documents.iter().map(|document| document.entries).sum();
-    let _ = writeln!(text, "{stored} of {} documents stored, {entries} entries", documents.len());
+fn documents_in_total(text: &mut String, report: &RunReport, accepted: Empty) {
+    let (totals, store) = (&report.totals.documents, &report.store);
+    let stored = totals.with_status(DocumentStatus::Stored);
+    let _ =
+        writeln!(text, "{stored} of {} documents stored, {} entries", totals.count, totals.entries);
     let mut table = plain_table();
-    for (name, (count, files, folder)) in tables {
+    for (name, TableTotals { rows: count, files, folder, .. }) in &totals.tables {
         let place = format!("{store}{folder}");
-        table.add_row([format!("  {name}"), rows(count), format!("{files} files in {place}")]);
+        table.add_row([format!("  {name}"), rows(*count), format!("{files} files in {place}")]);
     }
     right(&mut table, 1);
     let _ = writeln!(text, "{}", trimmed(&table));
-    let mut skipped: BTreeMap<&str, usize> = BTreeMap::new();
-    for (reason, count) in documents.iter().flat_map(|document| &document.skipped) {
-        *skipped.entry(reason).or_default() += count;
-    }
-    if !skipped.is_empty() {
+    if !totals.skipped.is_empty() {
         let reasons: Vec<_> =
-            skipped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+            totals.skipped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         let _ = writeln!(text, "  skipped: {}", reasons.join(", "));
     }
     text.push('\n');
     let odd = |document: &&DocumentReport| {
         !document.problems.is_empty() || !document.warnings.is_empty() || document.is_empty()
     };
-    let odd: Vec<_> = documents.iter().filter(odd).collect();
-    for document in odd.iter().take(LINES_MAX) {
+    for document in report.documents.iter().filter(odd).take(LINES_MAX) {
         let _ = writeln!(
             text,
             "{} {}: {}",
@@ -312,8 +314,8 @@ fn documents_in_total(
         );
         remarks(text, document, accepted);
     }
-    more(text, odd.len());
-    if !odd.is_empty() {
+    more(text, totals.remarkable);
+    if totals.remarkable > 0 {
         text.push('\n');
     }
 }

@@ -4,10 +4,13 @@ use std::fmt::Write as _;
 
 use spotify_etl::{
     doctor::LOGIN_DAYS_LOW,
-    pipeline::report::{PluginReport, PluginStatus},
+    pipeline::{
+        report::{PluginReport, PluginStatus},
+        runs::RunSummary,
+    },
     remedy::{Remedies, quoted},
     spotify::login_command,
-    status::{LoginStatus, RunSummary, Status, Stuck},
+    status::{LoginStatus, PlaylistStatus, Status, Stuck},
     store::StoreAddress,
 };
 
@@ -19,15 +22,18 @@ pub fn status(status: &Status, store: &StoreAddress) -> String {
     let (store, remedies) = (quoted(&name), Remedies { root, store: &name });
     let mut text = format!("store {root}\n\n");
     playlists(&mut text, status, &store);
-    stuck(&mut text, "waiting", &status.waiting, &|document| {
+    stuck(&mut text, "waiting", (&status.waiting, status.waiting_count), &|document| {
         remedies.of_waiting(&document.key, document.why.as_deref().unwrap_or_default())
     });
     stuck(
         &mut text,
         "failed: look at it, then repair it and transform it, or delete it",
-        &status.failed,
+        (&status.failed, status.failed_count),
         &|document| remedies.of_failed(&document.key),
     );
+    for report in &status.unread_reports {
+        let _ = writeln!(text, "! {} {}\n", report.key, report.why());
+    }
     if status.plugins.is_empty() {
         let _ = writeln!(
             text,
@@ -44,7 +50,10 @@ pub fn status(status: &Status, store: &StoreAddress) -> String {
         login_line(&mut text, login);
     }
     match &status.last_run {
-        Some(run) if run.exit_status == 0 => {
+        Some(RunSummary { run_id, unread: Some(why), .. }) => {
+            let _ = write!(text, "! last run {run_id}: its report {why}");
+        }
+        Some(run) if run.exit_status == Some(0) => {
             let _ = write!(text, "last run {}, {}: all done", run.started_at, run.command);
         }
         Some(run) => {
@@ -77,11 +86,25 @@ fn playlists(text: &mut String, status: &Status, store: &str) {
             playlist.playlist_id.clone(),
             playlist.snapshots.to_string(),
             playlist.last_extracted_at.clone(),
-            days(playlist.age_days),
+            age(playlist),
         ]);
     }
     right(&mut table, 2);
-    let _ = writeln!(text, "{}\n", trimmed(&table));
+    let _ = writeln!(text, "{}", trimmed(&table));
+    for newest in status.playlists.iter().filter_map(|one| one.newest_in_future.as_ref()) {
+        let _ = writeln!(text, "      spotify-etl explain --store {store} {newest}");
+    }
+    text.push('\n');
+}
+
+/// How old a playlist's last snapshot is, and whether snapshots are in the future.
+fn age(playlist: &PlaylistStatus) -> String {
+    let PlaylistStatus { snapshots, in_future, age_days, .. } = playlist;
+    match in_future {
+        0 => days(*age_days),
+        count if count == snapshots => "! dated in the future".to_owned(),
+        count => format!("{}; ! {count} dated in the future", days(*age_days)),
+    }
 }
 
 fn plugin_line(text: &mut String, plugin: &PluginReport, remedies: Remedies<'_>) {
@@ -123,13 +146,13 @@ fn login_line(text: &mut String, login: &LoginStatus) {
 fn stuck(
     text: &mut String,
     what: &str,
-    documents: &[Stuck],
+    (documents, count): (&[Stuck], usize),
     commands: &dyn Fn(&Stuck) -> Vec<String>,
 ) {
     if documents.is_empty() {
         return;
     }
-    let _ = writeln!(text, "{} {what}", documents.len());
+    let _ = writeln!(text, "{count} {what}");
     for document in documents.iter().take(LINES_MAX) {
         let _ = writeln!(text, "  ✗ {}", document.key);
         if let Some(why) = &document.why {
@@ -139,8 +162,8 @@ fn stuck(
             let _ = writeln!(text, "      {command}");
         }
     }
-    if documents.len() > LINES_MAX {
-        let _ = writeln!(text, "    ... and {} more", documents.len() - LINES_MAX);
+    if count > LINES_MAX {
+        let _ = writeln!(text, "    ... and {} more", count - LINES_MAX);
     }
     text.push('\n');
 }
@@ -166,7 +189,11 @@ pub fn runs(runs: &[RunSummary]) -> String {
             run.command.clone(),
             run.documents.to_string(),
             format!("{:.2}", run.milliseconds as f64 / 1000.0),
-            if run.exit_status == 0 { "all done" } else { "not all done" }.to_owned(),
+            match (&run.unread, run.exit_status) {
+                (Some(why), _) => why.clone(),
+                (None, Some(0)) => "all done".to_owned(),
+                (None, _) => "not all done".to_owned(),
+            },
         ]);
     }
     right(&mut table, 2);
