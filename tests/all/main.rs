@@ -26,6 +26,7 @@
 //! - `lambda`: the function, driven through the Runtime API.
 //! - `login`: the commands that ask Spotify, as processes.
 //! - `change`: a candidate compared, published, and taken back; a plugin tried by itself.
+//! - `verify`: a store damaged in every way, found out and repaired.
 //! - `file_systems`: links, named pipes, unreadable folders, and what `ulimit` allows.
 //! - `command`: the command as a process, as people and scripts use it.
 //!
@@ -63,5 +64,6 @@ mod spotify;
 mod sql;
 mod stores;
 mod tables;
+mod verify;
 mod wat;
 mod wire;

@@ -8,7 +8,7 @@ use super::{
         PipelineError,
         active::{ActivePlugin, active_plugins, choose, missing_plugins},
         records::{Records, TableRecord},
-        report::PluginReport,
+        report::{PluginReport, PluginStatus},
         versions::HistoryRecord,
     },
     Verify,
@@ -77,6 +77,17 @@ impl Context {
     /// The active plugin that fills a table.
     pub fn filler(&self, table: &str) -> Option<&ActivePlugin> {
         self.active.iter().find(|active| active.plugin.fills(table))
+    }
+
+    /// Whether a plugin that is in the store has declared a table, also if it can't be used now.
+    pub fn is_declared(&self, table: &str) -> bool {
+        let is_there = |name: &str| {
+            let mut reports = self.reports.iter();
+            reports.any(|report| report.name == name && report.status != PluginStatus::Missing)
+        };
+        let mut versions = self.history.values().filter(|record| is_there(&record.name));
+        self.filler(table).is_some()
+            || versions.any(|record| record.tables.iter().any(|declared| declared == table))
     }
 
     /// The tables that a version of a plugin declared, as far as they belong to it now.

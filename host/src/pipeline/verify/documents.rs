@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::{
     super::lineage::{Lineage, TableFile},
     checker::{Checker, Read, Seen, too_large},
+    listing::related,
     mend::{Step, Way},
     raw::Raw,
     report::{Checked, Fact, Finding, Kind},
@@ -296,6 +299,8 @@ impl Checker<'_> {
             let maker = &file.plugin;
             let (plugin, sha256) = (maker.name.clone(), maker.sha256.clone());
             let wrong = match self.context.history.get(&(plugin.clone(), sha256.clone())) {
+                // A version of which something is left is reported itself.
+                None if self.has_version(&plugin, &sha256) => None,
                 None => {
                     facts.insert(Fact::UnknownMaker { plugin, sha256 });
                     None
@@ -333,6 +338,13 @@ impl Checker<'_> {
         checked.findings.dedup_by(|one, other| one.subject() == other.subject());
     }
 
+    /// Whether the history of plugins lists the file of a version, or its record.
+    fn has_version(&self, name: &str, sha256: &str) -> bool {
+        let key = Key::History { name: name.to_owned(), sha256: sha256.to_owned() };
+        let keys = related(&key).into_iter().chain([key.to_string()]);
+        keys.into_iter().any(|key| self.listing.find(&key).is_some())
+    }
+
     /// Notes which plugins would make other files than those that are there.
     fn versions(&self, lineage: &Lineage, facts: &mut BTreeSet<Fact>) {
         for active in &self.context.active {
@@ -357,12 +369,26 @@ impl Checker<'_> {
 /// Reads a lineage, which must be as this program writes it.
 fn read_lineage(bytes: &[u8], id: &DocumentId) -> Result<Lineage, String> {
     let lineage = Lineage::parse(bytes, id).map_err(|error| error.to_string())?;
-    // Earlier hosts did not record sizes.
-    let is_earlier = lineage.files.iter().any(|file| file.bytes == 0);
-    if !is_earlier && lineage.to_bytes() != bytes {
-        return Err("it has something that this program does not write".to_owned());
+    let is_same = lineage.to_bytes() == bytes
+        || serde_json::from_slice(bytes).is_ok_and(|stored: Value| {
+            without_sizes(stored)
+                == without_sizes(serde_json::to_value(&lineage).unwrap_or_default())
+        });
+    match is_same {
+        true => Ok(lineage),
+        false => Err("it has something that this program does not write".to_owned()),
     }
-    Ok(lineage)
+}
+
+/// A lineage without the sizes that are not known: earlier hosts did not record them.
+fn without_sizes(mut lineage: Value) -> Value {
+    let files = lineage.get_mut("files").and_then(Value::as_array_mut);
+    for file in files.into_iter().flatten().filter_map(Value::as_object_mut) {
+        if file.get("bytes") == Some(&0.into()) {
+            file.remove("bytes");
+        }
+    }
+    lineage
 }
 
 fn is_table_file(key: &str) -> bool {

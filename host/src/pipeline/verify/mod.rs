@@ -197,8 +197,8 @@ impl Verify<'_> {
             due.push((unit, places, stamp));
         }
         if let Some(began) = journal.continues() {
-            let known = pass.known;
-            tracing::info!("continues the pass that began at {began}: {known} checked before");
+            let (known, began) = (pass.known, began.format(&Rfc3339).unwrap_or_default());
+            tracing::info!("continues the pass of {began}: {known} checked before");
         }
         let doubtful = self.check(due, &mut pass, &jobs, journal).await?;
         self.progress.end();

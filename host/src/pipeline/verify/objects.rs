@@ -2,6 +2,7 @@
 //! records, run reports, lists, and what should not be there.
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use time::Duration;
 
@@ -94,12 +95,14 @@ impl Checker<'_> {
             | Key::History { .. }
             | Key::HistoryRecord { .. }
             | Key::RequirePublish => self.of_plugins(&key, &object.bytes, &mut checked).await?,
-            // The first two are only looked at by people; the others are checked with their document.
-            Key::RunPage { .. }
-            | Key::LoadRecord { .. }
-            | Key::Raw { .. }
-            | Key::Lineage { .. }
-            | Key::TableFile { .. } => {}
+            Key::RunPage { .. } | Key::LoadRecord { .. } => {
+                if let Err(error) = serde_json::from_slice::<IgnoredAny>(&object.bytes) {
+                    let finding = Finding::problem(Kind::Unreadable, text, error);
+                    checked.findings.push(finding.or(Step::delete(text)));
+                }
+            }
+            // They are checked with their document.
+            Key::Raw { .. } | Key::Lineage { .. } | Key::TableFile { .. } => {}
         }
         Ok(checked)
     }

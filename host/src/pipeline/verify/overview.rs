@@ -44,8 +44,7 @@ impl Checker<'_> {
             .map(|(_, generation, format)| (*generation, *format))
             .collect();
         // A new record is of the first generation: with a later one, readers would get the old rows.
-        if own.iter().any(|(generation, _)| *generation > 1) || self.context.filler(table).is_none()
-        {
+        if own.iter().any(|(generation, _)| *generation > 1) || !self.context.is_declared(table) {
             let key = Key::TableRecord { table: table.to_owned() }.to_string();
             return finding.or(Step::Restore { key });
         }
