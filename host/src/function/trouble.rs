@@ -134,7 +134,7 @@ fn named(name: Option<&str>, id: &str) -> String {
     name.map_or_else(|| id.to_owned(), |name| format!("{name} ({id})"))
 }
 
-/// What people are told of a run, if there is anything to be told. `more` is the number of problems that the
+/// Writes the alert about a run, if there are problems or warnings. `more` is the number of problems that the
 /// report doesn't list.
 pub fn notice(
     report: &RunReport,

@@ -1,6 +1,7 @@
 //! Who does what takes the processor's time, and how much is on the way meanwhile.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -8,10 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, StreamExt, future::join, stream};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
-    sync::{Semaphore, SemaphorePermit},
+    sync::{Semaphore, SemaphorePermit, mpsc},
     task::AbortHandle,
 };
 use tracing::Span;
@@ -183,6 +184,26 @@ impl Jobs {
     }
 }
 
+/// Gives what a stream yields to `take`, one after another, while the stream goes on. Whatever is in flight in a
+/// stream stands still while the stream is not polled, and may hold what `take` waits for, such as the store's
+/// permits: so the stream is polled at all times.
+pub async fn hand_over<T>(stream: impl Stream<Item = T>, mut take: impl AsyncFnMut(T)) {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let produced = async move {
+        let mut stream = pin!(stream);
+        while let Some(one) = stream.next().await {
+            // The receiver lives as long as this does.
+            let _ = sender.send(one);
+        }
+    };
+    let taken = async {
+        while let Some(one) = receiver.recv().await {
+            take(one).await;
+        }
+    };
+    join(produced, taken).await;
+}
+
 /// What was asked for is wanted as long as this is there; after that it is not begun any more.
 struct Wanted(AbortHandle);
 
@@ -225,6 +246,28 @@ mod tests {
         let (first, second, ()) = tokio::join!(first, second, meanwhile);
         assert!(matches!(first, Ok(true)), "{first:?}");
         assert!(matches!(second, Err(Undone::NoTime)), "{second:?}");
+    }
+
+    #[tokio::test]
+    async fn what_a_stream_holds_does_not_block_who_takes_from_it() {
+        let permits = Semaphore::new(1);
+        let hold = |number| {
+            let permits = &permits;
+            async move {
+                let _permit = permits.acquire().await;
+                tokio::task::yield_now().await;
+                number
+            }
+        };
+        let mut taken = Vec::new();
+        let all = hand_over(stream::iter(0..100).map(hold).buffered(8), async |number| {
+            let _permit = permits.acquire().await;
+            tokio::task::yield_now().await;
+            taken.push(number);
+        });
+        let in_time = tokio::time::timeout(std::time::Duration::from_secs(60), all).await;
+        assert!(in_time.is_ok(), "each waits for the other");
+        assert!(taken.into_iter().eq(0..100));
     }
 
     #[tokio::test]

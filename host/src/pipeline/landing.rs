@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, oneshot};
 
 use super::{
     Arrival, Progress,
-    jobs::{Jobs, Until},
+    jobs::{Jobs, Until, hand_over},
     listing::{Listing, ReportPages},
     report::{Action, ImportReport, ImportStatus, Problem},
 };
@@ -179,19 +179,19 @@ pub async fn import(
             (report, landed)
         }
     });
-    let mut landed = landed.buffered(jobs.on_the_way());
-    while let Some((mut report, landed)) = landed.next().await {
+    hand_over(landed.buffered(jobs.on_the_way()), async |(mut report, landed)| {
         match landed {
             Ok(arrival) => imported.arrivals.extend(arrival),
             Err(error) => {
                 report.problem = Some(Problem::new(Action::Retry, &error));
-                store_error = store_error.or(Some(error));
+                store_error.get_or_insert(error);
             }
         }
         imported.reports.push(report);
         imported.reports.save_full_pages(store, pages).await;
         progress.advance();
-    }
+    })
+    .await;
     progress.end();
     let totals = imported.reports.totals();
     let of_the_store = totals.problems.get(&Action::Retry).copied().unwrap_or_default();

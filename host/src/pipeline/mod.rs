@@ -38,6 +38,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, future::join, stream};
 use time::OffsetDateTime;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     config::Limits,
@@ -50,7 +51,7 @@ use crate::{
 };
 use active::{ActiveSet, PluginPlace, Shelf, activate, active_plugins};
 use earlier::Earlier;
-use jobs::{Jobs, Until};
+use jobs::{Jobs, Until, hand_over};
 use lineage::InvalidLineage;
 use listing::{Listing, ReportPages};
 use records::Records;
@@ -87,6 +88,8 @@ pub struct Transform<'s> {
 /// How many documents are finished before they are compared with earlier ones and handed on: what a run keeps
 /// of each until then is kilobytes.
 const HANDED_ON_AT_ONCE: usize = 1_000;
+/// How many documents there are at most between being begun and being handed on.
+const UNFINISHED_MAX: usize = 2 * HANDED_ON_AT_ONCE;
 
 /// Which documents.
 #[derive(Clone, Debug)]
@@ -194,25 +197,31 @@ impl Transform<'_> {
         ours.sort_by(|one, other| in_stage(&one.key).cmp(in_stage(&other.key)));
         let mut earlier = Earlier::new(self.store, self.now);
         let mut listing = Listing::default();
-        let mut outcomes: Vec<Outcome> = Vec::new();
-        for (documents, at_once) in [(&foreign, 1), (&ours, workshop.jobs.on_the_way())] {
-            let done = stream::iter(documents).map(|listed| async {
+        let unfinished = Semaphore::new(UNFINISHED_MAX);
+        let one = |listed| {
+            let (workshop, unfinished) = (&workshop, &unfinished);
+            async move {
+                // Before anything else, so that whoever waits here holds nothing.
+                let permit = unfinished.acquire().await.ok();
                 let outcome = match workshop.jobs.is_over() {
                     true => transform::not_begun(listed),
-                    false => transform(&workshop, listed).await,
+                    false => transform(workshop, listed).await,
                 };
                 self.progress.advance();
-                outcome
-            });
-            let mut done = done.buffered(at_once);
-            while let Some(outcome) = done.next().await {
-                outcomes.push(outcome);
-                if outcomes.len() >= HANDED_ON_AT_ONCE {
-                    let some = std::mem::take(&mut outcomes);
-                    self.hand_on(some, selection, &mut earlier, &mut listing).await;
-                }
+                (outcome, permit)
             }
-        }
+        };
+        let foreign = stream::iter(&foreign).map(one).buffered(1);
+        let ours = stream::iter(&ours).map(one).buffered(workshop.jobs.on_the_way());
+        let mut outcomes = Vec::new();
+        hand_over(foreign.chain(ours), async |outcome| {
+            outcomes.push(outcome);
+            if outcomes.len() >= HANDED_ON_AT_ONCE {
+                let some = std::mem::take(&mut outcomes);
+                self.hand_on(some, selection, &mut earlier, &mut listing).await;
+            }
+        })
+        .await;
         self.hand_on(outcomes, selection, &mut earlier, &mut listing).await;
         self.progress.end();
         let warnings = warnings.into_iter().chain(earlier.future_warning()).collect();
@@ -223,11 +232,12 @@ impl Transform<'_> {
     /// Compares finished documents with earlier ones, and adds them to the listing.
     async fn hand_on(
         &self,
-        mut outcomes: Vec<Outcome>,
+        outcomes: Vec<(Outcome, Option<SemaphorePermit<'_>>)>,
         selection: &Selection,
         earlier: &mut Earlier<'_>,
         listing: &mut Listing<DocumentReport>,
     ) {
+        let (mut outcomes, _permits): (Vec<_>, Vec<_>) = outcomes.into_iter().unzip();
         if matches!(selection, Selection::Landed(_)) {
             outcomes.retain(|outcome| outcome.report.status != DocumentStatus::Gone);
         }

@@ -15,7 +15,7 @@ use time::Date;
 use super::{
     Mode, PipelineError, Selection, Transform, Transformed,
     active::{ActivePlugin, ActiveSet, activate, choose},
-    jobs::Jobs,
+    jobs::{Jobs, hand_over},
     lineage::{Lineage, TableFile},
     moves::read_listed,
     records::{GENERATION_MAX, Records, TableRecord, switch, table_records},
@@ -443,10 +443,8 @@ impl Replay<'_> {
             progress.advance();
             done
         });
-        let mut done = done.buffer_unordered(desk.jobs.on_the_way());
-        while let Some(Done { report: document, is_equal, written, equal, tables }) =
-            done.next().await
-        {
+        hand_over(done.buffer_unordered(desk.jobs.on_the_way()), async |done| {
+            let Done { report: document, is_equal, written, equal, tables } = done;
             for table in tables {
                 *report.files_by_table.entry(table).or_default() += 1;
             }
@@ -459,7 +457,8 @@ impl Replay<'_> {
                 transformed.documents.push(document);
                 transformed.documents.save_full_pages(*store, pages).await;
             }
-        }
+        })
+        .await;
         progress.end();
         transformed.documents.save_pages(*store, pages).await;
         transformed.documents.sort_by(|one, other| one.key.cmp(&other.key));

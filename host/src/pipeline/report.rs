@@ -403,7 +403,7 @@ impl RunReport {
         self.problems.extend(problem);
     }
 
-    /// Everything that went wrong, as far as it is listed.
+    /// The listed problems.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         let extracts = self.extracts.iter().filter_map(|extract| extract.problem.as_ref());
         let imports = self.imports.iter().filter_map(|import| import.problem.as_ref());
@@ -431,7 +431,7 @@ impl RunReport {
         listed.or(self.totals.documents.first_retry.as_ref())
     }
 
-    /// Listed documents of which no entry gave a row, where whoever judged this run did not accept that.
+    /// Listed documents of which no entry gave a row, unless the run accepted that.
     pub fn empty_documents(&self) -> impl Iterator<Item = &DocumentReport> {
         let judged = self.exit_status != 0;
         self.documents.iter().filter(move |document| judged && document.is_empty())

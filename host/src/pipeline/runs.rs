@@ -20,7 +20,7 @@ pub struct Runs<'s> {
     unread: Vec<UnreadReport>,
 }
 
-/// A report that was not read, as it is too large.
+/// A report that was not read because it is too large.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct UnreadReport {
     /// Its key.
@@ -131,7 +131,7 @@ impl<'s> Runs<'s> {
         Ok(Runs { store, listed, bytes_left: u64::MAX, unread: Vec::new() })
     }
 
-    /// Reads no more than the newest ones, and no more than so many bytes of them.
+    /// Limits what is read to the newest reports, and to a number of bytes.
     #[must_use]
     pub fn within(mut self, count: usize, bytes: u64) -> Self {
         let older = self.listed.len().saturating_sub(count);
