@@ -33,6 +33,7 @@ mod support;
 mod web_api;
 
 mod athena;
+mod bounds;
 mod chance;
 mod change;
 mod command;
