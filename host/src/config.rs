@@ -139,12 +139,11 @@ impl Limits {
     ///
     /// Calls get what [`Limits::fitting`] gives them. The memory decides the processor time, too: one
     /// processor goes with 1,769 MB (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>).
-    /// A function compiles what takes 20 seconds and half of its memory, by estimate.
+    /// A function compiles what takes 20 seconds there, by estimate.
     pub fn of_function(memory_bytes: u64) -> Self {
         let limits = Limits::fitting(memory_bytes);
         let milliseconds = 20_000 * memory_bytes / ONE_PROCESSOR_BYTES;
         Limits {
-            compile_memory_bytes: limits.compile_memory_bytes.min(memory_bytes / 2),
             compile_cpu_milliseconds: limits.compile_cpu_milliseconds.min(milliseconds),
             compile_seconds: 40,
             ..limits
@@ -155,13 +154,16 @@ impl Limits {
     /// memory: see [`Limits::bytes_at_once`].
     ///
     /// Documents get two ninths of what the program itself leaves; each job has an equal part of the rest,
-    /// half of it for the plugin's memory.
+    /// half of it for the plugin's memory. Plugins are compiled before there are documents, in three quarters of
+    /// what the program leaves, or in half of all memory where that is little.
     pub fn fitting(memory_bytes: u64) -> Self {
         let limits = Limits::default();
         let free = memory_bytes.saturating_sub(PROGRAM_BYTES).max(16 * MIB);
         let document_bytes = limits.document_bytes.min(free * 2 / 9 / DOCUMENT_COPIES);
         let of_job = (free - document_bytes * DOCUMENT_COPIES) / jobs_in(memory_bytes);
+        let compiling = (free / 4 * 3).max(memory_bytes / 2);
         Limits {
+            compile_memory_bytes: limits.compile_memory_bytes.min(compiling),
             document_bytes,
             guest_memory_bytes: limits.guest_memory_bytes.min(of_job / 2),
             output_bytes: limits.output_bytes.min(of_job / 2 / OUTPUT_COPIES),
@@ -173,10 +175,7 @@ impl Limits {
     /// allow for.
     pub fn of_process(memory_limit: Option<u64>) -> Self {
         match memory_limit {
-            Some(bytes) if bytes < ENOUGH_BYTES => Limits {
-                compile_memory_bytes: Limits::default().compile_memory_bytes.min(bytes / 2),
-                ..Limits::fitting(bytes)
-            },
+            Some(bytes) if bytes < ENOUGH_BYTES => Limits::fitting(bytes),
             _ => Limits::default(),
         }
     }
@@ -386,7 +385,7 @@ mod tests {
             let limits = Limits::of_function(memory);
             let at_once = limits.bytes_at_once(jobs_in(memory));
             assert!(at_once <= memory, "{mebibytes} MB: {at_once} bytes of {memory}");
-            assert!(limits.compile_memory_bytes <= memory / 2, "{mebibytes} MB");
+            assert!(limits.compile_memory_bytes + 64 * MIB <= memory, "{mebibytes} MB");
             // What the plugins of this project need for a long playlist.
             assert!(limits.guest_memory_bytes >= 16 * MIB, "{mebibytes} MB: {limits:?}");
             assert!(limits.output_bytes >= MIB, "{mebibytes} MB: {limits:?}");

@@ -345,6 +345,21 @@ mod tests {
     }
 
     #[test]
+    fn messages_that_can_not_be_read_are_told_apart_by_their_ids() {
+        let sqs = |id: &str, body: &str| json!({ "messageId": id, "eventSource": "aws:sqs", "body": body });
+        let event = json!({ "Records": [
+            sqs("1", "hello"),
+            sqs("2", "{\"replay\": [\"x\"]}"),
+            sqs("3", "{\"play\": 1}"),
+            { "eventSource": "aws:sqs", "body": "no id" },
+        ] });
+        let Ok(Event::Created { replays, unread, .. }) = Event::read(&event) else { panic!() };
+        assert_eq!(replays.len(), 1);
+        let ids = unread.iter().map(|one| one.message.as_ref().map(|message| message.id.as_str()));
+        assert_eq!(ids.collect::<Vec<_>>(), [Some("1"), Some("3"), None]);
+    }
+
+    #[test]
     fn any_other_is_refused_with_what_was_seen() {
         for (event, seen) in [
             (

@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use spotify_etl::document::sha256;
 use spotify_etl::{
+    config::Limits,
     spotify::{Account, Login},
     vault::login_place,
 };
@@ -16,7 +17,8 @@ use crate::{
     aws,
     desk::{Desk, said},
     runtime_api::Lambda,
-    support::{Site, fixture, guest_file, plugin_file, wait},
+    support::{Site, command_file, fixture, guest_file, land, plugin_file, wait},
+    wat::assembled,
     web_api::{CLIENT_ID, Mode, WebApi},
 };
 
@@ -360,8 +362,11 @@ fn people_are_told_the_sentence_and_the_command() {
     // A message that nobody understands keeps no other waiting.
     lambda.put("plugins/song.wasm", &fs::read(plugin_file("song")).unwrap());
     let odd = json!({ "messageId": "2", "eventSource": "aws:sqs", "body": "hello" });
-    let answer = lambda.invoke(json!({ "Records": [odd, message] })).unwrap();
-    assert_eq!(answer, json!({ "batchItemFailures": [] }));
+    // It is never acknowledged, so that the queue keeps it with its dead letters.
+    let unknown = json!({ "messageId": "3", "eventSource": "aws:sqs", "body": "{\"play\": 1}" });
+    let answer = lambda.invoke(json!({ "Records": [odd, message, unknown] })).unwrap();
+    let failed = json!([{ "itemIdentifier": "2" }, { "itemIdentifier": "3" }]);
+    assert_eq!(answer, json!({ "batchItemFailures": failed }));
     assert_eq!(lambda.keys("raw_data/to_process/"), [""; 0]);
     assert!(aws::told(&queue).text.contains("an event of no known kind"));
 }
@@ -443,4 +448,122 @@ fn a_plugin_that_a_function_can_t_compile_in_time_is_refused_by_name() {
     for part in ["16.0 KiB", "spotify-etl plugin compile", "compile_bytes"] {
         assert!(problem.contains(part), "`{part}` in {problem}");
     }
+}
+
+/// A plugin that takes all the memory that it gets, writes to it, and returns a text of this size.
+fn greedy(bytes: u64) -> Vec<u8> {
+    let text = format!(
+        r#"(core module $hostile
+          (import "good" "memory" (memory 1))
+          (func (export "extract") (param i32) (result i32)
+            (loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
+            (memory.fill (i32.const 65536) (i32.const 120)
+              (i32.sub (i32.shl (memory.size) (i32.const 16)) (i32.const 65536)))
+            (i32.store (i32.const 288) (i32.const 65536))(i32.store (i32.const 292) (i32.const {bytes}))
+            (i32.store (i32.const 312) (i32.const {bytes}))
+            (i32.const 256)))
+        (core instance $hostile (instantiate $hostile (with "good" (instance $good))))
+        (alias core export $hostile "extract" (core func $extract))
+        "#
+    );
+    assembled(&text).unwrap()
+}
+
+/// A playlist of nearly so many bytes.
+fn large(bytes: u64) -> String {
+    let name = "x".repeat(200);
+    let track = |n| format!(r#"{{"track":{{"id":"{n}","name":"{name}","type":"track"}}}}"#);
+    let tracks: Vec<String> = (0..bytes / 260).map(track).collect();
+    format!(r#"{{"id":"p","name":"n","items":{{"items":[{}]}}}}"#, tracks.join(","))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn whatever_plugins_and_documents_take_a_function_stays_within_its_memory() {
+    let Some(site) = Site::bucket() else { return };
+    let api = WebApi::new(Mode::Extended);
+    for mebibytes in [256, 512] {
+        let memory = mebibytes << 20;
+        let size = [("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &*mebibytes.to_string())];
+        let lambda = Lambda::start_in(site.place(), &api, &size);
+        let limits = Limits::of_function(memory);
+        // Plugins that use up every limit, beside those that do not.
+        for (number, bytes) in
+            [limits.output_bytes * 9 / 10, limits.output_bytes / 4].iter().enumerate()
+        {
+            lambda.put(&format!("plugins/greedy{number}.wasm"), &greedy(*bytes));
+        }
+        // Documents of nearly the size that is allowed.
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("large.json");
+        fs::write(&path, large(limits.document_bytes * 9 / 10)).unwrap();
+        for week in ["06", "13", "20"] {
+            let at = format!("202607{week}T060000Z");
+            let landed = land(lambda.store.as_ref(), std::slice::from_ref(&path), &at);
+            assert!(wait(landed).unwrap()[0].problem.is_none());
+        }
+        let _ = lambda.invoke(json!({ "transform": {} }));
+        let stored = lambda.keys("transformed_data/song_data/").len();
+        let peak = lambda.peak_bytes();
+        assert!(peak < memory, "{mebibytes} MB: {} MB", peak >> 20);
+        assert_eq!(stored, 3, "the plugins that keep the limits have their tables");
+        eprintln!("a function of {mebibytes} MB took {} MB", peak >> 20);
+    }
+}
+
+#[test]
+fn what_was_wrong_with_a_plugin_goes_with_the_plugin() {
+    let Some(site) = Site::bucket() else { return };
+    let api = WebApi::new(Mode::Extended);
+    let lambda = Lambda::start(&site, &api);
+    for name in ["first", "second", "third"] {
+        lambda.put(&format!("plugins/{name}.wasm"), b"not a plugin");
+        lambda.invoke(lambda.created(&format!("plugins/{name}.wasm"))).unwrap();
+    }
+    let errors = || {
+        let mut keys = lambda.keys("plugins/");
+        keys.retain(|key| key.ends_with(".error.json"));
+        keys
+    };
+    assert_eq!(errors().len(), 3);
+    wait(async {
+        let object = lambda.store.get("plugins/first.wasm").await.unwrap().unwrap();
+        lambda.store.delete_if("plugins/first.wasm", &object.tag()).await.unwrap();
+    });
+    // Its event was lost.
+    lambda.put("plugins/second.wasm", &fs::read(guest_file("decade")).unwrap());
+    lambda.invoke(json!({ "check": "store" })).unwrap();
+    assert_eq!(errors(), ["plugins/third.wasm.error.json"]);
+}
+
+#[test]
+fn a_file_that_was_compiled_leaves_no_record_in_the_bucket() {
+    let Some(site) = Site::bucket() else { return };
+    let api = WebApi::new(Mode::Extended);
+    let lambda = Lambda::start(&site, &api);
+    let bytes = [&fs::read(guest_file("decade")).unwrap()[..], b"\0\x02\x01x"].concat();
+    lambda.put("plugins/decade.wasm", &bytes);
+    lambda.invoke(lambda.created("plugins/decade.wasm")).unwrap();
+    assert_eq!(lambda.keys("plugins/loads/"), [""; 0]);
+}
+
+#[test]
+fn a_panic_is_a_line_of_json_in_the_log() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let mut command = std::process::Command::new(command_file().with_file_name("bootstrap"));
+    // Lambda sets more variables than this.
+    command
+        .env_clear()
+        .env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9")
+        .env("SPOTIFY_ETL_STORE", folder.path());
+    let ended = command.output().unwrap();
+    assert!(!ended.status.success());
+    let log = String::from_utf8(ended.stdout).unwrap() + &String::from_utf8(ended.stderr).unwrap();
+    let lines: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let message = |line: &Value| line["fields"]["message"].as_str().unwrap_or_default().to_owned();
+    let panic = lines.iter().find(|line| message(line).contains("AWS_LAMBDA_FUNCTION_NAME"));
+    let panic = panic.unwrap_or_else(|| panic!("{log}"));
+    assert_eq!(panic["level"], "ERROR");
+    assert!(panic["fields"]["at"].as_str().is_some_and(|at| at.contains(".rs:")), "{panic}");
 }

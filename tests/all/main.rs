@@ -40,6 +40,7 @@ mod web_api;
 
 mod agreement;
 mod athena;
+mod bounds;
 mod chance;
 mod change;
 mod command;

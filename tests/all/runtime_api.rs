@@ -128,6 +128,14 @@ impl Lambda {
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
     }
 
+    /// The most memory that it has had, in bytes.
+    #[cfg(target_os = "linux")]
+    pub fn peak_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
+    }
+
     /// Tells it to end, and waits until it has.
     pub fn end(&mut self) -> ExitStatus {
         let id = self.process.id().to_string();

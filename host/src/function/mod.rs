@@ -878,6 +878,9 @@ mod tests {
         report.problems.push(Problem::new(Action::Retry, "nothing was tried"));
         let told = answer(Some(&messages), &report);
         assert_eq!(told["batchItemFailures"].as_array().unwrap().len(), 4);
+        let unread = Messages { by_key: HashMap::new(), unread: vec![message("odd")] };
+        let told = answer(Some(&unread), &RunReport::default());
+        assert_eq!(told, json!({ "batchItemFailures": [{ "itemIdentifier": "odd" }] }));
     }
 
     #[test]

@@ -112,7 +112,8 @@ impl Plugin {
         if time.is_zero() {
             return (Err(CallError::NoTime), Usage::default());
         }
-        let mut store = sandbox::store(&self.engine, &self.name, surroundings, &self.limits, time);
+        let mut store =
+            sandbox::store(&self.engine, &self.name, surroundings, (&self.limits, time));
         if self.counts {
             // An engine that counts takes it.
             let _ = store.set_fuel(FUEL_MAX);

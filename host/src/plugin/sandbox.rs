@@ -79,8 +79,7 @@ pub fn store(
     engine: &wasmtime::Engine,
     plugin: &str,
     surroundings: Surroundings,
-    limits: &Limits,
-    time: Duration,
+    (limits, time): (&Limits, Duration),
 ) -> Store<Guest> {
     let log_bytes = usize::try_from(limits.log_bytes).unwrap_or(usize::MAX);
     let output = MemoryOutputPipe::new(log_bytes);

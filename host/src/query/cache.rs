@@ -19,6 +19,7 @@ const NAME_DIGITS: usize = 32;
 const BYTES_MAX: u64 = 2 * FILE_BYTES_MAX.unsigned_abs();
 
 /// A folder of databases.
+#[derive(Debug)]
 pub struct CacheFolder(PathBuf);
 
 impl CacheFolder {

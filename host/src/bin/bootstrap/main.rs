@@ -199,9 +199,6 @@ async fn function() -> Result<Function> {
     let is_set = |name| Ok::<_, anyhow::Error>(set(name, flag)?.unwrap_or_default());
     let if_changed = is_set("SPOTIFY_ETL_IF_CHANGED")?;
     let allow_empty = is_set("SPOTIFY_ETL_ALLOW_EMPTY")?;
-    let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    let fitting = memory.and_then(|mib| usize::try_from(jobs_in(mib << 20)).ok());
-    let processors = processors.min(fitting.unwrap_or(usize::MAX));
     let jobs = set("SPOTIFY_ETL_JOBS", |text| text.parse::<NonZero<usize>>().ok())?;
     Ok(Function {
         store: address.open().await?,
@@ -211,7 +208,7 @@ async fn function() -> Result<Function> {
             .with_shipped(shipped()?)
             .with_records(LoadRecords { now }),
         limits,
-        jobs: jobs.map_or(processors, NonZero::get),
+        jobs: jobs.map_or_else(|| jobs_for(memory), NonZero::get),
         formats: set("SPOTIFY_ETL_FORMAT", |text| formats(text).ok())?,
         empty: if allow_empty { Empty::Allowed } else { Empty::Fails },
         settings,
@@ -225,6 +222,13 @@ async fn function() -> Result<Function> {
         is_ending: Arc::default(),
         unfinished: tokio::sync::Mutex::default(),
     })
+}
+
+/// How many documents are worked on at a time: as many as there are processors, and memory for them.
+fn jobs_for(memory_mebibytes: Option<u64>) -> usize {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let fitting = memory_mebibytes.and_then(|mib| usize::try_from(jobs_in(mib << 20)).ok());
+    processors.min(fitting.unwrap_or(usize::MAX))
 }
 
 /// Where people are told, if somewhere.
