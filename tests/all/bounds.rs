@@ -9,6 +9,7 @@ use std::{
 
 use spotify_etl::{
     config::Limits,
+    document::FutureTimes,
     document::{Document, Origin, sha256},
     layout,
     pipeline::{
@@ -175,6 +176,8 @@ fn a_document_that_a_run_has_no_time_left_for_is_tried_again() {
         formats: None,
         now: NOW,
         until: Until { at, ..Until::default() },
+        future: FutureTimes::default(),
+        pages: None,
         progress: &Nobody,
     };
     let transformed = wait(transform.run(&Selection::Waiting)).unwrap();

@@ -265,7 +265,7 @@ mod tests {
             tokio::task::yield_now().await;
             taken.push(number);
         });
-        let in_time = tokio::time::timeout(std::time::Duration::from_secs(60), all).await;
+        let in_time = tokio::time::timeout(Duration::from_secs(60), all).await;
         assert!(in_time.is_ok(), "each waits for the other");
         assert!(taken.into_iter().eq(0..100));
     }
