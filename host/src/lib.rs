@@ -62,7 +62,10 @@
 //!    `failed` if no plugin could ever read it.
 //! 2. The same document, plugins and host give the same keys and the same bytes. Running anything
 //!    twice is harmless, and being killed anywhere loses nothing and doubles nothing: keys follow
-//!    from content, files appear whole, records change by compare-and-swap.
+//!    from content, files appear whole, records change by compare-and-swap. Lineage and table files agree
+//!    whatever programs work on one document at the same time, and a replay or [`pipeline::verify`] finds
+//!    files that are not what their lineage says. A raw document is deleted from a stage only after the
+//!    store says that it has the same content in the next one.
 //! 3. One bad document, entry or plugin never stops the others. It is reported with what to do, and
 //!    the exit status says so.
 //! 4. Rows reach the store only through [`table::validate()`], the only way to a [`table::Table`].

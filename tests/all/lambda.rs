@@ -507,7 +507,6 @@ fn whatever_plugins_and_documents_take_a_function_stays_within_its_memory() {
         let peak = lambda.peak_bytes();
         assert!(peak < memory, "{mebibytes} MB: {} MB", peak >> 20);
         assert_eq!(stored, 3, "the plugins that keep the limits have their tables");
-        eprintln!("a function of {mebibytes} MB took {} MB", peak >> 20);
     }
 }
 
