@@ -377,6 +377,8 @@ fn a_statement_of_a_user_only_reads() {
         ("SELECT count(*) FROM sqlite_master WHERE name = 'song'", "1"),
         ("WITH song AS (SELECT 7 AS a) SELECT count(*) FROM song", "1"),
         ("SELECT count(*) > 0 FROM song AS a LEFT JOIN album AS b USING (document)", "1"),
+        ("SELECT count(*) > 0 FROM song NATURAL JOIN song_artist", "1"),
+        ("SELECT count(*) > 0 FROM (SELECT * FROM song) NATURAL LEFT JOIN artist", "1"),
     ] {
         let answer = opened(&place).ask(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
         assert_eq!(rows(&answer), [[expected]], "{sql}");

@@ -27,6 +27,8 @@ use crate::{
     schema::{PARTITION_COLUMN, TableSchema},
 };
 
+/// The bit that stands for this column and all after it.
+const LAST_BIT: usize = 63;
 /// All years.
 const ALL_YEARS: RangeInclusive<i64> = i64::MIN..=i64::MAX;
 
@@ -44,6 +46,8 @@ pub struct Probe {
     connection: Connection,
     reads: Arc<Mutex<Reads>>,
     tables: Vec<String>,
+    /// The columns of each of the tables.
+    columns: Vec<Vec<String>>,
 }
 
 /// What statements read.
@@ -53,6 +57,9 @@ struct Reads {
     columns: BTreeMap<String, BTreeSet<String>>,
     /// The years by table.
     years: BTreeMap<usize, RangeInclusive<i64>>,
+    /// The columns by table, a bit for each; the last bit stands for all columns from there on. The authorizer
+    /// isn't told of the columns that `USING` and `NATURAL` compare.
+    used: BTreeMap<usize, u64>,
 }
 
 impl Probe {
@@ -80,8 +87,11 @@ impl Probe {
         guard::allow_reading(&connection, move |table, column| {
             lock(&read).columns.entry(table.to_owned()).or_default().insert(column.to_owned());
         })?;
+        let names =
+            |table: &&TableSchema| columns(table).map(|(name, _)| name.to_owned()).collect();
+        let columns = tables.iter().map(names).collect();
         let tables = tables.iter().map(|table| table.name.clone()).collect();
-        Ok(Probe { connection, reads, tables })
+        Ok(Probe { connection, reads, tables, columns })
     }
 
     /// Returns what a statement reads, by table.
@@ -97,10 +107,15 @@ impl Probe {
         for (place, table) in self.tables.iter().enumerate() {
             let is_it = |name: &String| name.eq_ignore_ascii_case(table);
             let read: Vec<_> = reads.columns.iter().filter(|(name, _)| is_it(name)).collect();
-            if read.is_empty() {
+            if read.is_empty() && !reads.used.contains_key(&place) {
                 continue;
             }
+            let used = reads.used.get(&place).copied().unwrap_or(u64::MAX);
+            let is_used = |at: usize| used >> at.min(LAST_BIT) & 1 == 1;
+            let compared = self.columns[place].iter().enumerate();
+            let compared = compared.filter(|(at, _)| is_used(*at)).map(|(_, name)| name.clone());
             let columns = read.into_iter().flat_map(|(_, columns)| columns.clone());
+            let columns = columns.chain(compared);
             let years = reads.years.get(&place).cloned().unwrap_or(ALL_YEARS);
             needs.insert(table.clone(), Need { columns: columns.collect(), years });
         }
@@ -219,6 +234,7 @@ unsafe impl<'vtab> VTab<'vtab> for EmptyTable {
                 years = narrowed(&years, constraint.operator(), year);
             }
         }
+        let used = info.col_used();
         // Each way to read the table that SQLite considers, and each place where it stands, counts.
         let mut reads = lock(&self.reads);
         let known = reads.years.get(&self.place);
@@ -226,6 +242,7 @@ unsafe impl<'vtab> VTab<'vtab> for EmptyTable {
             *known.start().min(years.start())..=*known.end().max(years.end())
         });
         reads.years.insert(self.place, all);
+        *reads.used.entry(self.place).or_default() |= used;
         Ok(true)
     }
 
