@@ -453,7 +453,12 @@ pub fn is_damage(error: &QueryError) -> bool {
         QueryError::Foreign => true,
         QueryError::Sqlite(problem) | QueryError::Sql { problem, .. } => matches!(
             problem.sqlite_error_code(),
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::DiskFull)
+            Some(
+                ErrorCode::DatabaseCorrupt
+                    | ErrorCode::NotADatabase
+                    | ErrorCode::DiskFull
+                    | ErrorCode::SystemIoFailure
+            )
         ),
         _ => false,
     }
