@@ -108,7 +108,9 @@ impl Checker<'_> {
             let tables = report.tables.join("`, `");
             let message = format!("is missing: table `{tables}` belongs to it");
             let mut finding = Finding::problem(Kind::Missing, key, message);
-            let versions = self.context.history.values().filter(|one| one.name == *name);
+            // A version without tables is a file that was no plugin, kept when it was replaced.
+            let versions = self.context.history.values();
+            let versions = versions.filter(|one| one.name == *name && !one.tables.is_empty());
             if let Some(last) = versions.max_by_key(|one| one.active_since().to_owned()) {
                 let (name, sha256) = (name.clone(), last.sha256.clone());
                 finding = finding.or(Step::Rollback { name, sha256 });

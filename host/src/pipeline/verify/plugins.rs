@@ -124,8 +124,11 @@ impl Checker<'_> {
 
     /// The version of a plugin that was active last, other than this one.
     fn last_version(&self, name: &str, other: &str) -> Option<String> {
-        let versions =
-            self.context.history.values().filter(|one| one.name == name && one.sha256 != other);
+        // A version without tables is a file that was no plugin, kept when it was replaced.
+        let is_other = |one: &&HistoryRecord| {
+            one.name == name && one.sha256 != other && !one.tables.is_empty()
+        };
+        let versions = self.context.history.values().filter(is_other);
         versions.max_by_key(|one| one.active_since().to_owned()).map(|one| one.sha256.clone())
     }
 
