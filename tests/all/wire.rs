@@ -395,8 +395,14 @@ fn each_fault(patience: Patience, faults: &[Fault], variable: &str, every: usize
                         unmet.fetch_add(1, Ordering::SeqCst);
                     }
                     let is_wrong = WRONG_ANSWERS.contains(&fault);
-                    // Success means that all is there; otherwise the next run makes up for it.
-                    if may_fail && !(is_wrong && ended_well) {
+                    // Success means that all is there, though a deletion may not have happened. What is missing
+                    // after a failure is there after another run.
+                    if is_wrong && ended_well {
+                        let found = wait(contents(store.as_ref()));
+                        let is_there = |(key, bytes)| found.get(key) == Some(bytes);
+                        assert!(expected.iter().all(is_there), "{fault:?} at request {request}");
+                    }
+                    if may_fail {
                         wait(whole_run(store.as_ref())).unwrap();
                     }
                     let mut found = wait(contents(store.as_ref()));
