@@ -76,7 +76,8 @@ test_all() {
     cargo build --locked --profile plugin --target "$wasm" "${plugins[@]}" -p guests --lib --examples
     say "tests: unit, golden, components, hostile plugins, crashes, the command"
     [ -n "${SPOTIFY_ETL_SAMPLES:-}" ] || echo "skipped: real responses, as SPOTIFY_ETL_SAMPLES names no folder with some"
-    with_s3 cargo test --locked --profile "$profile"
+    # Most tests wait for a disk or a server for most of their time.
+    RUST_TEST_THREADS=3 with_s3 cargo test --locked --profile "$profile"
     say "the tables for other programs, and the views' SQL"
     readers
     say "the deployment template"

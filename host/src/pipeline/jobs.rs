@@ -68,7 +68,7 @@ impl Memory {
         self.calls.take(1, Duration::MAX)
     }
 
-    /// Waits until there is room for so many bytes of table files.
+    /// Waits until there is room for this number of bytes of table files.
     pub fn for_files(&self, bytes: u64) -> Option<Part> {
         self.files.take(bytes, Duration::MAX)
     }

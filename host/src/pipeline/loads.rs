@@ -16,7 +16,7 @@ use crate::{
     store::{Store, StoreError, update},
 };
 
-/// After so many attempts that did not end, a file is not compiled again. A single one may have been cut off
+/// After this number of attempts that did not end, a file is not compiled again. A single one may have been cut off
 /// for another reason, such as the ten seconds that Lambda gives a function to start.
 const ATTEMPTS_MAX: u32 = 2;
 /// A refusal that was found this often in a row is not looked for again.

@@ -555,7 +555,7 @@ impl Desk<'_> {
         listed: &Listed,
         done: &mut Done,
     ) -> Result<(), StoreError> {
-        // The lineage before the files: whoever replaces files changes the lineage first.
+        // The lineage before the files: a writer that replaces files changes the lineage first.
         let key = Key::Lineage { document: id.clone() }.to_string();
         let stored = self.store.get(&key).await?;
         let lineage = stored.as_ref().and_then(|object| Lineage::parse(&object.bytes, id).ok());

@@ -55,7 +55,7 @@ pub type StoredFiles = BTreeMap<String, Option<StoredFile>>;
 /// What is known of a document before its files are written. The lineage was read before the files.
 #[derive(Debug)]
 pub struct Before {
-    /// Its lineage, as it is stored.
+    /// Its stored lineage.
     pub lineage: Option<Object>,
     /// Its files, as far as they are known.
     pub files: StoredFiles,
@@ -202,7 +202,7 @@ impl TableWriter<'_> {
         Ok(())
     }
 
-    /// Removes files from the lineage and puts a token there. Returns the lineage as it is stored then; none
+    /// Removes files from the lineage and puts a token there. Returns the lineage that is stored then; none
     /// if another program changed it.
     async fn claim(
         &self,

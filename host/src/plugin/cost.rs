@@ -3,7 +3,7 @@
 //!
 //! The size of a file says little: 150 KB of blocks that pass values on take the compiler 20 GB. The
 //! estimate adds up what each kind of item was measured to take (wasmtime 48 on x86-64, one kind at a
-//! time, from a hundred to a million items). It is meant for bounds: real plugins take about two thirds
+//! time, from a hundred to a million items). Use it for bounds: real plugins take about two thirds
 //! of the memory it says.
 
 use std::fmt;
@@ -262,7 +262,7 @@ impl Estimate {
         Ok(())
     }
 
-    /// What all of it takes, in a file of so many bytes.
+    /// Returns what all of it takes, in a file of this size in bytes.
     pub fn cost(&self, file_bytes: u64) -> Cost {
         let mut total = self.total;
         total.add(file_bytes, OF_FILE_BYTE);

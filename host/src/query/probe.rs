@@ -1,5 +1,5 @@
 //! Which tables, columns and years a statement reads, as SQLite itself finds out while it prepares the
-//! statement over empty tables. The authorizer is told of every table and column, those behind views
+//! statement over empty tables. The authorizer is called for every table and column, those behind views
 //! included. A virtual table is told which comparisons with constants all rows that are read must meet.
 
 use std::{
@@ -58,7 +58,7 @@ struct Reads {
     /// The years by table.
     years: BTreeMap<usize, RangeInclusive<i64>>,
     /// The columns by table, a bit for each; the last bit stands for all columns from there on. The authorizer
-    /// isn't told of the columns that `USING` and `NATURAL` compare.
+    /// isn't called for the columns that `USING` and `NATURAL` compare.
     used: BTreeMap<usize, u64>,
 }
 

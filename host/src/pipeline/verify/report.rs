@@ -194,7 +194,7 @@ pub struct Reported {
 }
 
 impl Reported {
-    /// Returns a finding as it is reported about a store.
+    /// Returns a finding in the form in which it is reported about a store.
     pub fn of(finding: Finding, repair: Option<Outcome>, remedies: Remedies<'_>) -> Self {
         let Finding { severity, kind, key, message, ways } = finding;
         let commands = ways.iter().map(|way| way.command(remedies)).collect();

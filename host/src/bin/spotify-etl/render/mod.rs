@@ -50,7 +50,7 @@ pub fn json(text: &str) -> io::Result<()> {
     write(&escaped_json(text))
 }
 
-/// Writes CSV or SQL to standard output: as it is to a pipe or a file, and with escapes in the place of control
+/// Writes CSV or SQL to standard output: unchanged to a pipe or a file, and with escapes in the place of control
 /// characters to a terminal.
 ///
 /// # Errors
