@@ -164,7 +164,7 @@ pub fn faults(tables: &[Arc<TableSchema>]) -> Vec<String> {
     faults
 }
 
-/// Returns what is wrong with one table, whoever declares it; empty if nothing is.
+/// Returns what is wrong with the schema of one table; empty if nothing is.
 pub fn faults_of(table: &TableSchema) -> Vec<String> {
     let mut faults = Vec::new();
     table_faults(table, &mut faults);

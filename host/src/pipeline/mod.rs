@@ -201,7 +201,7 @@ impl Transform<'_> {
         let one = |listed| {
             let (workshop, unfinished) = (&workshop, &unfinished);
             async move {
-                // Before anything else, so that whoever waits here holds nothing.
+                // Before anything else, so that a document that waits here holds nothing.
                 let permit = unfinished.acquire().await.ok();
                 let outcome = match workshop.jobs.is_over() {
                     true => transform::not_begun(listed),
