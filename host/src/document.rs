@@ -11,7 +11,9 @@ use memchr::{memchr_iter, memmem};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
-use spotify_etl_plugin::containers::{self, NoEntries, PlaylistFacts};
+use spotify_etl_plugin::containers;
+
+pub use crate::refused::Refused;
 use time::{
     OffsetDateTime, PrimitiveDateTime,
     format_description::BorrowedFormatItem,
@@ -21,7 +23,9 @@ use time::{
 use twox_hash::XxHash3_64;
 
 use crate::{
-    config::{Bytes, HOST_VERSION, Limits},
+    config::{HOST_VERSION, Limits},
+    dates,
+    pages::arranged,
     projection::string_end,
 };
 
@@ -32,7 +36,7 @@ const PAGES_BETWEEN: &str = ",\n";
 /// What stands after the pages.
 const PAGES_END: &str = "\n]}\n";
 /// The format of the documents that this host writes and reads.
-const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// A playlist's id as keys carry it: Spotify's, or what stood in for it on import.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -57,7 +61,7 @@ impl PlaylistId {
 
     /// The same for a playlist that is new here, without a `_` at its beginning: table files are named
     /// for it, and Athena sees none whose name begins so.
-    fn visible(text: &str) -> Option<Self> {
+    pub(crate) fn visible(text: &str) -> Option<Self> {
         Self::from_text(text.trim_start_matches('_'))
     }
 
@@ -140,16 +144,13 @@ impl fmt::Display for ExtractedAt {
 impl FromStr for ExtractedAt {
     type Err = String;
 
-    /// Reads `20230927T095334Z`, RFC 3339, or `2023-09-27 09:53:34` (UTC).
+    /// Reads `20230927T095334Z`, RFC 3339, or what [`dates`] finds in names, UTC.
     fn from_str(text: &str) -> Result<Self, String> {
         let moment = PrimitiveDateTime::parse(text, COMPACT)
             .map(PrimitiveDateTime::assume_utc)
             .or_else(|_| OffsetDateTime::parse(text, &Rfc3339))
             .ok()
-            .or_else(|| {
-                let (found, range) = time_in_name(text)?;
-                (range == (0..text.len())).then_some(found)
-            })
+            .or_else(|| dates::whole(text).map(|found| found.moment))
             .ok_or_else(|| {
                 format!("`{text}` is not a time such as 2023-09-27T09:53:34Z or 20230927T095334Z")
             })?;
@@ -214,6 +215,12 @@ struct Header {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fields: Option<String>,
     complete: Option<bool>,
+    /// How many items the playlist has, as Spotify says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+    /// Whether pages overlap or are out of order, so that they have to be arranged before they are read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    arrange: bool,
     sha256: String,
     /// A checksum of the pages and their hash; none in documents of older hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -228,17 +235,10 @@ pub struct Document {
     header: Header,
     /// Parts of the bytes that it was read from.
     pages: Vec<ByteString>,
-    /// How many entries there are, once somebody asked.
+    /// The pages in order and without overlaps, where that differs; computed on first use.
+    arranged: OnceLock<Vec<ByteString>>,
+    /// The number of entries; computed on first use.
     entries: OnceLock<usize>,
-}
-
-/// How sure the time of an imported document is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum TimeSource {
-    /// Given, or read from the file's name or header.
-    Stated,
-    /// The file's modification time, or now: it may differ when the same file comes again.
-    Assumed,
 }
 
 /// How far after the current time a document's time may be: clocks differ, and so do time zones.
@@ -254,17 +254,27 @@ pub enum FutureTimes {
     Allowed,
 }
 
-/// Where bytes that are not yet a document come from.
+/// What is known of a playlist that was found in a file.
 #[derive(Clone, Debug)]
-pub struct Origin<'a> {
-    /// The file's name.
-    pub name: &'a str,
-    /// When it was last changed.
-    pub modified: OffsetDateTime,
-    /// The playlist, if somebody said.
-    pub playlist: Option<&'a PlaylistId>,
-    /// When it was read, if somebody said.
-    pub extracted_at: Option<ExtractedAt>,
+pub struct Imported {
+    /// The playlist's id.
+    pub playlist_id: PlaylistId,
+    /// The playlist's name.
+    pub name: Option<String>,
+    /// The owner's display name, else id.
+    pub owner: Option<String>,
+    /// Spotify's mark of the playlist's state.
+    pub snapshot_id: Option<String>,
+    /// When the playlist was read.
+    pub extracted_at: ExtractedAt,
+    /// Whether the pages hold all items, where that can be told.
+    pub complete: Option<bool>,
+    /// How many items the playlist has, as Spotify says it.
+    pub total: Option<u64>,
+    /// Whether pages overlap or are out of order.
+    pub arrange: bool,
+    /// How many entries the pages hold, overlaps counted once.
+    pub entries: usize,
 }
 
 /// What is known of a playlist that was read from Spotify, whole.
@@ -303,71 +313,67 @@ impl Document {
             let text = json_text(page, limits)?;
             entries += containers::read(text).map_err(Refused::NoEntries)?.entries();
         }
-        let sha256 = hash(pages.iter().map(AsRef::as_ref));
-        let xxh3 = Some(checksum(&sha256, pages.iter().map(AsRef::as_ref)));
         let Extracted { playlist_id, name, owner, snapshot_id, extracted_at, market, fields } =
             about;
-        let header = Header {
-            format: FORMAT,
-            playlist_id: playlist_id.to_string(),
-            playlist_name: name,
-            playlist_owner: owner,
+        let about = Imported {
+            playlist_id,
+            name,
+            owner,
             snapshot_id,
-            extracted_at: extracted_at.moment().format(&Rfc3339).unwrap_or_default(),
-            market,
-            fields,
+            extracted_at,
             complete: Some(true),
-            sha256: sha256.clone(),
-            xxh3,
-            host_version: HOST_VERSION.to_owned(),
+            total: Some(entries as u64),
+            arrange: false,
+            entries,
         };
-        let id = DocumentId { playlist_id, extracted_at, hash8: sha256[..8].to_owned() };
-        let document = Document { id, header, pages, entries: entries.into() };
+        let mut document = Self::imported(about, pages);
+        (document.header.market, document.header.fields) = (market, fields);
         if document.stored_bytes() > limits.document_bytes {
             return Err(Refused::TooLarge { max: limits.document_bytes });
         }
         Ok(document)
     }
 
-    /// Reads a document: one that the host landed, or any JSON that holds a playlist's entries.
+    /// Makes a document of the pages that were found in files.
+    pub fn imported(about: Imported, pages: Vec<ByteString>) -> Self {
+        let sha256 = hash(pages.iter().map(AsRef::as_ref));
+        let xxh3 = Some(checksum(&sha256, pages.iter().map(AsRef::as_ref)));
+        let Imported { playlist_id, extracted_at, entries, .. } = about;
+        let header = Header {
+            format: FORMAT,
+            playlist_id: playlist_id.to_string(),
+            playlist_name: about.name,
+            playlist_owner: about.owner,
+            snapshot_id: about.snapshot_id,
+            extracted_at: extracted_at.moment().format(&Rfc3339).unwrap_or_default(),
+            market: None,
+            fields: None,
+            complete: about.complete,
+            total: about.total,
+            arrange: about.arrange,
+            sha256: sha256.clone(),
+            xxh3,
+            host_version: HOST_VERSION.to_owned(),
+        };
+        let id = DocumentId { playlist_id, extracted_at, hash8: sha256[..8].to_owned() };
+        let arranged = OnceLock::new();
+        Document { id, header, pages, arranged, entries: entries.into() }
+    }
+
+    /// Reads a stored document. Returns none if the text is something else.
     ///
     /// # Errors
     ///
-    /// Says why it is none, or which limit it breaks.
-    pub fn read(
-        bytes: &RawBytes,
-        origin: &Origin<'_>,
-        limits: &Limits,
-    ) -> Result<(Self, TimeSource), Refused> {
-        let whole = decoded(bytes, limits)?;
-        let text = json_text(&whole, limits)?;
-        match landed(text)? {
-            Some((header, pages)) => Self::of_landed(header, &pages, &whole)?.settled(origin),
-            None => Self::of_foreign(whole.slice_ref(text), origin),
-        }
+    /// If it is a stored document and damaged, changed, or of another format.
+    pub fn stored(text: &ByteString) -> Result<Option<Self>, Refused> {
+        let Some((header, pages)) = landed(text)? else { return Ok(None) };
+        Self::of_landed(header, &pages, text).map(Some)
     }
 
-    /// The same of a document in a store. One that is just as a host wrote it was read when it was landed;
-    /// while its pages and hash have the checksum that they had then, they are not looked at again. Where there is
-    /// none, pages have their hash. Who makes a checksum for other pages could as well land another document.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Document::read`].
-    pub fn read_again(
-        bytes: &RawBytes,
-        origin: &Origin<'_>,
-        limits: &Limits,
-    ) -> Result<(Self, TimeSource), Refused> {
-        match Self::as_landed(bytes, limits) {
-            Some(document) => document.settled(origin),
-            None => Self::read(bytes, origin, limits),
-        }
-    }
-
-    /// A document as a host writes it, if its checksum holds, or hash. None if anything is otherwise, which takes
-    /// a closer look.
-    fn as_landed(bytes: &RawBytes, limits: &Limits) -> Option<Self> {
+    /// Reads a document whose bytes are exactly as a host wrote them, going by the checksum of its pages or, where it
+    /// has none, by their hash. Such a document was checked when it was stored, so its pages are not parsed again.
+    /// Whoever can forge the checksum could as well store another document. Returns none if anything differs.
+    pub fn unchanged(bytes: &RawBytes, limits: &Limits) -> Option<Self> {
         let text = decoded(bytes, limits).ok()?;
         let at = text.find(PAGES_BEGIN)?;
         let header: Header = serde_json::from_str(&format!("{}}}", &text[..at])).ok()?;
@@ -386,16 +392,6 @@ impl Document {
         Self::of_checked(header, pages, OnceLock::new()).ok()
     }
 
-    fn settled(self, origin: &Origin<'_>) -> Result<(Self, TimeSource), Refused> {
-        let id = &self.id;
-        let other_playlist = origin.playlist.is_some_and(|said| *said != id.playlist_id);
-        let other_time = origin.extracted_at.is_some_and(|said| said != id.extracted_at);
-        if other_playlist || other_time {
-            return Err(Refused::Settled { id: id.clone() });
-        }
-        Ok((self, TimeSource::Stated))
-    }
-
     fn of_landed(
         mut header: Header,
         pages: &[&RawValue],
@@ -407,12 +403,14 @@ impl Document {
         }
         // The hash is what counts.
         header.xxh3 = header.xxh3.map(|_| checksum(&sha256, pages.iter().map(|page| page.get())));
+        let pages: Vec<_> = pages.iter().map(|page| whole.slice_ref(page.get())).collect();
         let entries = pages.iter().try_fold(0, |entries, page| {
-            let contents = containers::read(page.get()).map_err(Refused::NoEntries)?;
-            Ok(entries + contents.entries())
-        });
-        let pages = pages.iter().map(|page| whole.slice_ref(page.get())).collect();
-        Self::of_checked(header, pages, entries?.into())
+            let contents = containers::read(page).map_err(Refused::NoEntries)?;
+            Ok::<_, Refused>(entries + contents.entries())
+        })?;
+        // Entries in overlaps count once, which takes a closer look.
+        let entries = if header.arrange { OnceLock::new() } else { entries.into() };
+        Self::of_checked(header, pages, entries)
     }
 
     /// Makes a document of a header and the pages that belong to it.
@@ -422,7 +420,7 @@ impl Document {
         entries: OnceLock<usize>,
     ) -> Result<Self, Refused> {
         if header.format != FORMAT {
-            return Err(Refused::Format { found: header.format });
+            return Err(Refused::Format { found: header.format, known: FORMAT });
         }
         let bad = |what: &str| Refused::Header { what: what.to_owned() };
         let playlist_id = PlaylistId::from_text(&header.playlist_id)
@@ -430,46 +428,7 @@ impl Document {
             .ok_or_else(|| bad("`playlist_id` holds characters outside `[A-Za-z0-9_-]`"))?;
         let extracted_at = header.extracted_at.parse().map_err(|error: String| bad(&error))?;
         let id = DocumentId { playlist_id, extracted_at, hash8: header.sha256[..8].to_owned() };
-        Ok(Document { id, header, pages, entries })
-    }
-
-    fn of_foreign(text: ByteString, origin: &Origin<'_>) -> Result<(Self, TimeSource), Refused> {
-        let contents = containers::read(&text).map_err(Refused::NoEntries)?;
-        let named = time_in_name(origin.name);
-        let (moment, source) = match (origin.extracted_at, &named) {
-            (Some(given), _) => (given.moment(), TimeSource::Stated),
-            (None, Some((moment, _))) => (*moment, TimeSource::Stated),
-            (None, None) => (origin.modified, TimeSource::Assumed),
-        };
-        let extracted_at = ExtractedAt::new(moment)?;
-        let complete = contents.complete();
-        let PlaylistFacts { id, name, owner, snapshot_id } = contents.playlist.clone();
-        let playlist_id = match (origin.playlist, id) {
-            (Some(given), _) => given.clone(),
-            (None, Some(id)) => playlist_id(&id)?,
-            (None, None) => {
-                playlist_id(&name_without_time(origin.name, named.map(|(_, range)| range)))?
-            }
-        };
-        let sha256 = hash([text.as_ref()]);
-        let xxh3 = Some(checksum(&sha256, [text.as_ref()]));
-        let header = Header {
-            format: FORMAT,
-            playlist_id: playlist_id.to_string(),
-            playlist_name: name,
-            playlist_owner: owner,
-            snapshot_id,
-            extracted_at: extracted_at.moment().format(&Rfc3339).unwrap_or_default(),
-            market: None,
-            fields: None,
-            complete,
-            sha256: sha256.clone(),
-            xxh3,
-            host_version: HOST_VERSION.to_owned(),
-        };
-        let id = DocumentId { playlist_id, extracted_at, hash8: sha256[..8].to_owned() };
-        let entries = contents.entries().into();
-        Ok((Document { id, header, pages: vec![text], entries }, source))
+        Ok(Document { id, header, pages, arranged: OnceLock::new(), entries })
     }
 
     /// What tells it from others.
@@ -477,11 +436,11 @@ impl Document {
         &self.id
     }
 
-    /// How many entries its pages hold, of whatever kind.
+    /// Returns the number of entries of whatever kind; an entry in two overlapping pages counts once.
     pub fn entries(&self) -> usize {
         let count =
             |page: &ByteString| containers::read(page).map_or(0, |contents| contents.entries());
-        *self.entries.get_or_init(|| self.pages.iter().map(count).sum())
+        *self.entries.get_or_init(|| self.arranged_pages().iter().map(count).sum())
     }
 
     /// Checks the document's time against the current time.
@@ -522,6 +481,20 @@ impl Document {
         self.header.complete
     }
 
+    /// Returns how many items the playlist has, as Spotify says it.
+    pub fn total(&self) -> Option<u64> {
+        self.header.total
+    }
+
+    /// Returns the pages as plugins read them: in the order of their offsets, and each entry once.
+    pub fn arranged_pages(&self) -> &[ByteString] {
+        if !self.header.arrange {
+            return &self.pages;
+        }
+        // Pages that don't fit are rejected when they are imported.
+        self.arranged.get_or_init(|| arranged(&self.pages).unwrap_or_else(|_| self.pages.clone()))
+    }
+
     /// The response bodies as received.
     pub fn pages(&self) -> &[ByteString] {
         &self.pages
@@ -556,7 +529,7 @@ impl Document {
     pub fn trimmed(&self, is_meant: impl Fn(u32) -> bool) -> Self {
         let (mut position, mut entries) = (0, 0);
         let pages: Vec<ByteString> = self
-            .pages
+            .arranged_pages()
             .iter()
             .map(|page| trim(page, &mut position, &mut entries, &is_meant).into())
             .collect();
@@ -564,8 +537,8 @@ impl Document {
         let id = DocumentId { hash8: sha256[..8].to_owned(), ..self.id.clone() };
         let complete = self.header.complete.map(|complete| complete && entries == self.entries());
         let xxh3 = Some(checksum(&sha256, pages.iter().map(AsRef::as_ref)));
-        let header = Header { sha256, xxh3, complete, ..self.header.clone() };
-        Document { id, header, pages, entries: entries.into() }
+        let header = Header { sha256, xxh3, complete, arrange: false, ..self.header.clone() };
+        Document { id, header, pages, arranged: OnceLock::new(), entries: entries.into() }
     }
 
     fn header_text(&self) -> String {
@@ -616,8 +589,8 @@ fn trim(
     trimmed + &page[at..]
 }
 
-/// Bytes as text.
-fn decoded(bytes: &RawBytes, limits: &Limits) -> Result<ByteString, Refused> {
+/// Returns bytes as text.
+pub(crate) fn decoded(bytes: &RawBytes, limits: &Limits) -> Result<ByteString, Refused> {
     if bytes.len() as u64 > limits.document_bytes {
         return Err(Refused::TooLarge { max: limits.document_bytes });
     }
@@ -629,7 +602,7 @@ fn decoded(bytes: &RawBytes, limits: &Limits) -> Result<ByteString, Refused> {
 }
 
 /// The text of a JSON file, without BOM and outer white space.
-fn json_text<'a>(text: &'a str, limits: &Limits) -> Result<&'a str, Refused> {
+pub(crate) fn json_text<'a>(text: &'a str, limits: &Limits) -> Result<&'a str, Refused> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let text = text.trim_matches([' ', '\t', '\r', '\n']);
     if text.is_empty() {
@@ -709,7 +682,7 @@ fn landed(text: &str) -> Result<Option<(Header, Vec<&RawValue>)>, Refused> {
     if let Ok(found) = format.get().parse::<u32>()
         && found != FORMAT
     {
-        return Err(Refused::Format { found });
+        return Err(Refused::Format { found, known: FORMAT });
     }
     let bad = |error: serde_json::Error| Refused::Header { what: error.to_string() };
     let start = pages.get().as_ptr().addr() - text.as_ptr().addr();
@@ -762,194 +735,10 @@ pub fn stored_playlist_name(bytes: &[u8]) -> Option<String> {
     serde_json::from_str::<Header>(&header).ok()?.playlist_name
 }
 
-fn playlist_id(text: &str) -> Result<PlaylistId, Refused> {
-    if !text.contains(|c: char| c.is_ascii_alphanumeric()) {
-        return Ok(PlaylistId("unknown".to_owned()));
-    }
-    PlaylistId::visible(text).ok_or_else(|| Refused::PlaylistId { text: text.to_owned() })
-}
-
-/// The first `YYYY-MM-DD[ T_]HH[:-]MM[:-]SS` in a name, with where it stands, its fraction and
-/// `Z` included.
-fn time_in_name(name: &str) -> Option<(OffsetDateTime, std::ops::Range<usize>)> {
-    const LENGTH: usize = "2023-09-27 09:53:34".len();
-    (0..name.len()).find_map(|start| {
-        let mut text = name.get(start..start + LENGTH)?.as_bytes().to_vec();
-        let separated = matches!(text[10], b' ' | b'T' | b'_')
-            && [13, 16].iter().all(|at| matches!(text[*at], b':' | b'-'));
-        (text[10], text[13], text[16]) = (b'T', b':', b':');
-        let text = String::from_utf8(text).ok()? + "Z";
-        let moment = separated.then(|| OffsetDateTime::parse(&text, &Rfc3339).ok()).flatten()?;
-        Some((moment, start..start + LENGTH + fraction_length(&name[start + LENGTH..])))
-    })
-}
-
-fn fraction_length(rest: &str) -> usize {
-    let digits = rest
-        .strip_prefix('.')
-        .map_or(0, |fraction| fraction.bytes().take_while(u8::is_ascii_digit).count());
-    let fraction = if digits == 0 { 0 } else { digits + 1 };
-    fraction + usize::from(rest[fraction..].starts_with('Z'))
-}
-
-/// A file's name without its extension, without a time and without the separators around that time.
-fn name_without_time(name: &str, time: Option<std::ops::Range<usize>>) -> String {
-    const SEPARATORS: [char; 4] = ['-', '_', ' ', '.'];
-    let stem = |name: &str| name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned();
-    let Some(range) = time else { return stem(name) };
-    let (before, rest) = (&name[..range.start], stem(&name[range.end..]));
-    let kept = before.trim_end_matches(SEPARATORS);
-    let after = rest.trim_start_matches(SEPARATORS);
-    if kept.is_empty() || after.is_empty() {
-        return kept.to_owned() + after;
-    }
-    // What the time stood between stays apart.
-    let separators = before[kept.len()..].chars().chain(rest.chars());
-    let separator = separators.take(1).find(|one| SEPARATORS.contains(one));
-    kept.chars().chain(separator).chain(after.chars()).collect()
-}
-
-/// Why bytes are not taken as a document.
-#[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    /// No bytes, or nothing but white space.
-    #[error("empty: there is nothing in it (get it again)")]
-    Empty,
-    /// Not text.
-    #[error("not UTF-8: the first bad byte is number {byte}, counted from 0 (save it as UTF-8)")]
-    NotUtf8 {
-        /// The offset of the first bad byte.
-        byte: usize,
-    },
-    /// Text, and no entries in it.
-    #[error("{0}")]
-    NoEntries(NoEntries),
-    /// Over the limit.
-    #[error("larger than the limit of {} for a document (raise it with --limit document_bytes=...)", Bytes(*.max))]
-    TooLarge {
-        /// The limit.
-        max: u64,
-    },
-    /// Nested beyond the limit.
-    #[error(
-        "arrays and objects nested more than {levels} levels deep, at byte {byte} (raise it with --limit json_levels=...)"
-    )]
-    TooDeep {
-        /// The limit.
-        levels: u64,
-        /// Where it is met.
-        byte: usize,
-    },
-    /// A time that no partition stands for.
-    #[error(
-        "its time, {}, is outside the years 2006 to 2060 (say when it was read: spotify-etl import --extracted-at ...)",
-        .moment.date()
-    )]
-    TimeOutOfRange {
-        /// The time.
-        moment: OffsetDateTime,
-    },
-    /// A time in the future.
-    #[error(
-        "its time, {}, is more than a day after the time on this machine, {} (give the right one: spotify-etl import --extracted-at ..., or accept it with --allow-future)",
-        rfc3339(*.moment), rfc3339(*.now)
-    )]
-    InFuture {
-        /// The time.
-        moment: OffsetDateTime,
-        /// The current time.
-        now: OffsetDateTime,
-    },
-    /// A playlist id that can't be part of a key.
-    #[error(
-        "no playlist id of at most 128 characters can be made of `{text}` (give one with --playlist)"
-    )]
-    PlaylistId {
-        /// What it would be made of.
-        text: String,
-    },
-    /// A landed document of another format.
-    #[error(
-        "a document of format {found}, and this host reads format {FORMAT} (use a newer spotify-etl)"
-    )]
-    Format {
-        /// The format.
-        found: u32,
-    },
-    /// A landed document whose header can't be read.
-    #[error(
-        "a landed document with a damaged header: {what} (take it away, and land it again from its source)"
-    )]
-    Header {
-        /// What is wrong.
-        what: String,
-    },
-    /// A landed document that is said to be another one.
-    #[error("a landed document, which stays {id} (leave --playlist and --extracted-at out)")]
-    Settled {
-        /// What it is.
-        id: DocumentId,
-    },
-    /// The host's own fault.
-    #[error("working on it failed inside the host: {what} (please report it, with the document)")]
-    Panic {
-        /// What is known.
-        what: String,
-    },
-    /// A landed document that was edited.
-    #[error(
-        "a landed document whose pages were changed: their SHA-256 is {found}, the header says {expected} (take it away, and land it again from its source)"
-    )]
-    Changed {
-        /// What the header says.
-        expected: String,
-        /// What the pages have.
-        found: String,
-    },
-}
-
-fn rfc3339(moment: OffsetDateTime) -> String {
-    moment.truncate_to_second().format(&Rfc3339).unwrap_or_default()
-}
-
-impl Refused {
-    /// Whether no plugin, limit or newer host could ever make a table of it.
-    pub fn is_final(&self) -> bool {
-        matches!(self, Refused::Empty | Refused::NotUtf8 { .. } | Refused::NoEntries(_))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_gives_the_time_and_the_rest_of_it_the_playlist() {
-        for (name, time, rest) in [
-            (
-                "spotify_raw_2023-09-27 09:53:34.123456.json",
-                Some("20230927T095334Z"),
-                "spotify_raw",
-            ),
-            ("charts 2023-09-27T09-53-34Z.json", Some("20230927T095334Z"), "charts"),
-            ("weekly-2023-09-27_09-53-34_fr.json", Some("20230927T095334Z"), "weekly-fr"),
-            ("2023-09-27_09-53-34 - top.50.json", Some("20230927T095334Z"), "top.50"),
-            ("a2023-09-27_09-53-34_b", Some("20230927T095334Z"), "a_b"),
-            ("top_ 2023-09-27_09-53-34", Some("20230927T095334Z"), "top"),
-            ("_a__2023-09-27_09-53-34", Some("20230927T095334Z"), "_a"),
-            ("weekly_.json", None, "weekly_"),
-            ("2023-09-27_09:53:34.json", Some("20230927T095334Z"), ""),
-            ("top50-2023-13-27 09:53:34.json", None, "top50-2023-13-27 09:53:34"),
-            ("top.50.json", None, "top.50"),
-            ("é2023-09-27", None, "é2023-09-27"),
-        ] {
-            let found = time_in_name(name);
-            let moment =
-                found.as_ref().map(|(moment, _)| ExtractedAt::new(*moment).unwrap().to_string());
-            assert_eq!(moment.as_deref(), time, "{name}");
-            assert_eq!(name_without_time(name, found.map(|(_, range)| range)), rest, "{name}");
-        }
-    }
+    use crate::sources::{self, Origin};
 
     #[test]
     fn a_playlist_id_is_made_of_what_people_have() {
@@ -979,9 +768,9 @@ mod tests {
 
     fn read(text: &str, name: &str) -> Result<Document, Refused> {
         let modified = OffsetDateTime::UNIX_EPOCH;
-        let origin = Origin { name, modified, playlist: None, extracted_at: None };
-        Document::read(&RawBytes::copy_from_slice(text.as_bytes()), &origin, &Limits::default())
-            .map(|(document, _)| document)
+        let bytes = RawBytes::copy_from_slice(text.as_bytes());
+        let read = sources::read(&bytes, &Origin::of(name, modified), &Limits::default());
+        read.map(|read| read.document)
     }
 
     #[test]
@@ -1018,62 +807,59 @@ mod tests {
             let document = Document::extracted(about(), pages.clone(), &limits).unwrap();
             let written = String::from_utf8(document.to_bytes()).unwrap();
             let bytes = RawBytes::from(written.clone());
-            assert_eq!(Document::as_landed(&bytes, &limits).is_some(), is_quick);
+            assert_eq!(Document::unchanged(&bytes, &limits).is_some(), is_quick);
             let modified = OffsetDateTime::UNIX_EPOCH;
-            let origin = Origin { name: "x", modified, playlist: None, extracted_at: None };
-            let (again, _) = Document::read_again(&bytes, &origin, &limits).unwrap();
+            let origin = Origin::of("x", modified);
+            let again = sources::read_again(&bytes, &origin, &limits).unwrap().document;
             assert_eq!((again.id(), again.pages()), (document.id(), document.pages()));
             assert!(again.pages().iter().eq(&pages));
             assert_eq!(again.entries(), document.entries());
             // What somebody changed is looked at closely, and refused for what it is.
             let changed = written.replacen("items", "stems", 1);
-            let error = Document::read_again(&changed.into(), &origin, &limits);
+            let error = sources::read_again(&changed.into(), &origin, &limits);
             let is_changed = matches!(error, Err(Refused::Changed { .. }));
             assert_eq!(is_changed, written.contains("items"), "{error:?}");
             let damaged = written.replacen("\"sha256\":\"", "\"sha256\":\"\u{e9}", 1);
-            let error = Document::read_again(&damaged.into(), &origin, &limits);
+            let error = sources::read_again(&damaged.into(), &origin, &limits);
             assert!(matches!(error, Err(Refused::Changed { .. })), "{error:?}");
         }
     }
 
     #[test]
     fn a_checksum_spares_the_hash_and_is_not_needed() {
-        let origin = || Origin {
-            name: "a 2023-09-27 09:53:34.json",
-            modified: OffsetDateTime::UNIX_EPOCH,
-            playlist: None,
-            extracted_at: None,
-        };
+        const NAME: &str = "a 2023-09-27 09:53:34.json";
+        let origin = || Origin::of(NAME, OffsetDateTime::UNIX_EPOCH);
         let limits = Limits::default();
-        let document = read(r#"{"items":[null]}"#, origin().name).unwrap();
+        let document = read(r#"{"items":[null]}"#, NAME).unwrap();
         let written = String::from_utf8(document.to_bytes()).unwrap();
         let xxh3 = checksum(document.sha256(), document.pages().iter().map(AsRef::as_ref));
         let xxh3 = format!("\"xxh3\":\"{xxh3}\",");
         assert!(written.contains(&xxh3), "{written}");
         // Documents of older hosts have none, and stay as they are.
         let older = written.replace(&xxh3, "");
-        let (again, _) = Document::read_again(&older.clone().into(), &origin(), &limits).unwrap();
+        let again =
+            sources::read_again(&older.clone().into(), &origin(), &limits).unwrap().document;
         assert_eq!((again.id(), again.to_bytes()), (document.id(), older.clone().into_bytes()));
         let changed = older.replace("[null]", "[true]");
-        let error = Document::read_again(&changed.into(), &origin(), &limits);
+        let error = sources::read_again(&changed.into(), &origin(), &limits);
         assert!(matches!(error, Err(Refused::Changed { .. })), "{error:?}");
         // One that doesn't hold where the hash does is put right.
         let other = written.replace(&xxh3, "\"xxh3\":\"0000000000000000\",");
-        assert!(Document::as_landed(&other.clone().into(), &limits).is_none());
-        let (again, _) = Document::read_again(&other.into(), &origin(), &limits).unwrap();
+        assert!(Document::unchanged(&other.clone().into(), &limits).is_none());
+        let again = sources::read_again(&other.into(), &origin(), &limits).unwrap().document;
         assert_eq!((again.id(), again.to_bytes()), (document.id(), document.to_bytes()));
         // The hash that the header says is part of it; at the door it is looked at whatever the checksum is.
         let another = written.replace(document.sha256(), &"0".repeat(64));
         for error in [
-            Document::read_again(&another.clone().into(), &origin(), &limits).map(drop),
-            read(&another, origin().name).map(drop),
+            sources::read_again(&another.clone().into(), &origin(), &limits).map(drop),
+            read(&another, NAME).map(drop),
         ] {
             assert!(matches!(error, Err(Refused::Changed { .. })), "{error:?}");
         }
         let pages = || document.pages().iter().map(AsRef::as_ref);
         let forged = another.replace(&xxh3, &format!("\"xxh3\":\"{}\",", checksum("0", pages())));
         let forged = forged.replace(&"0".repeat(64), "0");
-        let error = Document::read_again(&forged.into(), &origin(), &limits);
+        let error = sources::read_again(&forged.into(), &origin(), &limits);
         assert!(matches!(error, Err(Refused::Changed { .. })), "{error:?}");
     }
 

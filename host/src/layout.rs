@@ -264,6 +264,14 @@ impl Key {
         Key::FailedReason { path: path.strip_suffix(".json").unwrap_or(path).to_owned() }
     }
 
+    /// Returns what follows the stage in the key of a raw object, else the whole key.
+    pub fn raw_path(&self) -> String {
+        match self {
+            Key::Foreign { path, .. } => path.clone(),
+            _ => self.file_name(),
+        }
+    }
+
     /// The last part of the key.
     pub fn file_name(&self) -> String {
         let rendered = self.to_string();

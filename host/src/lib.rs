@@ -21,7 +21,8 @@
 //! | [`projection`] | what plugins look at in a page | what it means |
 //! | [`layout`] | every key of a store | I/O |
 //! | [`store`] | keys and bytes; the folder and the bucket (`aws-sdk-s3`) that are stores | what the bytes mean |
-//! | [`source`] | the files that people have | what the bytes mean |
+//! | [`sources`] | source formats: which documents a file holds, of which playlist and time; what is not a playlist | the store |
+//! | [`pages`], [`dates`] | the order of a playlist's pages; dates in names | I/O |
 //! | [`spotify`] | `reqwest`: tokens, requests, pages, Spotify's refusals; what a login is, and one in a file | what becomes of the pages |
 //! | [`vault`] | `aws-sdk-ssm`, `aws-sdk-secretsmanager`: a login that Amazon keeps | what it is good for |
 //! | [`topic`] | `aws-sdk-sns`: where people are told | of what |
@@ -98,6 +99,7 @@ pub mod aws;
 pub mod batch;
 pub mod catalog;
 pub mod config;
+pub mod dates;
 pub mod doctor;
 pub mod document;
 pub mod event;
@@ -105,17 +107,19 @@ pub mod files;
 pub mod function;
 pub mod layout;
 pub mod metrics;
+pub mod pages;
 pub mod pipeline;
 pub mod plugin;
 mod private_folder;
 pub mod projection;
 pub mod query;
 pub mod queue;
+pub mod refused;
 pub mod remedy;
 pub mod room;
 pub mod scaffold;
 pub mod schema;
-pub mod source;
+pub mod sources;
 pub mod spotify;
 pub mod status;
 pub mod store;

@@ -8,7 +8,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     config::{Limits, STORED_JSON_BYTES_MAX},
-    document::{Document, DocumentId, Origin, stored_playlist_name},
+    document::{DocumentId, stored_playlist_name},
     layout::{self, Key, Stage},
     pipeline::{
         PipelineError,
@@ -17,6 +17,7 @@ use crate::{
         report::{PluginReport, Problem},
         runs::{RunSummary, Runs, UnreadReport},
     },
+    sources::{self, Origin},
     spotify::{Account, CredentialError, Login, LoginPlace, login_days_left, login_ends},
     store::{Listed, Store, StoreError},
 };
@@ -304,10 +305,9 @@ async fn name(
     if name.is_some() {
         return Ok(name);
     }
-    let origin =
-        Origin { name: &key, modified: object.modified, playlist: None, extracted_at: None };
-    let read = Document::read(&object.bytes, &origin, &limits);
-    Ok(read.ok().and_then(|(document, _)| document.playlist_name().map(str::to_owned)))
+    let origin = Origin::of(&key, object.modified);
+    let read = sources::read(&object.bytes, &origin, &limits);
+    Ok(read.ok().and_then(|read| read.document.playlist_name().map(str::to_owned)))
 }
 
 /// What a report says of documents that wait.

@@ -10,7 +10,7 @@ use std::{
 use spotify_etl::{
     config::Limits,
     document::FutureTimes,
-    document::{Document, Origin, sha256},
+    document::{Document, sha256},
     layout,
     pipeline::{
         PipelineError, Selection, Transform,
@@ -22,6 +22,7 @@ use spotify_etl::{
         report::{Action, DocumentStatus, PluginStatus},
     },
     plugin::{CallError, Engine, Refusal},
+    sources::{self, Origin},
     store::Store,
 };
 use time::OffsetDateTime;
@@ -57,8 +58,7 @@ fn good(number: u32) -> Vec<u8> {
 
 fn demo() -> Document {
     let bytes = fs::read(fixture("playlists/demo_2026-07-06_06-00-00.json")).unwrap();
-    let origin = Origin { name: "a", modified: NOW, playlist: None, extracted_at: None };
-    Document::read(&bytes.into(), &origin, &Limits::default()).unwrap().0
+    sources::read(&bytes.into(), &Origin::of("a", NOW), &Limits::default()).unwrap().document
 }
 
 #[test]

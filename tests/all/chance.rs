@@ -11,8 +11,9 @@ use std::{
 use serde_json::Value;
 use spotify_etl::{
     config::Limits,
-    document::{Document, Origin},
+    document::Document,
     plugin::{CallError, Engine, Plugin},
+    sources::{self, Origin},
     table::validate,
 };
 
@@ -129,8 +130,8 @@ fn change(value: &mut Value, chance: &mut Chance, odd: &[Value]) {
 }
 
 fn document(bytes: &[u8]) -> Option<Document> {
-    let origin = Origin { name: "a", modified: NOW, playlist: None, extracted_at: None };
-    Document::read(&bytes.to_vec().into(), &origin, &limits()).ok().map(|(document, _)| document)
+    let read = sources::read(&bytes.to_vec().into(), &Origin::of("a", NOW), &limits());
+    read.ok().map(|read| read.document)
 }
 
 fn plugins() -> Vec<Plugin> {

@@ -5,8 +5,9 @@ use std::fs;
 use spotify_etl::{
     batch::{RawColumn, RawExtraction, RawValues},
     config::Limits,
-    document::{Document, Origin},
+    document::Document,
     plugin::{Engine, Refusal, precompile},
+    sources::{self, Origin},
 };
 use spotify_etl_plugin::{
     Plugin, bindings::spotify_etl::plugin::types as wit, plugin::Document as NativeDocument,
@@ -68,8 +69,8 @@ fn same_rows<P: Plugin>(name: &str) {
     for path in json_files(&fixture("playlists")) {
         let bytes = fs::read(&path).unwrap().into();
         let name = path.file_name().unwrap().to_str().unwrap();
-        let origin = Origin { name, modified: NOW, playlist: None, extracted_at: None };
-        let (document, _) = Document::read(&bytes, &origin, &Limits::default()).unwrap();
+        let read = sources::read(&bytes, &Origin::of(name, NOW), &Limits::default());
+        let document = read.unwrap().document;
         let native = P::extract(&native_document(&document)).unwrap().into_wit();
         assert_eq!(component.extract(&document).unwrap(), raw(native), "{}", path.display());
     }

@@ -22,7 +22,7 @@ use spotify_etl::{
         report::{ImportReport, ReplayReport},
         tables::{LocalSql, Tables, TablesError, tables},
     },
-    source,
+    sources::{PlaylistFrom, files},
     store::{Folder, Store, StoreAddress, StoreError},
 };
 use tempfile::TempDir;
@@ -314,12 +314,14 @@ async fn land_at(
     let options = ImportOptions {
         playlist: None,
         extracted_at,
+        // Many fixtures are a playlist each.
+        playlist_from: PlaylistFrom::Name,
         mode: ImportMode::Land,
         jobs: 2,
         future: FutureTimes::Allowed,
         pages: None,
     };
-    let found = source::find(paths);
+    let found = files::find(paths);
     let incoming: Vec<Incoming<'_>> = found.sources.iter().map(Incoming::File).collect();
     let limits = Limits::default();
     let imported = import(store, &incoming, &found.problems, &options, &limits, NOW, &Nobody);

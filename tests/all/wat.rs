@@ -9,8 +9,9 @@ use std::{
 
 use spotify_etl::{
     config::Limits,
-    document::{Document, Origin},
+    document::Document,
     plugin::{CallError, Engine, Refusal},
+    sources::{self, Origin},
     table::validate,
 };
 
@@ -96,8 +97,8 @@ pub fn assembled(text: &str) -> Result<Vec<u8>, wat::Error> {
 }
 
 fn document(json: &[u8]) -> Document {
-    let origin = Origin { name: "a", modified: NOW, playlist: None, extracted_at: None };
-    Document::read(&json.to_vec().into(), &origin, &Limits::default()).unwrap().0
+    let read = sources::read(&json.to_vec().into(), &Origin::of("a", NOW), &Limits::default());
+    read.unwrap().document
 }
 
 /// What comes of a component: `refused: why`, `ended: how`, or `kept`.

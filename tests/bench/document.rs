@@ -16,11 +16,12 @@ use bytes::Bytes;
 use spotify_etl::{
     batch::RawExtraction,
     config::Limits,
-    document::{Document, Origin},
+    document::Document,
     layout::Format,
     pipeline::tried::{Tried, judge},
     plugin::{Engine, Plugin},
     projection::Projection,
+    sources::{self, Origin},
     table::{MadeBy, Table, write},
 };
 use spotify_etl_plugin::{Plugin as NativePlugin, plugin::Document as NativeDocument};
@@ -109,14 +110,13 @@ fn main() -> Result<()> {
 fn landed(file: &Path, limits: &Limits) -> Result<Bytes> {
     let name = file.file_name().context("a file")?.to_string_lossy();
     let modified = datetime!(2026-07-06 06:00 UTC);
-    let origin = Origin { name: &name, modified, playlist: None, extracted_at: None };
-    Ok(Document::read(&fs::read(file)?.into(), &origin, limits)?.0.to_bytes().into())
+    let read = sources::read(&fs::read(file)?.into(), &Origin::of(&name, modified), limits)?;
+    Ok(read.document.to_bytes().into())
 }
 
 fn read(bytes: &Bytes, limits: &Limits) -> Result<Document> {
     let modified = datetime!(2026-07-06 06:00 UTC);
-    let origin = Origin { name: "landed", modified, playlist: None, extracted_at: None };
-    Ok(Document::read_again(bytes, &origin, limits)?.0)
+    Ok(sources::read_again(bytes, &Origin::of("landed", modified), limits)?.document)
 }
 
 fn check<'p>(

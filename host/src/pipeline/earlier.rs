@@ -50,7 +50,7 @@ impl<'s> Earlier<'s> {
         for (place, id) in stored {
             let warnings = &mut reports[place].warnings;
             match self.jumps(&id, &mut lineages).await {
-                Ok(jumps) => *warnings = jumps,
+                Ok(jumps) => warnings.extend(jumps),
                 Err(error) => {
                     warnings.push(format!("not compared with the last snapshot: {error}"));
                 }

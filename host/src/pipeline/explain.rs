@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{
     config::{LINEAGE_BYTES_MAX, Limits},
-    document::{Document, DocumentId, Origin, sha256},
+    document::{DocumentId, sha256},
     layout::Key,
+    sources::{self, Origin},
     store::{Store, StoreError},
 };
 
@@ -169,11 +170,12 @@ struct Page {
 async fn raw(store: &dyn Store, id: &DocumentId) -> Result<Option<Raw>, StoreError> {
     let Some(listed) = find(store, &id.to_string()).await? else { return Ok(None) };
     let Some(object) = store.get(&listed.key).await? else { return Ok(None) };
-    let origin = Origin { name: "", modified: object.modified, playlist: None, extracted_at: None };
+    let origin = Origin::of(&listed.key, object.modified);
     let limits = Limits { document_bytes: u64::MAX, json_levels: u64::MAX, ..Limits::default() };
+    let read = sources::read(&object.bytes, &origin, &limits);
     let key = listed.key;
-    Ok(Some(match Document::read(&object.bytes, &origin, &limits) {
-        Ok((document, _)) => Raw {
+    Ok(Some(match read {
+        Ok(sources::Read { document, .. }) => Raw {
             key,
             playlist_name: document.playlist_name().map(str::to_owned),
             snapshot_id: document.snapshot_id().map(str::to_owned),

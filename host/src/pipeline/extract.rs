@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{
     config::Limits,
-    document::{Document, DocumentId, Extracted, ExtractedAt, Origin, Refused, TimeSource},
+    document::{Document, DocumentId, Extracted, ExtractedAt, Refused},
     layout::{Key, Stage},
+    sources::{self, Origin, TimeSource},
     spotify::{Budget, CredentialError, Metadata, PageRead, Spotify, SpotifyError},
     store::{Store, StoreError},
 };
@@ -185,7 +186,7 @@ impl Extract<'_> {
         let document = Document::extracted(about, pages.bodies, &self.limits)?;
         report.entries = Some(document.entries());
         let landed =
-            land(self.store, &document, TimeSource::Stated, ImportMode::Land, &known).await?;
+            land(self.store, &document, TimeSource::Content, ImportMode::Land, &known).await?;
         let (status, id, key) = landed.map_err(Failure::InTheWay)?;
         report.status = match status {
             ImportStatus::Waiting => ExtractStatus::Waiting,
@@ -216,19 +217,14 @@ impl Extract<'_> {
         for stage in [stage, Stage::Processed] {
             let key = Key::Raw { stage, document: document.clone() }.to_string();
             let Some(object) = self.store.get(&key).await? else { continue };
-            let origin = Origin {
-                name: &key,
-                modified: object.modified,
-                playlist: None,
-                extracted_at: None,
-            };
-            let read = Document::read(&object.bytes, &origin, &self.limits);
+            let origin = Origin::of(&key, object.modified);
+            let read = sources::read(&object.bytes, &origin, &self.limits);
             let alike = |document: &Document| {
                 document.complete() == Some(true)
                     && document.market() == self.spotify.market()
                     && document.fields() == self.spotify.fields()
             };
-            let document = read.ok().map(|(document, _)| document).filter(alike);
+            let document = read.ok().map(|read| read.document).filter(alike);
             return Ok(document.and_then(|document| document.snapshot_id().map(str::to_owned)));
         }
         Ok(None)

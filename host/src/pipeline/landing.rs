@@ -1,9 +1,15 @@
 //! Bringing in what people have: files become documents that wait, unless they are there already.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::{Mutex, oneshot};
 
@@ -12,14 +18,17 @@ use super::{
     jobs::{Jobs, Until, hand_over},
     listing::{Listing, ReportPages},
     report::{Action, ImportReport, ImportStatus, Problem},
+    survey::{Candidate, FileFound, Unclear, Units, plan},
 };
 use crate::{
     config::Limits,
-    document::{
-        Document, DocumentId, ExtractedAt, FutureTimes, Origin, PlaylistId, Refused, TimeSource,
-    },
+    document::{Document, DocumentId, ExtractedAt, FutureTimes, PlaylistId},
     layout::{Key, Stage},
-    source::{Source, SourceError},
+    refused::Refused,
+    sources::{
+        self, Origin, PlaylistFrom, Read, TimeSource,
+        files::{Source, SourceError},
+    },
     store::{Listed, Store, StoreError, list_all, list_readable},
 };
 
@@ -30,6 +39,8 @@ pub struct ImportOptions {
     pub playlist: Option<PlaylistId>,
     /// When it was read, where the name should not say.
     pub extracted_at: Option<ExtractedAt>,
+    /// Where the playlist's id comes from if the content has none.
+    pub playlist_from: PlaylistFrom,
     /// Whether anything is written.
     pub mode: ImportMode,
     /// How many are worked on at a time.
@@ -47,6 +58,8 @@ pub struct Imported {
     pub reports: Listing<ImportReport>,
     /// The documents that wait for being transformed, because of this import or of one before.
     pub arrivals: Vec<Arrival>,
+    /// Why nothing was imported: which playlists or times the files are of is not clear.
+    pub unclear: Option<Unclear>,
 }
 
 /// Whether anything is written.
@@ -73,7 +86,7 @@ pub enum Incoming<'s> {
 
 /// The bytes of something to bring in, and what is known of them.
 struct Content {
-    name: String,
+    path: String,
     bytes: Bytes,
     modified: Option<OffsetDateTime>,
 }
@@ -84,6 +97,11 @@ impl Incoming<'_> {
             Incoming::File(source) => source.path.display().to_string(),
             Incoming::Object { store, listed } => store.location(&listed.key),
         }
+    }
+
+    /// Returns whether its bytes can be read only once.
+    fn is_read_once(&self) -> bool {
+        matches!(self, Incoming::File(source) if source.size().is_none())
     }
 
     /// How many bytes it has, as far as is known.
@@ -100,8 +118,13 @@ impl Incoming<'_> {
             Incoming::File(source) => {
                 let content = source.read(bytes_max);
                 let content = content.map_err(|error| Problem::new(Action::Setup, error))?;
-                let name = source.name.clone();
-                Ok(Content { name, bytes: content.bytes.into(), modified: content.modified })
+                let is_file = content.modified.is_some();
+                let path = if is_file {
+                    source.path.to_string_lossy().into_owned()
+                } else {
+                    String::new()
+                };
+                Ok(Content { path, bytes: content.bytes.into(), modified: content.modified })
             }
             Incoming::Object { listed, .. } if listed.size > bytes_max => {
                 let error = Refused::TooLarge { max: bytes_max };
@@ -112,8 +135,8 @@ impl Incoming<'_> {
                 let object = object.map_err(|error| Problem::new(Action::Setup, error))?;
                 let gone = || Problem::new(Action::Setup, "it is gone meanwhile");
                 let object = object.ok_or_else(gone)?;
-                let name = listed.key.rsplit('/').next().unwrap_or_default().to_owned();
-                Ok(Content { name, bytes: object.bytes, modified: Some(object.modified) })
+                let path = listed.key.clone();
+                Ok(Content { path, bytes: object.bytes, modified: Some(object.modified) })
             }
         }
     }
@@ -129,7 +152,7 @@ pub async fn json_objects(
     store: &dyn Store,
 ) -> Result<(Vec<Listed>, Vec<SourceError>), StoreError> {
     let (mut listed, unreadable) = list_readable(store, "").await?;
-    listed.retain(|listed| listed.key.to_ascii_lowercase().ends_with(".json"));
+    listed.retain(|listed| sources::files::is_imported(&listed.key));
     let place = store.location("");
     let problem = |source| SourceError::Object { place: place.clone(), source };
     Ok((listed, unreadable.into_iter().map(problem).collect()))
@@ -159,17 +182,40 @@ pub async fn import(
         imported.reports.push(of_no_source(error));
         imported.reports.save_full_pages(store, pages).await;
     }
+    let jobs = Jobs::new(options.jobs, Until::default(), limits);
+    let door = Door { jobs: &jobs, options, limits, now, progress };
+    let mut kept = Kept::default();
+    let files = door.survey(incoming, &mut kept).await;
+    let units = match plan(&files, options.playlist.as_ref()) {
+        Ok(units) => units,
+        Err(unclear) => {
+            imported.unclear = Some(unclear);
+            for report in kept.into_unclear(&files) {
+                imported.reports.push(report);
+                imported.reports.save_full_pages(store, pages).await;
+            }
+            imported.reports.save_pages(store, pages).await;
+            return Ok(imported);
+        }
+    };
+    drop(files);
     let mut store_error = None;
     progress.begin("import", incoming.len());
-    let jobs = Jobs::new(options.jobs, Until::default(), limits);
-    let with_room = jobs.one_by_one(incoming, |source| source.size());
-    let read = with_room.map(|(source, room)| async {
-        let (report, read) = read_one(source, &jobs, options, limits, now).await;
-        (report, read, room)
+    let sizes = |(unit, _): &(Vec<usize>, _)| unit.iter().map(|file| incoming[*file].size()).sum();
+    let with_kept = kept.with_units(units);
+    let with_room = jobs.one_by_one(with_kept, sizes);
+    let read = with_room.map(|((unit, kept), room)| {
+        let door = &door;
+        async move {
+            let read = door.read_unit(&unit, incoming, kept).await;
+            let room = Arc::new(room);
+            stream::iter(read.into_iter().map(move |(report, read)| (report, read, room.clone())))
+        }
     });
     let mut turns = Turns::default();
-    let landed = read.buffered(jobs.on_the_way()).map(|(mut report, read, room)| {
-        let turn = read.as_ref().map(|(document, _)| turns.after_equal_ones(document));
+    let read = read.buffered(jobs.on_the_way()).flatten();
+    let landed = read.map(|(mut report, read, room)| {
+        let turn = read.as_ref().map(|read| turns.after_equal_ones(&read.document));
         let known = &known;
         async move {
             let _room = room;
@@ -202,49 +248,207 @@ pub async fn import(
     Ok(imported)
 }
 
-/// A document that is brought in, and how sure its time is.
-type Read = (Document, TimeSource);
+/// How many bytes of documents are kept between the survey and the import; others are read again.
+const KEPT_BYTES_MAX: u64 = 16 << 20;
 
-/// Reads something that is brought in, or says in its report why it can't be.
-async fn read_one(
-    source: &Incoming<'_>,
-    jobs: &Jobs,
-    options: &ImportOptions,
-    limits: &Limits,
+/// What a file was found to hold: its report for each document, and the document, unless it is rejected.
+type OfFile = Vec<(ImportReport, Option<Read>)>;
+
+/// What the survey read and the import needs.
+#[derive(Default)]
+struct Kept {
+    files: Vec<KeptFile>,
+}
+
+enum KeptFile {
+    /// What is in it.
+    Whole(OfFile),
+    /// It is read again; these were its documents.
+    Again(Vec<DocumentId>),
+}
+
+impl Kept {
+    /// Goes through planned units, each with what was kept of its files.
+    fn with_units(self, units: Units) -> impl Iterator<Item = (Vec<usize>, Vec<KeptFile>)> {
+        let mut files: Vec<Option<KeptFile>> = self.files.into_iter().map(Some).collect();
+        units.into_iter().map(move |unit| {
+            let kept = unit.iter().filter_map(|file| files[*file].take()).collect();
+            (unit, kept)
+        })
+    }
+
+    /// The reports of files of which none is imported.
+    fn into_unclear(self, files: &[FileFound]) -> impl Iterator<Item = ImportReport> {
+        let unclear = |mut report: ImportReport| {
+            if report.problem.is_none() {
+                report.status = ImportStatus::Unclear;
+            }
+            report
+        };
+        let reports = self.files.into_iter().zip(files).flat_map(|(kept, found)| match kept {
+            KeptFile::Whole(all) => all.into_iter().map(|(report, _)| report).collect::<Vec<_>>(),
+            KeptFile::Again(_) => {
+                found.documents.iter().map(|one| of_candidate(found, one)).collect()
+            }
+        });
+        reports.map(unclear)
+    }
+}
+
+fn of_candidate(file: &FileFound, candidate: &Candidate) -> ImportReport {
+    let mut report = blank(file.location.clone());
+    report.document = Some(candidate.id.to_string());
+    report.playlist_id = Some(candidate.id.playlist_id.to_string());
+    report.extracted_at = candidate.id.extracted_at.moment().format(&Rfc3339).ok();
+    report.identity = Some(candidate.identity);
+    report
+}
+
+/// What reading files needs.
+struct Door<'d> {
+    jobs: &'d Jobs,
+    options: &'d ImportOptions,
+    limits: &'d Limits,
     now: OffsetDateTime,
-) -> (ImportReport, Option<Read>) {
-    let mut report = blank(source.location());
-    let content = match source.read(limits.document_bytes).await {
-        Ok(content) => content,
-        Err(problem) => {
-            report.problem = Some(problem);
-            return (report, None);
+    progress: &'d dyn Progress,
+}
+
+impl Door<'_> {
+    /// Reads all files, and keeps their documents as far as there is room.
+    async fn survey(&self, incoming: &[Incoming<'_>], kept: &mut Kept) -> Vec<FileFound> {
+        self.progress.begin("read", incoming.len());
+        let room_left = AtomicU64::new(KEPT_BYTES_MAX);
+        let with_room = self.jobs.one_by_one(incoming, |source| source.size());
+        let read = with_room.map(|(source, _room)| {
+            let room_left = &room_left;
+            async move {
+                let all = self.read_file(source).await;
+                let documents = all.iter().filter_map(|(_, read)| read.as_ref());
+                let documents: Vec<_> = documents.map(Candidate::of).collect();
+                let found = FileFound { location: source.location(), documents };
+                let bytes =
+                    all.iter().filter_map(|(_, read)| Some(read.as_ref()?.document.stored_bytes()));
+                let bytes: u64 = bytes.sum();
+                let take = |left: u64| left.checked_sub(bytes);
+                let is_kept = source.is_read_once()
+                    || room_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
+                if is_kept {
+                    return (found, KeptFile::Whole(all));
+                }
+                let ids = found.documents.iter().map(|one| one.id.clone()).collect();
+                (found, KeptFile::Again(ids))
+            }
+        });
+        let mut files = Vec::new();
+        hand_over(read.buffered(self.jobs.on_the_way()), async |(found, of_file)| {
+            files.push(found);
+            kept.files.push(of_file);
+            self.progress.advance();
+        })
+        .await;
+        self.progress.end();
+        files
+    }
+
+    /// Reads what is in a file, or says in its report why that can't be.
+    async fn read_file(&self, source: &Incoming<'_>) -> OfFile {
+        let mut report = blank(source.location());
+        let content = match source.read(self.limits.document_bytes).await {
+            Ok(content) => content,
+            Err(problem) => {
+                report.problem = Some(problem);
+                return vec![(report, None)];
+            }
+        };
+        let (options, limits, now) = (self.options.clone(), self.limits.clone(), self.now);
+        let read = self.jobs.run(move || {
+            let origin = Origin {
+                path: &content.path,
+                modified: content.modified,
+                now,
+                playlist: options.playlist.as_ref(),
+                extracted_at: options.extracted_at,
+                playlist_from: options.playlist_from,
+            };
+            let all = sources::read_all(&content.bytes, &origin, &limits)?;
+            for Read { document, .. } in &all {
+                document.check_time(now, options.future)?;
+                // Counting them takes time, too.
+                document.entries();
+            }
+            Ok(all)
+        });
+        let all = match read.await {
+            Ok(all) => all,
+            Err(undone) => {
+                report.problem = Some(undone.problem());
+                return vec![(report, None)];
+            }
+        };
+        let described = all.into_iter().map(|read| {
+            let mut report = report.clone();
+            describe(&mut report, &read);
+            (report, Some(read))
+        });
+        described.collect()
+    }
+
+    /// Reads the files of a unit again, unless what they hold was kept, and makes one document of several.
+    async fn read_unit(
+        &self,
+        unit: &[usize],
+        incoming: &[Incoming<'_>],
+        kept: Vec<KeptFile>,
+    ) -> OfFile {
+        let mut all = Vec::new();
+        for (file, kept) in unit.iter().zip(kept) {
+            all.extend(match kept {
+                KeptFile::Whole(of_file) => of_file,
+                KeptFile::Again(ids) => self.read_again(&incoming[*file], &ids).await,
+            });
+        }
+        if unit.len() > 1 { joined(all) } else { all }
+    }
+
+    async fn read_again(&self, source: &Incoming<'_>, ids: &[DocumentId]) -> OfFile {
+        let all = self.read_file(source).await;
+        let found = all.iter().filter_map(|(_, read)| Some(read.as_ref()?.document.id()));
+        if found.eq(ids) {
+            return all;
+        }
+        let mut report = blank(source.location());
+        report.problem = Some(Problem::new(Action::Retry, Refused::ChangedMeanwhile));
+        vec![(report, None)]
+    }
+}
+
+/// Makes one document of files that hold the pages of one playlist. The first file's report is about it.
+fn joined(mut files: OfFile) -> OfFile {
+    let documents: Vec<&Document> =
+        files.iter().filter_map(|(_, read)| Some(&read.as_ref()?.document)).collect();
+    let document = match sources::joined(&documents) {
+        Ok(document) => document,
+        Err(refused) => {
+            for (report, read) in &mut files {
+                report.problem = Some(Problem::new(Action::Document, &refused));
+                *read = None;
+            }
+            return files;
         }
     };
-    let (options, limits) = (options.clone(), limits.clone());
-    let read = jobs.run(move || {
-        let origin = Origin {
-            name: &content.name,
-            modified: content.modified.unwrap_or(now),
-            playlist: options.playlist.as_ref(),
-            extracted_at: options.extracted_at,
-        };
-        let (document, time) = Document::read(&content.bytes, &origin, &limits)?;
-        document.check_time(now, options.future)?;
-        // To count them takes time, too.
-        document.entries();
-        Ok((document, time))
-    });
-    match read.await {
-        Ok(read) => {
-            describe(&mut report, &read.0);
-            (report, Some(read))
-        }
-        Err(undone) => {
-            report.problem = Some(undone.problem());
-            (report, None)
+    let id = document.id().to_string();
+    let mut whole = Some(document);
+    for (report, read) in &mut files {
+        let first = read.take();
+        if let (Some(document), Some(first)) = (whole.take(), first) {
+            let read = read.insert(Read { document, ..first });
+            describe(report, read);
+        } else {
+            report.status = ImportStatus::Joined;
+            report.document = Some(id.clone());
         }
     }
+    files
 }
 
 /// Of equal documents the first one is landed: each waits for those that came before it.
@@ -291,12 +495,12 @@ impl Turn {
 
 async fn land_one(
     store: &dyn Store,
-    (document, time): &Read,
+    Read { document, identity, .. }: &Read,
     mode: ImportMode,
     known: &Known,
     report: &mut ImportReport,
 ) -> Result<Option<Arrival>, StoreError> {
-    match land(store, document, *time, mode, known).await? {
+    match land(store, document, identity.time, mode, known).await? {
         Ok((status, id, key)) => {
             report.status = status;
             report.document = Some(id.to_string());
@@ -330,12 +534,16 @@ fn blank(source: String) -> ImportReport {
         extracted_at: None,
         entries: None,
         complete: None,
+        total: None,
+        identity: None,
         problem: None,
     }
 }
 
-fn describe(report: &mut ImportReport, document: &Document) {
+fn describe(report: &mut ImportReport, Read { document, identity, .. }: &Read) {
     let id = document.id();
+    report.identity = Some(*identity);
+    report.total = document.total();
     report.document = Some(id.to_string());
     report.playlist_id = Some(id.playlist_id.to_string());
     report.playlist_name = document.playlist_name().map(str::to_owned);
@@ -442,7 +650,7 @@ impl Known {
         time: TimeSource,
     ) -> Result<Option<(Stage, DocumentId)>, StoreError> {
         let id = document.id();
-        let may_be = |other: &DocumentId| time == TimeSource::Assumed || other == id;
+        let may_be = |other: &DocumentId| time.assumption().is_some() || other == id;
         let alike = self.some(store, &id.playlist_id, Some(&id.hash8)).await?;
         for (stage, other) in alike.into_iter().filter(|(_, other)| may_be(other)) {
             let key = Key::Raw { stage, document: other.clone() };
@@ -499,7 +707,7 @@ pub async fn came_before(
     store: &dyn Store,
     document: &Document,
 ) -> Result<Option<Key>, StoreError> {
-    let found = Known::default().equal(store, document, TimeSource::Assumed).await?;
+    let found = Known::default().equal(store, document, TimeSource::Modified).await?;
     Ok(found.map(|(stage, document)| Key::Raw { stage, document }))
 }
 
@@ -528,12 +736,11 @@ pub async fn compare(
             format!("something that is no document is in its place: {location} (take it away)");
         return Ok(Standing::Other(why));
     };
-    let origin =
-        Origin { name: &key, modified: object.modified, playlist: None, extracted_at: None };
+    let origin = Origin::of(&key, object.modified);
     // What is in the store was once within the limits.
     let limits = Limits { document_bytes: u64::MAX, json_levels: u64::MAX, ..Limits::default() };
-    Ok(match Document::read(&object.bytes, &origin, &limits) {
-        Ok((other, _)) if other.sha256() == document.sha256() => Standing::Same,
+    Ok(match sources::read(&object.bytes, &origin, &limits) {
+        Ok(other) if other.document.sha256() == document.sha256() => Standing::Same,
         Ok(_) => Standing::Other(format!(
             "another document is in its place: {location} (compare the two, and take one away)"
         )),

@@ -25,6 +25,7 @@ pub mod replay;
 pub mod report;
 pub mod required;
 pub mod runs;
+pub mod survey;
 mod table_files;
 pub mod tables;
 pub mod totals;
@@ -45,7 +46,7 @@ use crate::{
     document::{DocumentId, FutureTimes},
     layout::{self, Format, Key, Stage},
     plugin::EngineError,
-    source::SourceError,
+    sources::files::SourceError,
     spotify::TokenError,
     store::{Listed, Store, StoreError, list_all, list_readable},
 };

@@ -10,6 +10,15 @@ use super::{
     publish::PublishReport,
     totals::Totals,
 };
+use crate::sources::Identity;
+
+/// Returns how much of a playlist a document holds that is known to be a part of it.
+pub fn incomplete(entries: usize, total: Option<u64>) -> String {
+    match total {
+        Some(total) => format!("incomplete: {entries} of {total} items"),
+        None => format!("incomplete: {entries} items, and more exist"),
+    }
+}
 
 /// What can be done about a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
@@ -166,6 +175,10 @@ pub enum ImportStatus {
     Processed,
     /// It would land.
     WouldLand,
+    /// It is a part of a document that another file begins.
+    Joined,
+    /// It was not imported, as it is not clear which playlist or time it is of.
+    Unclear,
     /// It was left alone.
     Refused,
 }
@@ -191,6 +204,12 @@ pub struct ImportReport {
     pub entries: Option<usize>,
     /// Whether these are all, where that can be told.
     pub complete: Option<bool>,
+    /// How many items the playlist has, as Spotify says it.
+    #[serde(default)]
+    pub total: Option<u64>,
+    /// Where playlist and time come from.
+    #[serde(default)]
+    pub identity: Option<Identity>,
     /// Why it was refused.
     pub problem: Option<Problem>,
 }
@@ -289,6 +308,12 @@ pub struct DocumentReport {
     pub playlist_name: Option<String>,
     /// Its entries.
     pub entries: usize,
+    /// Whether these are all, where that can be told.
+    #[serde(default)]
+    pub complete: Option<bool>,
+    /// How many items the playlist has, as Spotify says it.
+    #[serde(default)]
+    pub total: Option<u64>,
     /// The tables stored.
     pub tables: Vec<TableReport>,
     /// The plugins that said it is not for them.
@@ -345,6 +370,8 @@ impl DocumentReport {
             document: None,
             playlist_name: None,
             entries: 0,
+            complete: None,
+            total: None,
             tables: Vec::new(),
             unsupported: Vec::new(),
             skipped: BTreeMap::new(),

@@ -18,17 +18,20 @@ use super::{
     lineage::{Lineage, Maker, TableFile},
     moves::{commit, leave, put_aside, read_listed, read_twice},
     records::Target,
-    report::{Action, DocumentReport, DocumentStatus, Problem, SkipReport, TableReport},
+    report::{
+        Action, DocumentReport, DocumentStatus, Problem, SkipReport, TableReport, incomplete,
+    },
     table_files::{PluginFiles, TableWriter},
     tried::{Tried, judge},
 };
 use crate::{
     config::{FILES_OF_DOCUMENT, HOST_VERSION, Limits},
-    document::{Document, DocumentId, FutureTimes, Origin, Refused, TimeSource, sha256},
+    document::{Document, DocumentId, FutureTimes, Refused, sha256},
     layout::{Format, Key, Stage},
     plugin::Plugin,
     projection::Projection,
     room::Part,
+    sources::{self, Identity, Origin, Read},
     store::{Listed, Object, Store, StoreError},
     table::{MadeBy, Table, WriteError, write},
 };
@@ -115,7 +118,7 @@ async fn steps(
         report.status = DocumentStatus::Gone;
         return Ok(());
     };
-    let Worked { document, time, results, room: _files_room } =
+    let Worked { document, identity, results, room: _files_room } =
         match work(workshop.crew.clone(), &workshop.jobs, limits, &key, &object).await {
             Ok(worked) => worked,
             Err(Undone::Refused(refused)) => {
@@ -127,13 +130,17 @@ async fn steps(
             }
         };
     describe(report, &document);
+    report.warnings.extend(identity.assumptions().map(str::to_owned));
+    if document.complete() == Some(false) {
+        report.warnings.push(incomplete(document.entries(), document.total()));
+    }
     if matches!(key, Key::Foreign { .. })
         && let Err(refused) = document.check_time(workshop.now, workshop.future)
     {
         report.problems.push(Problem::new(Action::Document, refused));
         return Ok(());
     }
-    if time == TimeSource::Assumed
+    if identity.time.assumption().is_some()
         && matches!(key, Key::Foreign { .. })
         && let Some(there) = came_before(store, &document).await?
     {
@@ -201,8 +208,8 @@ const LARGE_BYTES: usize = 4 << 20;
 pub struct Worked {
     /// The document.
     pub document: Document,
-    /// What its time is taken from.
-    pub time: TimeSource,
+    /// Where its playlist and time come from.
+    pub identity: Identity,
     /// What each plugin made of it.
     pub results: Vec<ByPlugin>,
     /// The room that its table files take until they are stored.
@@ -224,12 +231,12 @@ pub async fn work(
 ) -> Result<Worked, Undone> {
     let limits = limits.clone();
     let (memory, until) = (jobs.memory(), jobs.end());
-    let (name, modified, bytes) = (key.file_name(), object.modified, object.bytes.clone());
+    let (path, modified, bytes) = (key.raw_path(), object.modified, object.bytes.clone());
     let at_once = if bytes.len() >= LARGE_BYTES { jobs.count() } else { 1 };
     jobs.run(move || {
-        let origin = Origin { name: &name, modified, playlist: None, extracted_at: None };
-        let (document, time) = Document::read_again(&bytes, &origin, &limits)?;
-        let cut = crew.projection.cut(document.pages());
+        let origin = Origin::of(&path, modified);
+        let Read { document, identity, .. } = sources::read_again(&bytes, &origin, &limits)?;
+        let cut = crew.projection.cut(document.arranged_pages());
         let span = Span::current();
         let bytes_max = share(limits.output_bytes, crew.plugins.len());
         let run = |(place, active): (usize, &ActivePlugin)| {
@@ -242,7 +249,7 @@ pub async fn work(
         let groups = plugins.chunks(at_once);
         let results: Vec<_> = groups.flat_map(|group| side_by_side(group, run)).collect();
         let room = memory.for_files(made(&results).map(|file| file.bytes).sum());
-        Ok(Worked { document, time, results, room })
+        Ok(Worked { document, identity, results, room })
     })
     .await
 }
@@ -423,4 +430,5 @@ pub fn describe(report: &mut DocumentReport, document: &Document) {
     report.document = Some(document.id().to_string());
     report.playlist_name = document.playlist_name().map(str::to_owned);
     report.entries = document.entries();
+    (report.complete, report.total) = (document.complete(), document.total());
 }

@@ -20,10 +20,11 @@ use super::{
 use crate::{
     batch::RawExtraction,
     config::Limits,
-    document::{Document, Origin, Refused},
+    document::{Document, Refused},
     layout::Format,
     plugin::{CallError, Engine, Plugin, Refusal, Usage},
     projection::Projection,
+    sources::{self, Origin},
     table::{MadeBy, Table, WriteError, write},
 };
 
@@ -129,8 +130,8 @@ impl Trial {
 pub fn document(name: &str, bytes: impl Into<Bytes>, limits: &Limits) -> Result<Document, Refused> {
     let modified = OffsetDateTime::from_unix_timestamp(FIXTURES_READ_AT);
     let modified = modified.unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let origin = Origin { name, modified, playlist: None, extracted_at: None };
-    Ok(Document::read(&bytes.into(), &origin, limits)?.0)
+    let origin = Origin::of(name, modified);
+    Ok(sources::read(&bytes.into(), &origin, limits)?.document)
 }
 
 /// A table as CSV.

@@ -32,7 +32,7 @@ pub struct Page<'a> {
 /// What a page says of the playlist as a whole.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PlaylistFacts {
-    /// Spotify's id, from `id` or the address in `href`.
+    /// Spotify's id, from `id`, `playlist_id` or the address in `href`.
     pub id: Option<String>,
     /// The playlist's name.
     pub name: Option<String>,
@@ -176,6 +176,8 @@ struct Members<'a> {
     next: Option<&'a RawValue>,
     #[serde(borrow)]
     id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    playlist_id: Option<&'a RawValue>,
     #[serde(borrow)]
     href: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -336,7 +338,10 @@ fn push_page<'a>(
 }
 
 fn note_facts(members: &Members<'_>, facts: &mut PlaylistFacts) {
-    let id = || members.id.and_then(text).filter(|id| !id.is_empty());
+    let id = || {
+        let ids = [members.id, members.playlist_id].into_iter().flatten();
+        ids.filter_map(text).find(|id| !id.is_empty())
+    };
     let from_href = || members.href.and_then(text).as_deref().and_then(id_in_address);
     facts.id = facts.id.take().or_else(id).or_else(from_href);
     facts.name = facts.name.take().or_else(|| members.name.and_then(text));

@@ -20,11 +20,12 @@ use super::{
 use crate::{
     batch::RawExtraction,
     config::Limits,
-    document::{Document, Origin, Refused},
+    document::{Document, Refused},
     layout::{self, Key, Stage},
     plugin::{CallError, Plugin},
     projection::Projection,
     schema::{self, TableSchema},
+    sources::{self, Origin},
     store::{Listed, Store, StoreError, list_all},
     table::Table,
 };
@@ -300,11 +301,9 @@ impl Diff<'_> {
         let Some(object) = self.store.get(&listed.key).await? else { return gone() };
         let (key, limits, pair) = (listed.key.clone(), self.limits.clone(), Arc::clone(pair));
         let both = jobs.run(move || {
-            let name = key.rsplit('/').next().unwrap_or_default();
-            let origin =
-                Origin { name, modified: object.modified, playlist: None, extracted_at: None };
-            let (document, _) = Document::read_again(&object.bytes, &origin, &limits)?;
-            Ok(pair.run(&document, &limits))
+            let origin = Origin::of(&key, object.modified);
+            let read = sources::read_again(&object.bytes, &origin, &limits)?;
+            Ok(pair.run(&read.document, &limits))
         });
         Ok(Compared { document: name, result: both.await })
     }

@@ -20,8 +20,9 @@ use super::{
 };
 use crate::{
     config::Limits,
-    document::{Document, Origin, Refused},
+    document::Refused,
     layout::{Key, Stage},
+    sources::{self, Origin},
     store::{Object, StoreError},
 };
 
@@ -164,8 +165,8 @@ impl Checker<'_> {
 
 /// Tries to read what another program put among the documents that wait.
 fn foreign(object: &Object, name: &str, limits: &Limits) -> Result<(), Refused> {
-    let origin = Origin { name, modified: object.modified, playlist: None, extracted_at: None };
-    Document::read(&object.bytes, &origin, limits).map(drop)
+    let origin = Origin::of(name, object.modified);
+    sources::read(&object.bytes, &origin, limits).map(drop)
 }
 
 fn foreign_finding(key: &str, found: Result<Result<(), Refused>, String>) -> Finding {

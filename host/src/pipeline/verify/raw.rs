@@ -10,8 +10,9 @@ use super::{
 };
 use crate::{
     config::Limits,
-    document::{Document, DocumentId, Origin, Refused, TimeSource},
+    document::{DocumentId, Refused},
     layout::{Key, Stage},
+    sources::{self, Identity, Origin},
     store::StoreError,
 };
 
@@ -180,10 +181,10 @@ impl Raw {
 
 /// Returns what is wrong with the content of a raw object, if anything.
 fn fault(bytes: &Bytes, id: &DocumentId, stage: Stage, limits: &Limits) -> Option<Fault> {
-    // Nothing is taken from the name: what has to be guessed is no document of a host.
+    // What doesn't say itself which document it is was not stored by a host.
     let modified = OffsetDateTime::UNIX_EPOCH + time::Duration::days(365 * 40);
-    let origin = Origin { name: "", modified, playlist: None, extracted_at: None };
-    let (document, time) = match Document::read(bytes, &origin, limits) {
+    let read = sources::read(bytes, &Origin::of("unknown.json", modified), limits);
+    let sources::Read { document, identity, .. } = match read {
         Ok(read) => read,
         Err(refused @ Refused::Changed { .. }) => return Some(Fault::new(Kind::Hash, refused)),
         Err(refused) => {
@@ -191,7 +192,7 @@ fn fault(bytes: &Bytes, id: &DocumentId, stage: Stage, limits: &Limits) -> Optio
             return Some(Fault { is_set_aside, ..Fault::new(Kind::Unreadable, refused) });
         }
     };
-    if time == TimeSource::Assumed {
+    if identity != Identity::STATED {
         let message = "is a playlist, but not a document as this program stores it";
         let severity = match stage {
             Stage::ToProcess => Severity::Note,

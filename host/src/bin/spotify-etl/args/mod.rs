@@ -4,12 +4,13 @@ mod plugin;
 
 use std::{num::NonZero, path::PathBuf, sync::Arc};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use spotify_etl::{
     catalog::DatabaseName,
     config::LimitSetting,
     document::{ExtractedAt, PlaylistId},
     layout::{self, Format},
+    sources::PlaylistFrom,
     spotify::{ACCOUNTS_URL, API_URL, Flow, LoginPlace, REDIRECT_URI, SLIM_FIELDS, Url},
     store::StoreAddress,
     vault,
@@ -444,13 +445,37 @@ pub struct ImportArgs {
     #[arg(long, value_name = "PLAYLIST", value_parser = playlist)]
     pub playlist: Option<PlaylistId>,
 
+    /// Where the playlist's id comes from if the content has none: file names without their dates, or folders
+    #[arg(long, value_name = "WHERE", value_enum, env = "SPOTIFY_ETL_PLAYLIST_FROM")]
+    pub playlist_from: Option<PlaylistFromArg>,
+
     /// Allow files to come from the store itself, or from a place that holds it
     #[arg(long)]
     pub in_place: bool,
 
-    /// When it was read, UTC: 2023-09-27T09:53:34Z or 20230927T095334Z
+    /// When it was read, UTC: 2023-09-27T09:53:34Z, 20230927T095334Z or 2023-09-27
     #[arg(long, value_name = "TIME")]
     pub extracted_at: Option<ExtractedAt>,
+}
+
+/// Where ids of playlists come from if the content has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PlaylistFromArg {
+    /// File names without their dates
+    Name,
+    /// The nearest folder that is not a date
+    Folder,
+}
+
+impl PlaylistFromArg {
+    /// What the library calls it.
+    pub fn of(given: Option<Self>) -> PlaylistFrom {
+        match given {
+            None => PlaylistFrom::Assumed,
+            Some(PlaylistFromArg::Name) => PlaylistFrom::Name,
+            Some(PlaylistFromArg::Folder) => PlaylistFrom::Folder,
+        }
+    }
 }
 
 /// Which times are accepted.

@@ -28,19 +28,23 @@ use spotify_etl::{
         replay::{Change, Filter, Replay, Which, history},
         report::{Action, Empty, ExtractReport, ImportReport, Problem, ReplayReport, RunReport},
         runs::Runs,
+        survey::Unclear,
         verify::{Effect, Start},
     },
     plugin::check_cache,
     queue::Queue,
     remedy::quoted,
-    source::{self, SourceError},
+    sources::files::{self, SourceError},
     status::{LoginStatus, status},
     store::{Listed, Store, StoreAddress},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    args::{Cli, Command, Common, FutureArgs, ImportArgs, LoginArgs, ReplayArgs, TransformArgs},
+    args::{
+        Cli, Command, Common, FutureArgs, ImportArgs, LoginArgs, PlaylistFromArg, ReplayArgs,
+        TransformArgs,
+    },
     progress::Bar,
     render,
 };
@@ -138,6 +142,25 @@ impl Work {
     fn fail(&mut self, error: PipelineError) {
         self.problems.push(Problem::new(Action::Setup, error));
     }
+
+    /// Says that nothing of it was tried.
+    fn leave(&mut self, unclear: Unclear) {
+        self.problems.push(Problem::new(Action::Setup, unclear));
+        self.access = Access::None;
+    }
+}
+
+/// What an import came to, and what the user should know besides.
+struct BroughtIn {
+    imported: Imported,
+    warnings: Vec<String>,
+}
+
+/// Says how many files of folders were not looked at.
+fn ignored(count: usize) -> Option<String> {
+    let files = if count == 1 { "1 other file".to_owned() } else { format!("{count} other files") };
+    (count > 0)
+        .then(|| format!("{files} ignored: of a folder, only .json and .json.gz are imported"))
 }
 
 /// Whether Spotify could be asked, if it had to be.
@@ -249,9 +272,14 @@ impl Session {
     ) -> Result<u8> {
         let transform = self.transformer(options);
         transform.require_plugins().await?;
-        let Imported { reports: imports, arrivals } =
+        let BroughtIn { imported, warnings } =
             self.bring_in(paths, import, ImportMode::Land).await?;
-        let work = Work { imports, ..Work::default() };
+        let Imported { reports: imports, arrivals, unclear } = imported;
+        let mut work = Work { imports, warnings, ..Work::default() };
+        if let Some(unclear) = unclear {
+            work.leave(unclear);
+            return self.finish("run", work, empty(options)).await;
+        }
         self.transform_and_finish(&transform, Selection::Landed(arrivals), work, options).await
     }
 
@@ -271,13 +299,21 @@ impl Session {
     }
 
     async fn import(&self, paths: &[PathBuf], args: &ImportArgs, mode: ImportMode) -> Result<u8> {
-        let imports = self.bring_in(paths, args, mode).await?.reports;
+        let BroughtIn { imported, warnings } = self.bring_in(paths, args, mode).await?;
+        let Imported { reports: imports, unclear, .. } = imported;
         if mode == ImportMode::DryRun {
             let failed = imports.iter().any(|import| import.problem.is_some());
-            self.print(&&imports[..], || render::dry_run(&imports))?;
-            return Ok(u8::from(failed));
+            self.print(&&imports[..], || render::dry_run(&imports, &warnings))?;
+            return match unclear {
+                Some(unclear) => Err(unclear.into()),
+                None => Ok(u8::from(failed)),
+            };
         }
-        self.finish("import", Work { imports, ..Work::default() }, Empty::Allowed).await
+        let mut work = Work { imports, warnings, ..Work::default() };
+        if let Some(unclear) = unclear {
+            work.leave(unclear);
+        }
+        self.finish("import", work, Empty::Allowed).await
     }
 
     async fn bring_in(
@@ -285,12 +321,13 @@ impl Session {
         paths: &[PathBuf],
         args: &ImportArgs,
         mode: ImportMode,
-    ) -> Result<Imported> {
+    ) -> Result<BroughtIn> {
         if !args.in_place {
             self.require_apart(paths)?;
         }
-        let OtherStores { objects, problems, files } = self.other_stores(paths).await?;
-        let mut found = source::find(&files);
+        let OtherStores { objects, problems, files: paths_of_files } =
+            self.other_stores(paths).await?;
+        let mut found = files::find(&paths_of_files);
         found.problems.extend(problems);
         let mut incoming: Vec<Incoming<'_>> = found.sources.iter().map(Incoming::File).collect();
         for (store, listed) in &objects {
@@ -304,13 +341,16 @@ impl Session {
         let options = ImportOptions {
             playlist: args.playlist.clone(),
             extracted_at: args.extracted_at,
+            playlist_from: PlaylistFromArg::of(args.playlist_from),
             mode,
             jobs: self.jobs(),
             future: self.future,
             pages: (mode == ImportMode::Land).then(|| self.pages.clone()),
         };
         let (problems, limits) = (&found.problems, &self.limits);
-        Ok(import(self.store(), &incoming, problems, &options, limits, self.now, &Bar).await?)
+        let imported =
+            import(self.store(), &incoming, problems, &options, limits, self.now, &Bar).await?;
+        Ok(BroughtIn { imported, warnings: ignored(found.ignored).into_iter().collect() })
     }
 
     /// What is to be brought in from buckets, and the paths that are none.
@@ -323,7 +363,7 @@ impl Session {
                 continue;
             };
             // One object, or all below a prefix.
-            let object = prefix.strip_suffix('/').filter(|name| name.ends_with(".json"));
+            let object = prefix.strip_suffix('/').filter(|name| files::is_imported(name));
             let (prefix, name) =
                 match object.map(|name| name.rsplit_once('/').unwrap_or(("", name))) {
                     Some(("", name)) => (String::new(), Some(name)),
@@ -353,8 +393,7 @@ impl Session {
         for path in paths {
             let address = path.to_str().and_then(|text| text.parse::<StoreAddress>().ok());
             // One file is what somebody means, wherever it is.
-            let is_file =
-                path.is_file() || path.to_str().is_some_and(|text| text.ends_with(".json"));
+            let is_file = path.is_file() || path.to_str().is_some_and(files::is_imported);
             let is_apart = address.is_none_or(|address| address.is_apart_from(&self.common.store));
             if !is_apart && !is_file {
                 bail!(
@@ -589,7 +628,7 @@ impl Session {
 impl ImportArgs {
     /// Fails if something is said of files, and there are none.
     fn require_files(&self) -> Result<()> {
-        if self.playlist.is_some() || self.extracted_at.is_some() {
+        if self.playlist.is_some() || self.extracted_at.is_some() || self.playlist_from.is_some() {
             bail!(
                 "--playlist and --extracted-at are about files, and --from names none (a playlist of Spotify's is named without a flag: spotify-etl run PLAYLIST)"
             );

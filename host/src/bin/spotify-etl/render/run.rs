@@ -6,11 +6,12 @@ use spotify_etl::{
     pipeline::{
         report::{
             DocumentReport, DocumentStatus, Empty, ExtractReport, ExtractStatus, ImportReport,
-            ImportStatus, PluginReport, PluginStatus, ReplayReport, RunReport,
+            ImportStatus, PluginReport, PluginStatus, ReplayReport, RunReport, incomplete,
         },
         totals::TableTotals,
     },
     remedy::quoted,
+    sources::Identity,
 };
 
 use super::{LINES_MAX, counted, one_line, plain_table, plugin::published, right, rows, trimmed};
@@ -18,6 +19,8 @@ use super::{LINES_MAX, counted, one_line, plain_table, plugin::published, right,
 /// So many documents are shown one by one; of more than that, the tables in total, and only those
 /// that somebody should look at.
 const SHOWN_WHOLE_MAX: usize = 5;
+/// How many files are named of which something is assumed.
+const NOTES_MAX: usize = 5;
 
 /// The summary of a run, whose report is kept somewhere.
 pub fn run(report: &RunReport, kept_at: Option<&str>) -> String {
@@ -118,7 +121,9 @@ fn imports(text: &mut String, report: &RunReport) {
         (ImportStatus::Landed, "brought in"),
         (ImportStatus::Waiting, "there already, waiting"),
         (ImportStatus::Processed, "there already, with their tables"),
-        (ImportStatus::Refused, "refused"),
+        (ImportStatus::Joined, "joined to the page before"),
+        (ImportStatus::Refused, "rejected"),
+        (ImportStatus::Unclear, "not imported"),
     ]
     .into_iter()
     .filter(|(status, _)| totals.with_status(*status) > 0)
@@ -133,7 +138,34 @@ fn imports(text: &mut String, report: &RunReport) {
         }
     }
     more(text, totals.problem_count());
+    notes(text, &report.imports);
     text.push('\n');
+}
+
+/// Says what is assumed of files, and which hold only a part of a playlist.
+fn notes(text: &mut String, imports: &[ImportReport]) {
+    let noted = imports.iter().filter_map(|import| {
+        let notes: Vec<String> = import_notes(import).collect();
+        (!notes.is_empty()).then(|| (&import.source, notes.join(", ")))
+    });
+    let noted: Vec<_> = noted.collect();
+    for (source, notes) in noted.iter().take(NOTES_MAX) {
+        let _ = writeln!(text, "  ! {}: {notes}", shown_source(source));
+    }
+    if noted.len() > NOTES_MAX {
+        let more = noted.len() - NOTES_MAX;
+        let _ = writeln!(text, "  ! and {more} more such files (--json lists them)");
+    }
+}
+
+/// Returns what is assumed of a file, and whether it is a part of a playlist.
+fn import_notes(import: &ImportReport) -> impl Iterator<Item = String> {
+    let assumed = import.identity.into_iter().flat_map(Identity::assumptions);
+    let part = match import.complete {
+        Some(false) => Some(incomplete(import.entries.unwrap_or_default(), import.total)),
+        _ => None,
+    };
+    assumed.map(str::to_owned).chain(part)
 }
 
 fn replay(text: &mut String, replay: &ReplayReport, store: &str) {
@@ -321,20 +353,27 @@ fn documents_in_total(text: &mut String, report: &RunReport, accepted: Empty) {
 }
 
 /// What an import would bring in.
-pub fn dry_run(imports: &[ImportReport]) -> String {
+pub fn dry_run(imports: &[ImportReport], warnings: &[String]) -> String {
     let mut table = plain_table();
-    table.set_header(["file", "playlist", "read at", "entries", "becomes"]);
+    table.set_header(["file", "playlist", "read at", "items", "becomes"]);
     for import in imports {
-        let complete = match import.complete {
-            Some(false) => " (not all)",
-            _ => "",
+        let complete = match (import.complete, import.total) {
+            (Some(false), Some(total)) => format!(" of {total}"),
+            (Some(false), None) => " (incomplete)".to_owned(),
+            _ => String::new(),
         };
         let becomes = match (&import.problem, import.status) {
             (Some(problem), _) => format!("✗ {problem}"),
             (None, ImportStatus::Waiting) => "there already, waiting".to_owned(),
             (None, ImportStatus::Processed) => "there already, with its tables".to_owned(),
+            (None, ImportStatus::Joined) => {
+                format!("a part of {}", import.document.as_deref().unwrap_or_default())
+            }
+            (None, ImportStatus::Unclear) => "not imported".to_owned(),
             (None, _) => import.document.clone().unwrap_or_default(),
         };
+        let notes: Vec<String> = import_notes(import).map(|note| format!("! {note}")).collect();
+        let becomes = std::iter::once(becomes).chain(notes).collect::<Vec<_>>().join("\n");
         let name = import.playlist_name.as_deref().map(|name| format!(" ({})", one_line(name)));
         table.add_row([
             shown_source(&import.source).to_owned(),
@@ -345,5 +384,9 @@ pub fn dry_run(imports: &[ImportReport]) -> String {
         ]);
     }
     right(&mut table, 3);
-    format!("{}\nnothing was written", trimmed(&table))
+    let mut text = format!("{}\n", trimmed(&table));
+    for warning in warnings {
+        let _ = writeln!(text, "! {warning}");
+    }
+    text + "nothing was written"
 }

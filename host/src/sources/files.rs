@@ -38,6 +38,15 @@ pub struct Found {
     pub sources: Vec<Source>,
     /// The paths that mean nothing.
     pub problems: Vec<SourceError>,
+    /// How many files of folders are not JSON, and ignored.
+    pub ignored: usize,
+}
+
+/// Returns whether a file in a folder, or an object below a prefix, is imported: `.json`, also compressed as
+/// `.json.gz`.
+pub fn is_imported(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.ends_with(".json") || name.ends_with(".json.gz")
 }
 
 /// The files that paths mean: a file is itself, a folder all JSON files in it and below, `-` is
@@ -65,7 +74,8 @@ fn find_in_folder(folder: &Path, metadata: &fs::Metadata, found: &mut Found) {
     let mut walk = Walk { problems: std::mem::take(&mut found.problems), ..Walk::default() };
     let before = walk.problems.len();
     walk.enter(folder, metadata);
-    let Walk { mut files, mut problems, .. } = walk;
+    let Walk { mut files, mut problems, ignored, .. } = walk;
+    found.ignored += ignored;
     problems[before..].sort_by(|one, other| one.path().cmp(other.path()));
     if files.is_empty() && problems.len() == before {
         problems.push(SourceError::NoJson { path: folder.display().to_string() });
@@ -86,6 +96,7 @@ struct Walk {
     trail: Trail,
     files: Vec<PathBuf>,
     problems: Vec<SourceError>,
+    ignored: usize,
 }
 
 impl Walk {
@@ -110,14 +121,14 @@ impl Walk {
     }
 
     fn visit(&mut self, path: PathBuf) {
-        let is_json = path.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("json"));
+        let is_json = path.file_name().is_some_and(|name| is_imported(&name.to_string_lossy()));
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_dir() => self.enter(&path, &metadata),
             Ok(metadata) if is_json => match require_regular(&metadata) {
                 Ok(()) => self.files.push(path),
                 Err(error) => self.problems.push(unreadable(&path, error)),
             },
-            Ok(_) => {}
+            Ok(_) => self.ignored += 1,
             // A link to nothing, or something deleted since: it is not known to be JSON.
             Err(error) if error.kind() == ErrorKind::NotFound && !is_json => {}
             Err(error) => self.problems.push(unreadable(&path, error)),
