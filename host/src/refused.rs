@@ -48,14 +48,14 @@ pub enum Refused {
         what: String,
     },
     /// More than one playlist where one is expected.
-    #[error(
-        "holds {count} playlists ({names}), which can't be told apart (give each an `id`, or save each as a file of its own; --playlist is for one playlist only)"
-    )]
+    #[error("holds {count} playlists: {names} ({hint})")]
     SeveralPlaylists {
         /// How many.
         count: usize,
         /// The first of them.
         names: String,
+        /// What to do.
+        hint: &'static str,
     },
     /// More playlists than a file may hold.
     #[error("holds more than {max} playlists (divide it)")]
@@ -65,7 +65,7 @@ pub enum Refused {
     },
     /// Pages of one playlist that give the same items differently.
     #[error(
-        "{} are in it more than once, and differ (save each snapshot of a playlist as a file of its own)", items(*.span)
+        "holds {} more than once, with different content (save each snapshot of a playlist as a file of its own)", items(*.span)
     )]
     Overlap {
         /// Which items.
@@ -194,6 +194,9 @@ impl Refused {
                 | Refused::OtherFormat { .. }
                 | Refused::NotJson { .. }
                 | Refused::Gzip { .. }
+                | Refused::SeveralPlaylists { .. }
+                | Refused::TooManyPlaylists { .. }
+                | Refused::Overlap { .. }
         )
     }
 }

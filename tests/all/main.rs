@@ -13,6 +13,7 @@
 //! - `moving_in`: from an older pipeline's bucket into a store.
 //! - `projection`: what plugins are handed of a page.
 //! - `agreement`: lineage beside the files that it names, with several writers and with damage.
+//! - `identity`: which playlist a file holds, of when, and how much of it.
 //! - `reports`: what a run over many documents reports, and what reads reports.
 //! - `future`: times in the future, of files and of stored documents.
 //! - `replay`: history taken to its tables again.
@@ -51,6 +52,7 @@ mod file_systems;
 mod future;
 mod golden;
 mod hostile;
+mod identity;
 mod interface;
 mod lambda;
 mod login;

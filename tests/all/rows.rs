@@ -177,6 +177,12 @@ fn years_are_told_apart_only_where_every_row_that_counts_is_of_them() {
         "SELECT count(*) FROM song AS a JOIN song AS b ON a.song_id = b.song_id WHERE a.snapshot_year = 2025",
         "SELECT count(b.document) FROM song AS a LEFT JOIN song AS b ON a.song_id = b.song_id AND b.snapshot_year = 2025",
         "SELECT count(*) FROM song AS a WHERE snapshot_year = 2026 AND EXISTS (SELECT 1 FROM song AS b WHERE b.song_id = a.song_id AND b.snapshot_year = 2025)",
+        // In the ON of an outer join it doesn't filter the left table.
+        "SELECT count(*) FROM snapshot AS a LEFT JOIN album AS b ON b.document = a.document AND a.snapshot_year = 2025",
+        "SELECT count(*) FROM snapshot AS a LEFT JOIN album AS b ON b.document = a.document AND a.snapshot_year > 2025",
+        "SELECT count(*) FROM song AS a JOIN album AS c ON c.document = a.document LEFT JOIN album AS b ON b.document = a.document AND a.snapshot_year = 2025",
+        "SELECT count(*) FROM snapshot AS a RIGHT JOIN album AS b ON b.document = a.document AND b.snapshot_year = 2025",
+        "SELECT count(*) FROM snapshot AS a FULL JOIN album AS b ON b.document = a.document AND a.snapshot_year = 2025",
         "SELECT count(*) FROM (SELECT * FROM song WHERE snapshot_year = 2025 UNION ALL SELECT * FROM song WHERE snapshot_year = 2026)",
         "SELECT count(*) FROM song NATURAL JOIN song_artist WHERE snapshot_year = 2026",
     ] {

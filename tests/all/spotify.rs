@@ -205,7 +205,10 @@ fn a_playlist_lands_whole_byte_for_byte_with_no_request_too_many() {
         ]
     );
     let asked = desk.api.asked();
-    assert_eq!(asked[1].query["fields"], "id,name,owner(id,display_name),snapshot_id");
+    assert_eq!(
+        asked[1].query["fields"],
+        "id,name,owner(id,display_name),snapshot_id,tracks.total,items.total"
+    );
     assert_eq!(asked[1].query.len(), 1);
     assert_eq!(asked[2].query["limit"], "50");
     assert_eq!(asked[2].query["additional_types"], "track,episode");
@@ -936,6 +939,21 @@ fn the_slim_filter_gives_the_same_tables_from_half_the_bytes() {
         assert_eq!(slim, whole);
         assert!(slim_bytes * 100 < whole_bytes * percent_max, "{slim_bytes} of {whole_bytes}");
     }
+}
+
+#[test]
+fn a_filter_that_hides_further_pages_is_found_out() {
+    let mut desk = Desk::new(Mode::Extended);
+    desk.fields = Some("total,items(track(id,type))".to_owned());
+    desk.api.playlist(ID, 3);
+    // A page that knows nothing but itself.
+    let page = json!({ "total": 1, "items": [{ "track": { "id": "1", "type": "track" } }] });
+    let replies = || [Reply::text(200, &page.to_string())];
+    for _ in 0..2 {
+        desk.api.reply(&format!("/v1/playlists/{ID}/items"), replies());
+    }
+    desk.fails(&["1 entries came, and its total is 3"]);
+    desk.api.forgive();
 }
 
 #[test]

@@ -169,7 +169,7 @@ impl Extract<'_> {
         }
         let pages = self.spotify.pages(id, &mut metadata, budget, &|read| self.watch(read)).await?;
         describe(report, &metadata);
-        let Metadata { name, owner, snapshot_id } = metadata;
+        let Metadata { name, owner, snapshot_id, .. } = metadata;
         let market = self.spotify.market().map(str::to_owned);
         let fields = self.spotify.fields().map(str::to_owned);
         let about = Extracted {

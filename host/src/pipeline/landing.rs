@@ -445,6 +445,8 @@ fn joined(mut files: OfFile) -> OfFile {
             describe(report, read);
         } else {
             report.status = ImportStatus::Joined;
+            // What it lacks is in the other files.
+            report.complete = None;
             report.document = Some(id.clone());
         }
     }

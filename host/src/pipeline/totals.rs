@@ -80,6 +80,11 @@ pub struct ImportTotals {
     pub by_status: BTreeMap<ImportStatus, usize>,
     /// Problems, by what can be done about them.
     pub problems: BTreeMap<Action, usize>,
+    /// Files; one may hold several documents.
+    pub files: usize,
+    /// The file that was counted last.
+    #[serde(skip)]
+    last_file: String,
 }
 
 impl DocumentTotals {
@@ -164,6 +169,11 @@ impl ImportTotals {
     /// Counts an import.
     pub fn add(&mut self, import: &ImportReport) {
         self.count += 1;
+        // The documents of a file follow one another.
+        if self.files == 0 || self.last_file != import.source {
+            self.files += 1;
+            self.last_file.clone_from(&import.source);
+        }
         *self.by_status.entry(import.status).or_default() += 1;
         if let Some(problem) = &import.problem {
             *self.problems.entry(problem.action).or_default() += 1;
@@ -173,6 +183,7 @@ impl ImportTotals {
     /// Adds the numbers of other imports.
     pub fn add_all(&mut self, other: ImportTotals) {
         self.count += other.count;
+        self.files += other.files;
         for (status, count) in other.by_status {
             *self.by_status.entry(status).or_default() += count;
         }

@@ -19,7 +19,8 @@ pub fn prepare<'c>(connection: &'c Connection, sql: &str) -> Result<Statement<'c
         return Err(QueryError::Cast);
     }
     let statement = connection.prepare(sql).map_err(|problem| refused(sql, problem))?;
-    if !statement.readonly() || statement.column_count() == 0 {
+    // A comment or `;` may stand before EXPLAIN.
+    if !statement.readonly() || statement.column_count() == 0 || statement.is_explain() != 0 {
         return Err(QueryError::NoSelect);
     }
     Ok(statement)

@@ -224,7 +224,7 @@ unsafe impl<'vtab> VTab<'vtab> for EmptyTable {
     }
 
     fn best_index(&self, info: &mut IndexInfo) -> Result<bool> {
-        let mut years = ALL_YEARS;
+        let (mut years, mut narrowing) = (ALL_YEARS, Vec::new());
         for (place, constraint) in info.constraints().enumerate() {
             if constraint.column() == self.year_column
                 && constraint.is_usable()
@@ -232,7 +232,13 @@ unsafe impl<'vtab> VTab<'vtab> for EmptyTable {
                 && let Ok(Some(ValueRef::Integer(year))) = info.rhs_value(place)
             {
                 years = narrowed(&years, constraint.operator(), year);
+                narrowing.push(place);
             }
+        }
+        // SQLite calls all constraints usable at first, also those in the ON of an outer join that don't filter this
+        // table. Only if one of these is claimed, it asks again without it, and all years count then.
+        for (number, place) in (1..).zip(narrowing) {
+            info.constraint_usage(place).set_argv_index(number);
         }
         let used = info.col_used();
         // Each way to read the table that SQLite considers, and each place where it stands, counts.

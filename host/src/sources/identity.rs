@@ -176,7 +176,8 @@ pub fn playlist(
         return Ok((usable(id)?, PlaylistSource::KeyedFolder));
     }
     let name = dates::without_dates(origin.name());
-    let named = Some(name.as_str()).filter(|name| has_letters(name));
+    // In `2026/10/05.json` the name is the day.
+    let named = Some(name.as_str()).filter(|name| has_letters(name) && !is_day(origin));
     let folder = || dateless_folders(origin.path).into_iter().find(|folder| has_letters(folder));
     let (text, source) = match origin.playlist_from {
         PlaylistFrom::Folder => (folder(), PlaylistSource::ChosenFolder),
@@ -226,6 +227,14 @@ fn has_letters(text: &str) -> bool {
     text.contains(|c: char| c.is_ascii_alphanumeric())
 }
 
+/// Returns whether a folder can be a part of a date, such as `2026`, `2026-10` or `W41`.
+fn may_be_date(folder: &str) -> bool {
+    let folder = folder.trim_start_matches(['w', 'W']);
+    let mut bytes = folder.bytes();
+    !folder.is_empty()
+        && bytes.all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'W'))
+}
+
 /// Returns the folders above a file that say neither a date nor anything else by a key, the nearest first.
 pub fn dateless_folders(path: &str) -> Vec<&str> {
     let all: Vec<&str> = folders(path).collect();
@@ -233,7 +242,7 @@ pub fn dateless_folders(path: &str) -> Vec<&str> {
     let mut at = 0;
     while let Some(folder) = all.get(at) {
         let date = plain_date(&all[at..]);
-        let is_dated = date.is_some() || dates::whole(folder).is_some();
+        let is_dated = date.is_some() || dates::whole(folder).is_some() || may_be_date(folder);
         if !is_dated && !folder.contains('=') {
             kept.push(*folder);
         }
@@ -256,13 +265,24 @@ fn playlist_in_folder(folder: &str) -> Option<&str> {
 
 /// Returns the time that folders name: `dt=2026-10-05`, `year=2026/month=10/day=05`, `2026/10/05`, `2026-10-05`.
 fn time_in_folders(origin: &Origin<'_>) -> Option<(OffsetDateTime, Precision)> {
-    let all: Vec<&str> = origin.folders().collect();
+    let all = with_name(origin);
     let nearest = (0..all.len()).find_map(|at| {
         let value = all[at].split_once('=').map_or(all[at], |(_, value)| value);
         let whole = dates::whole(value).map(|found| (found.moment, found.precision));
         whole.or_else(|| plain_date(&all[at..]).map(|(moment, _)| (moment, Precision::Date)))
     });
     nearest.or_else(|| keyed_date(&all))
+}
+
+/// The name of a file without its extension, and the folders above it, the nearest first.
+fn with_name<'a>(origin: &Origin<'a>) -> Vec<&'a str> {
+    let stem = origin.name().split('.').next().unwrap_or_default();
+    std::iter::once(stem).chain(origin.folders()).collect()
+}
+
+/// Returns whether a file's name is the day or hour of a date in the folders above it.
+fn is_day(origin: &Origin<'_>) -> bool {
+    plain_date(&with_name(origin)).is_some()
 }
 
 /// Returns the date of folders `2026/10/05`, which may have an hour below them, the nearest first; with their count.
@@ -307,7 +327,7 @@ mod tests {
 
     /// Paths, the id in the content, and what they are.
     #[rustfmt::skip]
-    const PATHS: [(&str, Option<&str>, &str, PlaylistSource, TimeSource); 18] = [
+    const PATHS: [(&str, Option<&str>, &str, PlaylistSource, TimeSource); 21] = [
         ("x/spotify_raw_20260919_210000.json", None, "spotify_raw-20260919T210000Z", PlaylistSource::Name, TimeSource::Name),
         ("2026-09-14_top50.json", None, "top50-20260914T000000Z", PlaylistSource::Name, TimeSource::DateInName),
         ("dt=2026-10-05/top50.json", None, "top50-20261005T000000Z", PlaylistSource::Name, TimeSource::DateInFolder),
@@ -325,6 +345,9 @@ mod tests {
         ("a.json", None, "a-20261130T120000Z", PlaylistSource::Name, TimeSource::Modified),
         ("a.json.gz", None, "a-20261130T120000Z", PlaylistSource::Name, TimeSource::Modified),
         ("2026/10/05.json", None, "", PlaylistSource::Name, TimeSource::Modified),
+        ("top50/2026/10/05.json", None, "top50-20261005T000000Z", PlaylistSource::Folder, TimeSource::DateInFolder),
+        ("top50/2026/10/05/top50.json", None, "top50-20261005T000000Z", PlaylistSource::Name, TimeSource::DateInFolder),
+        ("05.json", None, "05-20261130T120000Z", PlaylistSource::Name, TimeSource::Modified),
         ("", None, "", PlaylistSource::Name, TimeSource::Modified),
     ];
 
@@ -350,6 +373,8 @@ mod tests {
             ("b/a/2026-10-05/x.json", "a/b"),
             ("./x.json", ""),
             ("top50/raw.json", "top50"),
+            ("top50/2026/W41/raw.json", "top50"),
+            ("80s/raw.json", "80s"),
         ] {
             assert_eq!(dateless_folders(path).join("/"), expected, "{path}");
         }

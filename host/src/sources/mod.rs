@@ -51,7 +51,8 @@ pub fn read(bytes: &RawBytes, origin: &Origin<'_>, limits: &Limits) -> Result<Re
         (last, _) => {
             all.extend(last);
             let ids: Vec<_> = all.iter().map(|read| &read.document.id().playlist_id).collect();
-            Err(several(ids.len(), ids.iter().map(ToString::to_string)))
+            let hint = "import the file, which makes a document of each: spotify-etl import FILE";
+            Err(several(ids.len(), ids.iter().map(ToString::to_string), hint))
         }
     }
 }
@@ -136,7 +137,11 @@ fn of_web_api(text: &ByteString, origin: &Origin<'_>) -> Result<Vec<Read>, Refus
             let name = facts.id.as_ref().or(facts.name.as_ref());
             name.cloned().unwrap_or_else(|| "one without id and name".to_owned())
         });
-        return Err(several(all.len(), names));
+        let hint = match origin.playlist {
+            Some(_) => "--playlist is for one playlist: leave it out",
+            None => "not each has an `id`: save each as a file of its own",
+        };
+        return Err(several(all.len(), names, hint));
     }
     let of_group = |(parts, facts): (Vec<Part<'_>>, &PlaylistFacts)| {
         let pages = parts.iter().map(|part| text.slice_ref(part.text)).collect();
@@ -230,10 +235,10 @@ fn explained(text: &str, error: NoEntries) -> Refused {
     }
 }
 
-fn several(count: usize, names: impl Iterator<Item = String>) -> Refused {
+fn several(count: usize, names: impl Iterator<Item = String>, hint: &'static str) -> Refused {
     let mut named: Vec<String> = names.take(NAMED_MAX).map(|name| format!("`{name}`")).collect();
     if count > named.len() {
         named.push("...".to_owned());
     }
-    Refused::SeveralPlaylists { count, names: named.join(", ") }
+    Refused::SeveralPlaylists { count, names: named.join(", "), hint }
 }

@@ -135,7 +135,8 @@ struct Shape<'a> {
 pub fn diagnose(text: &str) -> Option<NotAPlaylist> {
     if text.starts_with('[') {
         let first = first_object(text)?;
-        return of_container(&first).or_else(|| of_entry(&first));
+        let is_container = first.items.or(first.tracks).or(first.playlists).is_some();
+        return if is_container { of_container(&first) } else { of_entry(&first) };
     }
     of_container(&shape(text)?)
 }

@@ -21,7 +21,7 @@ macro_rules! slim_track {
 }
 
 /// What is asked of the playlist itself.
-const FIELDS: &str = "id,name,owner(id,display_name),snapshot_id";
+const FIELDS: &str = "id,name,owner(id,display_name),snapshot_id,tracks.total,items.total";
 /// That takes some hundred bytes.
 const METADATA_BYTES_MAX: u64 = 1024 * 1024;
 /// Without it, episodes would come as made-up tracks.
@@ -47,6 +47,8 @@ pub struct Metadata {
     pub owner: Option<String>,
     /// The mark of its state: another state, another mark.
     pub snapshot_id: Option<String>,
+    /// How many items it has, where this account and app are told.
+    pub total: Option<u64>,
 }
 
 /// A playlist's entries, all of them.
@@ -106,6 +108,7 @@ impl Spotify {
             name: body["name"].as_str().map(|name| answer.clean(name)),
             owner: text(&owner["display_name"]).or_else(|| text(&owner["id"])),
             snapshot_id: text(&body["snapshot_id"]),
+            total: body["items"]["total"].as_u64().or_else(|| body["tracks"]["total"].as_u64()),
         })
     }
 
@@ -122,13 +125,13 @@ impl Spotify {
         budget: &mut Budget,
         read: &(dyn Fn(PageRead) + Sync),
     ) -> Result<Pages, SpotifyError> {
-        let why = match self.attempt(id, budget, read).await? {
+        let why = match self.attempt(id, metadata, budget, read).await? {
             Attempt::Whole(pages) => return Ok(pages),
             Attempt::Partial(why) => why,
         };
         tracing::warn!("playlist `{id}` was not whole: {why}; it is read once more");
         *metadata = self.metadata(id, budget).await?;
-        match self.attempt(id, budget, read).await? {
+        match self.attempt(id, metadata, budget, read).await? {
             Attempt::Whole(pages) => Ok(pages),
             Attempt::Partial(why) => Err(SpotifyError::Incomplete { id: id.clone(), why }),
         }
@@ -148,6 +151,7 @@ impl Spotify {
     async fn attempt(
         &self,
         id: &PlaylistId,
+        metadata: &Metadata,
         budget: &mut Budget,
         read: &(dyn Fn(PageRead) + Sync),
     ) -> Result<Attempt, SpotifyError> {
@@ -192,7 +196,9 @@ impl Spotify {
                 return Err(answer.said().about(id));
             }
         }
-        let (entries, total) = (pages.entries, total.unwrap_or_default());
+        // A filter may leave out what says that there are more pages.
+        let whole = metadata.total.filter(|_| self.settings.fields.is_some());
+        let (entries, total) = (pages.entries, whole.or(total).unwrap_or_default());
         if entries == total {
             return Ok(Attempt::Whole(pages));
         }

@@ -129,8 +129,8 @@ fn imports(text: &mut String, report: &RunReport) {
     .filter(|(status, _)| totals.with_status(*status) > 0)
     .map(|(status, words)| format!("{} {words}", totals.with_status(status)))
     .collect();
-    let files = if totals.count == 1 { "file" } else { "files" };
-    let _ = writeln!(text, "{} {files}: {}", totals.count, parts.join(", "));
+    let files = if totals.files == 1 { "file" } else { "files" };
+    let _ = writeln!(text, "{} {files}: {}", totals.files, parts.join(", "));
     let refused = report.imports.iter().filter(|import| import.problem.is_some());
     for import in refused.take(LINES_MAX) {
         if let Some(problem) = &import.problem {
