@@ -19,6 +19,8 @@ pub const PLUGINS: &str = "plugins/";
 pub const HISTORY: &str = "plugins/history/";
 /// Where it is recorded how loading files of plugins ended.
 const LOADS: &str = "plugins/loads/";
+/// Where table files are.
+pub const TRANSFORMED: &str = "transformed_data/";
 /// Where the records of tables are.
 pub const TABLES: &str = "tables/";
 /// Where it is kept what each table file was made of.
@@ -332,7 +334,7 @@ impl FromStr for Key {
             }
         } else if let Some(rest) = text.strip_prefix(TABLES) {
             rest.strip_suffix(".json").map(|table| Key::TableRecord { table: table.to_owned() })
-        } else if let Some(rest) = text.strip_prefix("transformed_data/") {
+        } else if let Some(rest) = text.strip_prefix(TRANSFORMED) {
             parse_table_file(rest)
         } else if let Some(rest) = text.strip_prefix(LINEAGE) {
             let document = rest.strip_suffix(".json").and_then(|text| text.parse().ok());
@@ -431,21 +433,68 @@ fn parse_table_file(rest: &str) -> Option<Key> {
     let (_, file) = rest.split_once('/')?;
     let (document, extension) = file.rsplit_once('.')?;
     let format: Format = extension.parse().ok()?;
-    let (table, generation) = match folder.rsplit_once("_g") {
-        Some((table, digits)) if digits.parse::<u32>().is_ok() => (table, digits.parse().ok()?),
-        _ => (folder, 1),
-    };
+    let (table, generation) = split_generation(folder);
     let table = table.strip_suffix(format.folder())?.strip_suffix('_')?.to_owned();
     Some(Key::TableFile { table, generation, format, document: document.parse().ok()? })
+}
+
+/// Splits the generation from the name of a table's folder.
+fn split_generation(name: &str) -> (&str, u32) {
+    let split = name.rsplit_once("_g");
+    let split = split.and_then(|(stem, digits)| Some((stem, digits.parse().ok()?)));
+    split.unwrap_or((name, 1))
 }
 
 /// The prefix of a table's files.
 pub fn table_folder(table: &str, generation: u32, format: Format) -> String {
     let folder = format.folder();
     match generation {
-        1 => format!("transformed_data/{table}_{folder}/"),
-        later => format!("transformed_data/{table}_{folder}_g{later}/"),
+        1 => format!("{TRANSFORMED}{table}_{folder}/"),
+        later => format!("{TRANSFORMED}{table}_{folder}_g{later}/"),
     }
+}
+
+/// A folder with the files of a table: of one generation, in one format.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TableFolder {
+    /// The table's name.
+    pub table: String,
+    /// The generation, from 1.
+    pub generation: u32,
+    /// The format of the files.
+    pub format: Format,
+}
+
+impl TableFolder {
+    /// Returns the folder with a prefix such as `transformed_data/song_parquet_g2/`; none if no table has
+    /// such a folder.
+    pub fn parse(prefix: &str) -> Option<Self> {
+        let name = prefix.strip_prefix(TRANSFORMED)?.strip_suffix('/')?;
+        let (stem, generation) = split_generation(name);
+        let (table, format) = Format::ALL.into_iter().find_map(|format| {
+            let table = stem.strip_suffix(format.folder())?.strip_suffix('_')?;
+            Some((table.to_owned(), format))
+        })?;
+        let folder = TableFolder { table, generation, format };
+        (generation > 0 && is_plain_segment(&folder.table) && folder.prefix() == prefix)
+            .then_some(folder)
+    }
+
+    /// Returns the prefix of its files.
+    pub fn prefix(&self) -> String {
+        table_folder(&self.table, self.generation, self.format)
+    }
+
+    /// Returns the key of a document's file in it.
+    pub fn file(&self, document: &DocumentId) -> Key {
+        let TableFolder { table, generation, format } = self.clone();
+        Key::TableFile { table, generation, format, document: document.clone() }
+    }
+}
+
+/// Returns the prefix of the raw documents of a playlist in a stage.
+pub fn raw_prefix(stage: Stage, playlist_id: &str) -> String {
+    format!("{}{playlist_id}/", stage.prefix())
 }
 
 /// The prefix of the lineage of all documents whose playlist id begins like this one.

@@ -10,6 +10,7 @@
 //! - `determinism`: the same bytes, however and wherever they are made.
 //! - `schemas`: what a table's record allows, and which plugins get to run.
 //! - `crash`: the pipeline stopped at every store operation, and two of them at once.
+//! - `delete`: documents deleted with everything derived from them, and what was deleted by hand.
 //! - `moving_in`: from an older pipeline's bucket into a store.
 //! - `projection`: what plugins are handed of a page.
 //! - `agreement`: lineage beside the files that it names, with several writers and with damage.
@@ -46,6 +47,7 @@ mod change;
 mod command;
 mod components;
 mod crash;
+mod delete;
 mod determinism;
 mod file_systems;
 mod future;

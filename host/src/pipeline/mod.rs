@@ -7,6 +7,7 @@
 pub mod active;
 pub mod cataloging;
 pub mod check;
+pub mod delete;
 pub mod diff;
 mod earlier;
 pub mod explain;
@@ -25,7 +26,9 @@ pub mod replay;
 pub mod report;
 pub mod required;
 pub mod runs;
+pub mod strays;
 mod table_files;
+mod table_folders;
 pub mod tables;
 pub mod totals;
 mod transform;
@@ -511,6 +514,12 @@ pub enum PipelineError {
         name: String,
         /// The store.
         store: String,
+    },
+    /// There is no document to delete.
+    #[error("nothing was deleted: {}", .problems.join("; "))]
+    NothingToDelete {
+        /// Why, for each name.
+        problems: Vec<String>,
     },
     /// No such document.
     #[error(
