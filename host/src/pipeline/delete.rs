@@ -176,14 +176,18 @@ impl<'s> Deletion<'s> {
         // A dry run writes nothing.
         let pages = pages.filter(|_| *mode == Mode::Write);
         let mut documents = Listing::default();
-        progress.begin("delete", self.found.len());
+        if *mode == Mode::Write {
+            progress.begin("delete", self.found.len());
+        }
         let done = stream::iter(&self.found).map(|found| async {
-            let done = match mode {
-                Mode::Write => self.delete(found).await,
+            match mode {
+                Mode::Write => {
+                    let done = self.delete(found).await;
+                    progress.advance();
+                    done
+                }
                 Mode::DryRun => found.report(DocumentStatus::WouldDelete, found.keys.clone()),
-            };
-            progress.advance();
-            done
+            }
         });
         let mut done = done.buffered(DOCUMENTS_AT_ONCE);
         while let Some(document) = done.next().await {
@@ -192,7 +196,9 @@ impl<'s> Deletion<'s> {
             documents.save_full_pages(self.store, pages).await;
         }
         drop(done);
-        progress.end();
+        if *mode == Mode::Write {
+            progress.end();
+        }
         for document in self.unknown {
             documents.push(document);
         }

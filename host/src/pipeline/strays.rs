@@ -108,6 +108,8 @@ struct Known {
 #[derive(Clone)]
 struct Source {
     prefix: String,
+    /// What the name of each object ends with.
+    suffix: String,
     /// The weight of a folder that readers of its table use; 0 of any other.
     weight: u64,
     is_lineage: bool,
@@ -149,10 +151,11 @@ impl<'s> Search<'s> {
         let years = partitions(store, &table_folders(store).await?).await?;
         let files = years.into_iter().map(|(folder, prefix)| Source {
             prefix,
+            suffix: format!(".{}", folder.format),
             weight: if current.contains(&folder) { weight(&folder) } else { 0 },
             is_lineage: false,
         });
-        let lineage = Source { prefix: LINEAGE.to_owned(), weight: 0, is_lineage: true };
+        let lineage = Source { is_lineage: true, ..Source::json(LINEAGE) };
         let sources = [lineage].into_iter().chain(files).collect();
         Ok(Search { store, current, sources, documents: HashMap::new(), unreadable: None })
     }
@@ -164,8 +167,8 @@ impl<'s> Search<'s> {
         while let Some((source, page)) = pages.try_next().await? {
             note_unreadable(&mut self.unreadable, &page);
             for listed in &page.objects {
-                let Some(id) = derived_from(&listed.key) else { continue };
-                let known = self.documents.entry(hash(&id)).or_default();
+                let Some(name) = source.name(&listed.key) else { continue };
+                let known = self.documents.entry(hash(name)).or_default();
                 known.files = known.files.wrapping_add(source.weight);
                 known.has_lineage |= source.is_lineage;
             }
@@ -179,15 +182,14 @@ impl<'s> Search<'s> {
         let whole = self.current.iter().map(weight).fold(0, u64::wrapping_add);
         let (mut candidates, mut foreign) = (Candidates::new(), 0);
         for stage in STAGES {
-            let prefix = stage.prefix().to_owned();
-            let source = Source { prefix, weight: 0, is_lineage: false };
-            let mut pages = pages(self.store, source);
+            let mut pages = pages(self.store, Source::json(stage.prefix()));
             while let Some((_, page)) = pages.try_next().await? {
                 note_unreadable(&mut self.unreadable, &page);
                 for listed in page.objects {
                     match listed.key.parse() {
                         Ok(Key::Raw { document, .. }) => {
-                            let known = self.documents.entry(hash(&document)).or_default();
+                            let known =
+                                self.documents.entry(hash(&document.to_string())).or_default();
                             known.has_raw = true;
                             let is_whole = known.files == whole && known.has_lineage;
                             if stage == Stage::Processed && !is_whole {
@@ -210,14 +212,22 @@ impl<'s> Search<'s> {
         for source in self.sources.clone() {
             let mut pages = pages(self.store, source);
             while named.len() < count.min(WITHOUT_RAW_NAMED_MAX)
-                && let Some((_, page)) = pages.try_next().await?
+                && let Some((source, page)) = pages.try_next().await?
             {
                 for listed in page.objects {
-                    let Some(id) = derived_from(&listed.key) else { continue };
-                    let is_stray =
-                        self.documents.get(&hash(&id)).is_some_and(|known| !known.has_raw);
-                    if is_stray && named.len() < WITHOUT_RAW_NAMED_MAX {
-                        named.insert(id);
+                    let Some(name) = source.name(&listed.key) else { continue };
+                    let hash = hash(name);
+                    if self.documents.get(&hash).is_none_or(|known| known.has_raw) {
+                        continue;
+                    }
+                    match derived_from(&listed.key) {
+                        Some(id) if named.len() < WITHOUT_RAW_NAMED_MAX => drop(named.insert(id)),
+                        Some(_) => {}
+                        // It is no object of a document.
+                        None => {
+                            self.documents.remove(&hash);
+                            count -= 1;
+                        }
                     }
                 }
             }
@@ -297,6 +307,20 @@ impl<'s> Search<'s> {
     }
 }
 
+impl Source {
+    fn json(prefix: &str) -> Self {
+        let (prefix, suffix) = (prefix.to_owned(), ".json".to_owned());
+        Source { prefix, suffix, weight: 0, is_lineage: false }
+    }
+
+    /// Returns what the key of an object has in the place of the document's name. To find out whether it is
+    /// one takes much longer, and is done for few.
+    fn name<'k>(&self, key: &'k str) -> Option<&'k str> {
+        let name = key.strip_prefix(&self.prefix)?.strip_suffix(&self.suffix)?;
+        (!name.contains('/')).then_some(name)
+    }
+}
+
 fn add(candidates: &mut Candidates, group: (u64, bool), document: DocumentId) {
     if candidates.len() >= GROUPS_MAX && !candidates.contains_key(&group) {
         // Documents of all further groups are only counted.
@@ -337,8 +361,8 @@ fn derived_from(key: &str) -> Option<DocumentId> {
     }
 }
 
-fn hash(document: &DocumentId) -> u64 {
-    XxHash3_64::oneshot(document.to_string().as_bytes())
+fn hash(document: &str) -> u64 {
+    XxHash3_64::oneshot(document.as_bytes())
 }
 
 /// Returns a number whose sums tell sets of folders apart.

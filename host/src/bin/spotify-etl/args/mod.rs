@@ -264,7 +264,7 @@ pub enum Command {
     },
     /// Delete documents with their rows and lineage
     #[command(
-        after_help = "Deletes the raw document in each stage, its files in all generations and formats of all tables, and its\nlineage; not plugins, and not the reports of runs. It cannot be undone. If it is interrupted, run the same\ncommand again. A run that has read the document at the same time may store it again: delete when no run is\nactive.\n\nExit status: 0 all is deleted; 1 something is not; 2 there is no such document, or nothing was tried.\n\nExamples:\n  spotify-etl delete my_list-20260706T060000Z-0123abcd\n  spotify-etl delete raw_data/failed/older/broken.json --yes\n  spotify-etl delete --playlist 37i9dQZEVXbMDoHDwVN2tF --dry-run"
+        after_help = "Deletes the raw document in each stage, its files in all generations and formats of all tables, and its lineage; not plugins, and not the reports of runs. It cannot be undone. If it is interrupted, run the same command again. A run that has read the document at the same time may store it again: delete when no run is active.\n\nExit status: 0 all is deleted; 1 something is not; 2 there is no such document, or nothing was tried.\n\nExamples:\n  spotify-etl delete my_list-20260706T060000Z-0123abcd\n  spotify-etl delete raw_data/failed/older/broken.json --yes\n  spotify-etl delete --playlist 37i9dQZEVXbMDoHDwVN2tF --dry-run"
     )]
     Delete {
         #[command(flatten)]
