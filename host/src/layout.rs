@@ -1,11 +1,16 @@
 //! Every key of a store, rendered and parsed. No other module knows a path.
 
+mod table_folder;
+
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use time::Date;
 
 use crate::document::DocumentId;
+use table_folder::split_generation;
+
+pub use table_folder::{TableFolder, table_folder};
 
 /// Where raw documents wait.
 pub const TO_PROCESS: &str = "raw_data/to_process/";
@@ -19,6 +24,8 @@ pub const PLUGINS: &str = "plugins/";
 pub const HISTORY: &str = "plugins/history/";
 /// Where it is recorded how loading files of plugins ended.
 const LOADS: &str = "plugins/loads/";
+/// Where table files are.
+pub const TRANSFORMED: &str = "transformed_data/";
 /// Where the records of tables are.
 pub const TABLES: &str = "tables/";
 /// Where it is kept what each table file was made of.
@@ -340,7 +347,7 @@ impl FromStr for Key {
             }
         } else if let Some(rest) = text.strip_prefix(TABLES) {
             rest.strip_suffix(".json").map(|table| Key::TableRecord { table: table.to_owned() })
-        } else if let Some(rest) = text.strip_prefix("transformed_data/") {
+        } else if let Some(rest) = text.strip_prefix(TRANSFORMED) {
             parse_table_file(rest)
         } else if let Some(rest) = text.strip_prefix(LINEAGE) {
             let document = rest.strip_suffix(".json").and_then(|text| text.parse().ok());
@@ -439,21 +446,14 @@ fn parse_table_file(rest: &str) -> Option<Key> {
     let (_, file) = rest.split_once('/')?;
     let (document, extension) = file.rsplit_once('.')?;
     let format: Format = extension.parse().ok()?;
-    let (table, generation) = match folder.rsplit_once("_g") {
-        Some((table, digits)) if digits.parse::<u32>().is_ok() => (table, digits.parse().ok()?),
-        _ => (folder, 1),
-    };
+    let (table, generation) = split_generation(folder);
     let table = table.strip_suffix(format.folder())?.strip_suffix('_')?.to_owned();
     Some(Key::TableFile { table, generation, format, document: document.parse().ok()? })
 }
 
-/// The prefix of a table's files.
-pub fn table_folder(table: &str, generation: u32, format: Format) -> String {
-    let folder = format.folder();
-    match generation {
-        1 => format!("transformed_data/{table}_{folder}/"),
-        later => format!("transformed_data/{table}_{folder}_g{later}/"),
-    }
+/// Returns the prefix of the raw documents of a playlist in a stage.
+pub fn raw_prefix(stage: Stage, playlist_id: &str) -> String {
+    format!("{}{playlist_id}/", stage.prefix())
 }
 
 /// The prefix of the lineage of all documents whose playlist id begins like this one.

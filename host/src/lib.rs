@@ -59,8 +59,9 @@
 //!
 //! # What holds
 //!
-//! 1. A raw document is never changed, only moved: to `processed` after its tables are stored, to
-//!    `failed` if no plugin could ever read it.
+//! 1. A raw document is never changed, only moved, or deleted by an explicit command. It is moved to
+//!    `processed` after its tables are stored, to `failed` if no plugin could ever read it. [`pipeline::delete`]
+//!    deletes it together with its rows and its lineage.
 //! 2. The same document, plugins and host give the same keys and the same bytes. Running anything
 //!    twice is harmless, and being killed anywhere loses nothing and doubles nothing: keys follow
 //!    from content, files appear whole, records change by compare-and-swap. Lineage and table files agree

@@ -59,9 +59,13 @@ impl Remedies<'_> {
         self.command("plugin check", &format!("{}plugins/{name}.wasm", self.root))
     }
 
-    fn delete(&self, key: &str) -> String {
-        let program = if self.root.starts_with("s3://") { "aws s3 rm" } else { "rm" };
-        format!("{program} {}", quoted(&format!("{}{key}", self.root)))
+    /// The command that deletes a document, by name or by the key of its raw object, with everything derived
+    /// from it.
+    pub fn delete(&self, document: &str) -> String {
+        match document.starts_with('-') {
+            true => self.command("delete", "--") + " " + &quoted(document),
+            false => self.command("delete", document),
+        }
     }
 }
 
@@ -77,7 +81,7 @@ mod tests {
             remedies.of_failed(key),
             [
                 format!("spotify-etl transform --store 's3://music/a b' {key}"),
-                format!("aws s3 rm 's3://music/a b/{key}'"),
+                format!("spotify-etl delete --store 's3://music/a b' {key}"),
             ]
         );
         assert_eq!(
@@ -92,8 +96,13 @@ mod tests {
             remedies.of_waiting(key, "no time (spotify-etl import --extracted-at TIME FILE)"),
             [
                 format!("spotify-etl import --store data --extracted-at TIME data/{key}"),
-                format!("rm data/{key}"),
+                format!("spotify-etl delete --store data {key}"),
             ]
+        );
+        let document = "-list-20260706T060000Z-0123abcd";
+        assert_eq!(
+            remedies.delete(document),
+            format!("spotify-etl delete --store data -- {document}")
         );
     }
 }

@@ -16,6 +16,7 @@ use crate::{
         records::Records,
         report::{PluginReport, Problem},
         runs::{RunSummary, Runs, UnreadReport},
+        strays::Strays,
     },
     sources::{self, Origin},
     spotify::{Account, CredentialError, Login, LoginPlace, login_days_left, login_ends},
@@ -55,6 +56,8 @@ pub struct Status {
     /// Reports of runs that may say why a document waits, and were not read as they are too large.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unread_reports: Vec<UnreadReport>,
+    /// What somebody deleted by hand. [`status()`] leaves it empty: the search lists all derived objects.
+    pub strays: Strays,
 }
 
 /// Who is logged in to Spotify, and for how long.
@@ -190,6 +193,7 @@ pub async fn status(
         login,
         last_run,
         unread_reports: runs.into_unread(),
+        strays: Strays::default(),
     })
 }
 

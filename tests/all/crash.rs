@@ -22,6 +22,7 @@ use spotify_etl::{
     pipeline::{
         Mode, PipelineError, Selection, Transform,
         active::{PluginPlace, Shelf},
+        delete::{Deletion, Execution},
         jobs::Until,
         publish::{History, PublishError, Standing, Switch},
         replay::Change,
@@ -107,15 +108,18 @@ pub enum Scene {
     Publish,
     /// The version before is made the active one again, and carried through history.
     Rollback,
+    /// A document with files of two generations is deleted, and a file that failed.
+    Delete,
 }
 
-const SCENES: [Scene; 6] = [
+const SCENES: [Scene; 7] = [
     Scene::Run,
     Scene::Columns,
     Scene::Generation,
     Scene::Formats,
     Scene::Publish,
     Scene::Rollback,
+    Scene::Delete,
 ];
 
 impl Scene {
@@ -131,6 +135,7 @@ impl Scene {
             Scene::Run => return whole_run(store).await,
             Scene::Publish => return switch(store, "tracks_column").await,
             Scene::Rollback => return switch(store, "tracks_1").await,
+            Scene::Delete => return delete_two(store).await,
             Scene::Columns => Change::None,
             Scene::Generation => Change::Generations(vec!["thing".to_owned()]),
             Scene::Formats => Change::Formats(vec![Format::Parquet]),
@@ -205,8 +210,42 @@ async fn switch(store: &dyn Store, version: &str) -> Result<(), PipelineError> {
     Ok(())
 }
 
+/// The document that is deleted: same_track_twice.
+const DELETED: &str = "d2jM0xnghJE1tQWDEPlXcS-20260706T060000Z-b11c240b";
+/// The file of another program that is deleted.
+const FAILED: &str = "raw_data/failed/older/broken.json";
+
+/// Deletes the document with a row, and a file that failed.
+async fn delete_two(store: &dyn Store) -> Result<(), PipelineError> {
+    let names = [DELETED.to_owned(), FAILED.to_owned()];
+    let execution = Execution { mode: Mode::Write, pages: None, progress: &Nobody };
+    match Deletion::of_names(store, &names).await {
+        Ok(deletion) => drop(deletion.run(&execution).await),
+        Err(PipelineError::NothingToDelete { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// Documents with files of two generations and in two formats, and a file that failed.
+async fn generations(store: &dyn Store) {
+    history(store, Scene::Generation).await;
+    let broken = fs::read(fixture("refused/truncated.json")).unwrap();
+    store.put("raw_data/to_process/older/broken.json", &broken).await.unwrap();
+    for change in [
+        Change::Generations(vec!["thing".to_owned()]),
+        Change::Formats(vec![Format::Csv, Format::Parquet]),
+    ] {
+        replay(store, change, Mode::Write).await.unwrap();
+    }
+    transform(store, &Selection::Waiting, &Limits::default()).await.unwrap();
+}
+
 /// Two documents that were taken to tables by a plugin, which has another version now; one waits.
 async fn history(store: &dyn Store, scene: Scene) {
+    if scene == Scene::Delete {
+        return Box::pin(generations(store)).await;
+    }
     if matches!(scene, Scene::Publish | Scene::Rollback) {
         return tracks_history(store, scene).await;
     }
@@ -354,6 +393,11 @@ fn a_rollback_stopped_at_any_operation_is_there_or_not() {
 }
 
 #[test]
+fn a_deletion_stopped_at_any_operation_is_finished_by_the_same_command() {
+    wait(stop_everywhere(&Site::folder(), Scene::Delete, 1));
+}
+
+#[test]
 fn stopped_at_operations_on_a_bucket_it_is_as_if_nothing_had_happened() {
     let Some(site) = Site::bucket() else { return };
     // Each takes about a second there; `build.sh test --all` takes all of them.
@@ -367,7 +411,7 @@ async fn stop_everywhere(site: &Site, scene: Scene, every: usize) {
     let (expected, operations) = undisturbed(site, scene).await;
     assert!(!expected.keys().any(|key| key.starts_with("raw_data/to_process/")));
     let processed = expected.keys().filter(|key| key.starts_with("raw_data/processed/")).count();
-    assert_eq!(processed, if scene == Scene::Formats { 2 } else { 3 });
+    assert_eq!(processed, if matches!(scene, Scene::Formats | Scene::Delete) { 2 } else { 3 });
     assert!(operations > 20, "only {operations} operations");
     let faults = (1..=operations).flat_map(|operation| FAULTS.map(|fault| (operation, fault)));
     for (operation, fault) in faults.step_by(every) {

@@ -331,7 +331,7 @@ fn people_are_told_the_sentence_and_the_command() {
     lambda.invoke(json!({ "Records": [message] })).unwrap();
     let told = aws::told(&queue);
     assert!(
-        told.text.contains("raw_data/failed/") && told.text.contains("aws s3 rm"),
+        told.text.contains("raw_data/failed/") && told.text.contains("spotify-etl delete --store"),
         "{}",
         told.text
     );

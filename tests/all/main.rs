@@ -10,6 +10,8 @@
 //! - `determinism`: the same bytes, however and wherever they are made.
 //! - `schemas`: what a table's record allows, and which plugins get to run.
 //! - `crash`: the pipeline stopped at every store operation, and two of them at once.
+//! - `delete`: documents deleted with everything derived from them.
+//! - `strays`: what was deleted by hand, found and repaired.
 //! - `moving_in`: from an older pipeline's bucket into a store.
 //! - `projection`: what plugins are handed of a page.
 //! - `agreement`: lineage beside the files that it names, with several writers and with damage.
@@ -47,6 +49,7 @@ mod change;
 mod command;
 mod components;
 mod crash;
+mod delete;
 mod determinism;
 mod file_systems;
 mod future;
@@ -66,6 +69,7 @@ mod schemas;
 mod spotify;
 mod sql;
 mod stores;
+mod strays;
 mod tables;
 mod verify;
 mod wat;

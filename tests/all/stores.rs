@@ -133,6 +133,11 @@ fn a_bucket_is_a_store() {
         let listed = list_all(store.as_ref(), "many/").await.unwrap();
         assert_eq!(listed.len(), 1003);
         assert!(listed.is_sorted_by_key(|listed| listed.key.clone()));
+        for key in ["folders/b/1", "folders/b0", "folders/b0/2", "folders/b-1/3", "folders/c/4"] {
+            store.put(key, b"x").await.unwrap();
+        }
+        let folders = store.folders("folders/").await.unwrap();
+        assert_eq!(folders, ["folders/b-1/", "folders/b/", "folders/b0/", "folders/c/"]);
         let large: Vec<u8> = (0..70_000_000_u32).map(|at| (at % 251) as u8).collect();
         assert!(store.put_new("large", &large).await.unwrap().is_done());
         assert!(!store.put_new("large", b"small").await.unwrap().is_done());
@@ -326,6 +331,8 @@ async fn keeps_the_contract(store: &dyn Store) {
     for key in ["p/2", "p/10", "p/1/x", "pq", "p/1-x", "p/e é+"] {
         store.put(key, b"x").await.unwrap();
     }
+    assert_eq!(store.folders("p/").await.unwrap(), ["p/1/"]);
+    assert_eq!(store.folders("no/").await.unwrap(), Vec::<String>::new());
     let keys = |prefix: &'static str| async move {
         let listed = list_all(store, prefix).await.unwrap();
         listed.into_iter().map(|listed| listed.key).collect::<Vec<_>>()

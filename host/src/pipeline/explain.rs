@@ -9,7 +9,7 @@ use super::{
     PipelineError, find,
     lineage::Lineage,
     publish::Standing,
-    report::{DocumentReport, ImportReport, PluginReport, RunReport},
+    report::{DocumentReport, DocumentStatus, ImportReport, PluginReport, RunReport},
     runs::Runs,
     versions::{HistoryRecord, versions},
 };
@@ -260,6 +260,7 @@ fn run_facts(run: &RunReport, document: &str, files: &[FileFacts]) -> Option<Run
         let tables: Vec<_> = transformed.tables.iter().map(|table| table.table.as_str()).collect();
         did.push(match (tables.as_slice(), transformed.problems.first()) {
             (_, Some(problem)) => format!("failed on it: {problem}"),
+            _ if transformed.status == DocumentStatus::Deleted => "deleted it".to_owned(),
             ([], None) => "made nothing of it".to_owned(),
             (tables, None) => format!("made {}", tables.join(", ")),
         });

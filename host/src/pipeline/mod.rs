@@ -7,6 +7,7 @@
 pub mod active;
 pub mod cataloging;
 pub mod check;
+pub mod delete;
 pub mod diff;
 mod earlier;
 pub mod explain;
@@ -25,8 +26,10 @@ pub mod replay;
 pub mod report;
 pub mod required;
 pub mod runs;
+pub mod strays;
 pub mod survey;
 mod table_files;
+mod table_folders;
 pub mod tables;
 pub mod totals;
 mod transform;
@@ -512,6 +515,12 @@ pub enum PipelineError {
         name: String,
         /// The store.
         store: String,
+    },
+    /// There is no document to delete.
+    #[error("nothing was deleted: {}", .problems.join("; "))]
+    NothingToDelete {
+        /// Why, for each name.
+        problems: Vec<String>,
     },
     /// No such document.
     #[error(

@@ -233,7 +233,7 @@ impl Replay<'_> {
         let lost = missing.iter().collect();
         Ok(say(lost, "have no raw response any more").map(|said| {
             format!(
-                "{said}, and would be lost (bring the responses back to raw_data/processed/; or delete the documents' files of the table, if they are not wanted)"
+                "{said}, and would be lost (bring the responses back to raw_data/processed/; or delete the documents, if they are not wanted: spotify-etl delete DOCUMENT)"
             )
         }))
     }

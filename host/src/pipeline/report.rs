@@ -93,6 +93,9 @@ pub struct RunReport {
     /// What was done about history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<ReplayReport>,
+    /// What was deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<DeleteReport>,
     /// What became of a plugin's place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<PublishReport>,
@@ -243,6 +246,27 @@ pub struct ReplayReport {
     pub stopped: Option<String>,
 }
 
+/// What a `delete` command deleted. The documents are among those of the run.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct DeleteReport {
+    /// Whether nothing was deleted, and the numbers say what would be.
+    pub dry_run: bool,
+    /// The playlist, if all its documents were named by it.
+    pub playlist_id: Option<String>,
+    /// Whether that playlist is still on the list of playlists, so that the next run extracts it again.
+    pub is_listed: bool,
+    /// The number of documents, and of other programs' files.
+    pub documents: usize,
+    /// The number of raw objects.
+    pub raw_objects: usize,
+    /// The number of table files, in all generations and formats.
+    pub table_files: usize,
+    /// The number of table files of each table.
+    pub files_by_table: BTreeMap<String, usize>,
+    /// The number of lineage records.
+    pub lineage_records: usize,
+}
+
 /// How a plugin took part in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -291,6 +315,12 @@ pub enum DocumentStatus {
     Known,
     /// Another run moved it meanwhile.
     Gone,
+    /// It was deleted, with everything derived from it.
+    Deleted,
+    /// It would be deleted.
+    WouldDelete,
+    /// It was to be deleted, and some of its objects are still in the store.
+    NotDeleted,
 }
 
 /// One document.
@@ -329,6 +359,9 @@ pub struct DocumentReport {
     pub warnings: Vec<String>,
     /// What went wrong.
     pub problems: Vec<Problem>,
+    /// The keys of the objects that were deleted, or would be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deleted: Vec<String>,
 }
 
 /// An entry that was passed over.
@@ -379,6 +412,7 @@ impl DocumentReport {
             skips_omitted: 0,
             warnings: Vec::new(),
             problems: Vec::new(),
+            deleted: Vec::new(),
         }
     }
 

@@ -47,7 +47,7 @@ impl CacheFolder {
     ///
     /// If it can't be made.
     pub fn file(&self, store: &[u8]) -> io::Result<PathBuf> {
-        let path = self.0.join(format!("{}.sqlite", &sha256(store)[..NAME_DIGITS]));
+        let path = self.path_of(store);
         match fs::symlink_metadata(&path) {
             Ok(about) if about.is_file() && is_private(&about) => return Ok(path),
             Ok(_) => self.discard(&path)?,
@@ -62,6 +62,19 @@ impl CacheFolder {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => Ok(path),
         }
+    }
+
+    /// Deletes what is kept of a store: nothing of its rows is left on this machine.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be deleted.
+    pub fn forget(&self, store: &[u8]) -> io::Result<()> {
+        self.discard(&self.path_of(store))
+    }
+
+    fn path_of(&self, store: &[u8]) -> PathBuf {
+        self.0.join(format!("{}.sqlite", &sha256(store)[..NAME_DIGITS]))
     }
 
     /// Deletes the file of a store, whatever it is.

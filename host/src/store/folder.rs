@@ -396,6 +396,26 @@ impl Store for Folder {
         Ok(found)
     }
 
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let folder = self.path(prefix.trim_end_matches('/'))?;
+        let read = || {
+            let entries = match fs::read_dir(&folder) {
+                Err(error) if is_absence(&error) && self.root_is_sound() => return Ok(Vec::new()),
+                entries => entries?,
+            };
+            let mut folders = Vec::new();
+            for entry in entries {
+                let path = entry?.path();
+                if path.is_dir() && !is_hidden(&path) {
+                    folders.extend(self.key_of(&path).map(|key| format!("{key}/")));
+                }
+            }
+            folders.sort();
+            Ok(folders)
+        };
+        read().map_err(self.error("list", prefix))
+    }
+
     async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Written, StoreError> {
         let path = self.path(key)?;
         if path.try_exists().map_err(self.error("write", key))? {

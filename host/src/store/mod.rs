@@ -8,7 +8,7 @@ mod bucket;
 mod folder;
 mod mounts;
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{collections::BTreeSet, fmt, path::PathBuf, str::FromStr};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -241,6 +241,27 @@ pub trait Store: Send + Sync {
     /// The objects whose keys begin with a prefix, from the one after `after` on, or as many of them
     /// as come at a time.
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StoreError>;
+
+    /// Returns the folders directly below a prefix that ends with a slash, each with a slash at its end. A
+    /// bucket has as many requests for them as there are folders, whatever the number of objects.
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let (mut folders, mut after) = (BTreeSet::new(), None);
+        loop {
+            let page = self.list(prefix, after.as_deref()).await?;
+            if let Some(error) = page.unreadable.into_iter().next() {
+                return Err(error);
+            }
+            let folder_of = |key: &str| {
+                let (name, _) = key.strip_prefix(prefix)?.split_once('/')?;
+                Some(format!("{prefix}{name}/"))
+            };
+            folders.extend(page.objects.iter().filter_map(|listed| folder_of(&listed.key)));
+            let Some(last) = page.next else { return Ok(folders.into_iter().collect()) };
+            // The character after `/` is `0`: what comes after that is not in the folder any more.
+            let end = |folder: String| format!("{}0", folder.trim_end_matches('/'));
+            after = Some(folder_of(&last).map_or(last, end));
+        }
+    }
 
     /// Returns size, time and tag of the object under a key, without its content.
     async fn head(&self, key: &str) -> Result<Option<Listed>, StoreError> {

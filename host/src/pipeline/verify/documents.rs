@@ -139,9 +139,11 @@ impl Checker<'_> {
             if self.see(key).await?.is_none() {
                 continue;
             }
-            let message = "has no raw document in the store: bring that back, or delete this";
+            let message =
+                "has no raw document in the store: bring that back, or delete the document";
             let finding = Finding::problem(Kind::Orphan, key, message);
-            let finding = finding.or(Step::run_again(subject.id)).or(Step::delete(key));
+            let finding =
+                finding.or(Step::run_again(subject.id)).or(Step::delete_document(subject.id));
             checked.findings.push(finding);
         }
         Ok(())

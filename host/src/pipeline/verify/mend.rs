@@ -65,6 +65,11 @@ pub enum Step {
         /// The document.
         document: String,
     },
+    /// Deletes a document with everything derived from it.
+    DeleteDocument {
+        /// The document.
+        document: String,
+    },
     /// Deletes an object.
     Delete {
         /// Its key.
@@ -158,6 +163,11 @@ impl Step {
         Step::RunAgain { document: id.to_string() }
     }
 
+    /// Returns the command that deletes a document with everything derived from it.
+    pub fn delete_document(id: &DocumentId) -> Self {
+        Step::DeleteDocument { document: id.to_string() }
+    }
+
     /// Returns the command that transforms an object.
     pub fn transform(key: impl ToString) -> Self {
         Step::Transform { key: Some(key.to_string()) }
@@ -201,6 +211,7 @@ impl Step {
                 let flags = document.parse::<DocumentId>().map_or(String::new(), |id| said(&id));
                 format!("{} --from FILE", own(&format!("run{flags}")))
             }
+            Step::DeleteDocument { document } => remedies.delete(document),
             Step::Delete { key } if is_bucket => format!("aws s3 rm {}", at(key)),
             Step::Delete { key } => format!("rm {}", at(key)),
             Step::DeleteFolder { prefix } if is_bucket => {
@@ -293,6 +304,13 @@ mod tests {
                 Way::from(Step::RunAgain { document }),
                 "spotify-etl run --playlist=list --extracted-at 20260706T060000Z --store './my data' --from FILE",
                 "spotify-etl run --playlist=list --extracted-at 20260706T060000Z --store s3://music/x --from FILE",
+            ),
+            (
+                Way::from(Step::DeleteDocument {
+                    document: "list-20260706T060000Z-0123abcd".into(),
+                }),
+                "spotify-etl delete --store './my data' list-20260706T060000Z-0123abcd",
+                "spotify-etl delete --store s3://music/x list-20260706T060000Z-0123abcd",
             ),
             (
                 Way::from(Step::RecordPlugins),

@@ -1,5 +1,6 @@
 //! What can be typed, and what it means.
 
+mod delete;
 mod plugin;
 
 use std::{num::NonZero, path::PathBuf, sync::Arc};
@@ -17,6 +18,7 @@ use spotify_etl::{
 };
 use time::Date;
 
+pub use delete::DeleteArgs;
 pub use plugin::{
     DiffArgs, FUNCTION_MEMORY, Gate, OnOff, PluginCommand, Positions, SwitchArgs, bytes,
     plugin_name,
@@ -260,6 +262,14 @@ pub enum Command {
     Replay {
         #[command(flatten)]
         replay: ReplayArgs,
+    },
+    /// Delete documents with their rows and lineage
+    #[command(
+        after_help = "Deletes the raw document in each stage, its files in all generations and formats of all tables, and its lineage; not plugins, and not the reports of runs. It cannot be undone. If it is interrupted, run the same command again. A run that has read the document at the same time may store it again: delete when no run is active.\n\nExit status: 0 all is deleted; 1 something is not; 2 there is no such document, or nothing was tried.\n\nExamples:\n  spotify-etl delete my_list-20260706T060000Z-0123abcd\n  spotify-etl delete raw_data/failed/older/broken.json --yes\n  spotify-etl delete --playlist 37i9dQZEVXbMDoHDwVN2tF --dry-run"
+    )]
+    Delete {
+        #[command(flatten)]
+        delete: DeleteArgs,
     },
     /// Show how things are, and what mends them
     Status {

@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod delete;
 mod plugin;
 mod spotify;
 mod sql;
@@ -26,8 +27,12 @@ use spotify_etl::{
         listing::{Listing, ReportPages},
         publish::PublishReport,
         replay::{Change, Filter, Replay, Which, history},
-        report::{Action, Empty, ExtractReport, ImportReport, Problem, ReplayReport, RunReport},
+        report::{
+            Action, DeleteReport, Empty, ExtractReport, ImportReport, Problem, ReplayReport,
+            RunReport,
+        },
         runs::Runs,
+        strays::strays,
         survey::Unclear,
         verify::{Effect, Start},
     },
@@ -103,6 +108,7 @@ pub fn run(cli: Cli) -> Result<u8> {
                 session.accepting(&future).transform(keys, &transform).await
             }
             Command::Replay { replay } => session.replay(&replay).await,
+            Command::Delete { delete } => session.delete(&delete).await,
             Command::Status { login } => session.status(&login).await,
             Command::Query { save: Some(path), .. } => session.save(&path).await,
             Command::Query { sql, file, csv, athena, max_scan, database, athena_args, .. } => {
@@ -130,6 +136,7 @@ struct Work {
     extracts: Vec<ExtractReport>,
     imports: Listing<ImportReport>,
     replay: Option<ReplayReport>,
+    deleted: Option<DeleteReport>,
     published: Option<PublishReport>,
     transformed: Transformed,
     problems: Vec<Problem>,
@@ -474,10 +481,6 @@ impl Session {
 
     /// Keys may be typed as paths in the store's folder.
     fn keys(&self, typed: Vec<String>) -> Vec<String> {
-        let plain = |path: &Path| {
-            let there = path.canonicalize();
-            there.unwrap_or_else(|_| path.strip_prefix(".").unwrap_or(path).to_owned())
-        };
         let root = plain(Path::new(&self.store.location("")));
         let key = |text: &String| {
             let path = plain(Path::new(text));
@@ -532,6 +535,7 @@ impl Session {
             extracts,
             imports,
             replay,
+            deleted,
             published,
             transformed,
             mut problems,
@@ -550,6 +554,7 @@ impl Session {
             exit_status: 0,
             extracts,
             replay,
+            deleted,
             published,
             plugins: transformed.plugins,
             problems,
@@ -564,7 +569,9 @@ impl Session {
         };
         let key = Key::Run { run_id: report.run_id.clone() }.to_string();
         let bytes = serde_json::to_vec_pretty(&report)?;
-        if report.replay.as_ref().is_some_and(|replay| replay.dry_run) {
+        let is_dry_run = report.replay.as_ref().is_some_and(|replay| replay.dry_run)
+            || report.deleted.as_ref().is_some_and(|deleted| deleted.dry_run);
+        if is_dry_run {
             self.print(&report, || render::run(&report, None))?;
             return Ok(report.exit_status);
         }
@@ -588,7 +595,8 @@ impl Session {
             Some(place) => LoginStatus::of(place.as_ref(), self.now).await.ok().flatten(),
             None => None,
         };
-        let status = status(self.store(), self.plugins(), &self.shelf, login, self.now).await?;
+        let mut status = status(self.store(), self.plugins(), &self.shelf, login, self.now).await?;
+        status.strays = strays(self.store()).await?;
         self.print(&status, || render::status(&status, &self.common.store))?;
         Ok(0)
     }
@@ -635,6 +643,18 @@ impl ImportArgs {
         }
         Ok(())
     }
+}
+
+/// Returns a path without links and dots. Its last parts need not be there: what was deleted is still named.
+fn plain(path: &Path) -> PathBuf {
+    let is_above = |above: &&Path| !above.as_os_str().is_empty();
+    let whole = path.ancestors().take_while(is_above).find_map(|above| {
+        let rest = path.strip_prefix(above).ok()?;
+        let whole = above.canonicalize().ok()?;
+        // Joining nothing would add a slash.
+        Some(if rest.as_os_str().is_empty() { whole } else { whole.join(rest) })
+    });
+    whole.unwrap_or_else(|| path.strip_prefix(".").unwrap_or(path).to_owned())
 }
 
 fn empty(options: &TransformArgs) -> Empty {

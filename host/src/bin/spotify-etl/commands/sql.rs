@@ -67,7 +67,7 @@ impl Session {
     }
 
     /// Where rows are kept between questions.
-    fn row_cache(&self) -> Option<CacheFolder> {
+    pub(super) fn row_cache(&self) -> Option<CacheFolder> {
         let folder = self.cache.as_deref()?;
         match CacheFolder::new(folder) {
             Ok(folder) => Some(folder),

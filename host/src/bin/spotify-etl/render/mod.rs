@@ -1,5 +1,6 @@
 //! Reports as text, for people, and where output goes.
 
+mod delete;
 mod diff;
 mod plugin;
 mod run;
@@ -17,6 +18,7 @@ use std::{
 use comfy_table::{CellAlignment, Table, presets};
 use spotify_etl::catalog::is_steering;
 
+pub use delete::deletion_question;
 pub use diff::{ChangeArray, ChangeLines, difference, question};
 pub use plugin::{
     Compiled, Inspection, PluginList, compiled, explanation, inspection, installed, scaffolded,

@@ -14,7 +14,10 @@ use spotify_etl::{
     sources::Identity,
 };
 
-use super::{LINES_MAX, counted, one_line, plain_table, plugin::published, right, rows, trimmed};
+use super::{
+    LINES_MAX, counted, delete::deletion, one_line, plain_table, plugin::published, right, rows,
+    trimmed,
+};
 
 /// So many documents are shown one by one; of more than that, the tables in total, and only those
 /// that somebody should look at.
@@ -43,7 +46,9 @@ pub fn run(report: &RunReport, kept_at: Option<&str>) -> String {
         replay(&mut text, replayed, &report.store);
     }
     let documents = &report.totals.documents;
-    if documents.count <= SHOWN_WHOLE_MAX {
+    if let Some(deleted) = &report.deleted {
+        deletion(&mut text, report, deleted);
+    } else if documents.count <= SHOWN_WHOLE_MAX {
         for document in &report.documents {
             document_whole(&mut text, document, &report.store, accepted);
         }
@@ -262,6 +267,9 @@ fn became(document: &DocumentReport) -> String {
             "taken by another run meanwhile".to_owned()
         }
         DocumentStatus::Gone => "not there".to_owned(),
+        DocumentStatus::Deleted => "deleted".to_owned(),
+        DocumentStatus::WouldDelete => "would be deleted".to_owned(),
+        DocumentStatus::NotDeleted => "not deleted".to_owned(),
     }
 }
 

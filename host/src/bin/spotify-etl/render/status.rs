@@ -7,6 +7,8 @@ use spotify_etl::{
     pipeline::{
         report::{PluginReport, PluginStatus},
         runs::RunSummary,
+        strays::{Incomplete, Strays},
+        verify::mend::{Step, Way},
     },
     remedy::{Remedies, quoted},
     spotify::login_command,
@@ -14,7 +16,7 @@ use spotify_etl::{
     store::StoreAddress,
 };
 
-use super::{LINES_MAX, one_line, plain_table, right, trimmed};
+use super::{LINES_MAX, documents, one_line, plain_table, right, trimmed};
 
 /// How a store is doing, on a screen.
 pub fn status(status: &Status, store: &StoreAddress) -> String {
@@ -31,6 +33,7 @@ pub fn status(status: &Status, store: &StoreAddress) -> String {
         (&status.failed, status.failed_count),
         &|document| remedies.of_failed(&document.key),
     );
+    strays(&mut text, status, remedies);
     for report in &status.unread_reports {
         let _ = writeln!(text, "! {} {}\n", report.key, report.why());
     }
@@ -164,6 +167,66 @@ fn stuck(
     }
     if count > LINES_MAX {
         let _ = writeln!(text, "    ... and {} more", count - LINES_MAX);
+    }
+    text.push('\n');
+}
+
+/// What somebody deleted by hand, with the commands that repair it.
+fn strays(text: &mut String, status: &Status, remedies: Remedies<'_>) {
+    let found = &status.strays;
+    if let Some(problem) = &found.problem {
+        let _ = writeln!(text, "! rows without a raw document were not searched for: {problem}\n");
+        return;
+    }
+    without_raw(text, found, remedies);
+    incomplete(text, status, remedies);
+    if found.incomplete_unknown > 0 {
+        let _ = writeln!(
+            text,
+            "! {} more documents lack a file of some table; whether one was deleted, `verify` finds out\n      {}\n",
+            found.incomplete_unknown,
+            remedies.command("verify", ""),
+        );
+    }
+}
+
+fn without_raw(text: &mut String, found: &Strays, remedies: Remedies<'_>) {
+    let count = found.without_raw_count;
+    if count == 0 {
+        return;
+    }
+    let _ = writeln!(text, "{}: rows or lineage, but no raw document", documents(count));
+    if found.foreign_waiting > 0 {
+        let _ = writeln!(
+            text,
+            "  transform first: the rows may be of files that wait under other names\n      {}",
+            remedies.command("transform", ""),
+        );
+    }
+    for document in found.without_raw.iter().take(LINES_MAX) {
+        let _ = writeln!(text, "  ✗ {document}\n      {}", remedies.delete(document));
+    }
+    if count > LINES_MAX {
+        let _ = writeln!(text, "    ... and {} more", count - LINES_MAX);
+    }
+    text.push('\n');
+}
+
+fn incomplete(text: &mut String, status: &Status, remedies: Remedies<'_>) {
+    let all = &status.strays.incomplete;
+    if all.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "{}: processed, but files are missing", documents(all.len()));
+    for Incomplete { document, missing } in all.iter().take(LINES_MAX) {
+        let _ = writeln!(text, "  ✗ {document}: {}", missing.join(", "));
+        if let Ok(id) = document.parse() {
+            let way = Way::from(Step::replay(&id));
+            let _ = writeln!(text, "      {}", way.command(remedies));
+        }
+    }
+    if all.len() > LINES_MAX {
+        let _ = writeln!(text, "    ... and {} more", all.len() - LINES_MAX);
     }
     text.push('\n');
 }
