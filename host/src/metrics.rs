@@ -22,7 +22,7 @@ pub fn of_run(report: &RunReport, now: OffsetDateTime) -> Vec<Value> {
     let warnings = documents.warnings
         + report.extracts.iter().map(|extract| extract.warnings.len()).sum::<usize>()
         + report.warnings.len();
-    let failures = report.problem_count() + report.empty_count();
+    let failures = report.problem_count();
     let store = ("Store", report.store.as_str());
     let total = line(
         now,

@@ -15,6 +15,7 @@ use spotify_etl::{
         active::{PluginPlace, Shelf},
         jobs::Until,
         replay::{Change, Filter, Replay, Which},
+        report::Empty,
     },
     store::{Object, Page, Store, StoreAddress, StoreError, Tag, Written, list_all},
 };
@@ -102,6 +103,7 @@ async fn work_with(store: &dyn Store, version: &str, is_replay: bool) -> Result<
         now: NOW,
         until: Until::default(),
         future: FutureTimes::default(),
+        empty: Empty::Allowed,
         pages: None,
         progress: &Nobody,
     };

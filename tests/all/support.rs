@@ -19,7 +19,7 @@ use spotify_etl::{
         jobs::Until,
         landing::{ImportMode, ImportOptions, Incoming, import},
         replay::{Change, Filter, Replay, Which},
-        report::{ImportReport, ReplayReport},
+        report::{Empty, ImportReport, ReplayReport},
         tables::{LocalSql, Tables, TablesError, tables},
     },
     source,
@@ -346,6 +346,7 @@ pub async fn transform(
         now: NOW,
         until,
         future: FutureTimes::Allowed,
+        empty: Empty::Allowed,
         pages: None,
         progress,
     };
@@ -372,6 +373,7 @@ pub async fn replay(
         now: NOW,
         until: Until::default(),
         future: FutureTimes::Allowed,
+        empty: Empty::Allowed,
         pages: None,
         progress: &Nobody,
     };

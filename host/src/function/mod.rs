@@ -465,6 +465,7 @@ impl Function {
             now: self.clock.now(),
             until: Until { at: Some(until), is_ending: Arc::clone(&self.is_ending) },
             future: FutureTimes::Rejected,
+            empty: self.empty,
             pages: Some(invocation.pages.clone()),
             progress: &Nobody,
         }
@@ -635,7 +636,7 @@ impl Function {
         let now = self.clock.now();
         let took = started.map_or(0, |started| (now - started).whole_milliseconds());
         report.milliseconds = u64::try_from(took).unwrap_or_default();
-        report.exit_status = report.judge(self.empty);
+        report.exit_status = report.judge();
         let kept = tokio::time::timeout(KEEPING_TAKES, self.keep(event, &report)).await;
         self.tell(event, &report).await;
         let mut metrics = metrics::of_run(&report, now);
@@ -906,7 +907,7 @@ mod tests {
         // None of the listed problems may be solved by a retry.
         let event = Event::Created { objects: Vec::new(), replays: Vec::new(), unread: Vec::new() };
         assert_eq!(failure(&event, &report).unwrap().action, Action::Retry);
-        assert_eq!(report.judge(Empty::Allowed), 1);
+        assert_eq!(report.judge(), 1);
         let told = answer(None, &report);
         assert_eq!((&told["documents"], &told["problem_count"]), (&json!(COUNT), &json!(COUNT)));
         assert_eq!(told["problems"].as_array().unwrap().len(), PROBLEMS_ANSWERED_MAX);

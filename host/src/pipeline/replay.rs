@@ -19,7 +19,10 @@ use super::{
     lineage::{Lineage, TableFile},
     moves::read_listed,
     records::{GENERATION_MAX, Records, TableRecord, switch, table_records},
-    report::{Action, DocumentReport, DocumentStatus, Problem, ReplayReport},
+    report::{
+        Action, DocumentReport, DocumentStatus, Empty, Problem, ProblemKind, ReplayReport,
+        TableReport,
+    },
     table_files::{Before, StoredFile, StoredFiles, TableWriter, files_of},
     transform::{Crew, Worked, describe, not_begun, report_stored, sort_results, work},
 };
@@ -409,6 +412,9 @@ impl Replay<'_> {
             Mode::DryRun => choose(records, *plugins, shelf).await?,
         };
         let ActiveSet { mut plugins, reports, .. } = set;
+        let schemas = plugins.iter().flat_map(|active| active.plugin.tables());
+        let keyed = schemas.filter(|schema| !schema.key.is_empty());
+        let keyed = keyed.map(|schema| schema.name.clone()).collect();
         let is_meant = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
         for name in only {
             if reports.iter().all(|report| report.name != *name) {
@@ -422,6 +428,8 @@ impl Replay<'_> {
             store: *store,
             files: files_of(*store, &plugins).await?,
             crew: Arc::new(Crew::of(plugins)),
+            keyed,
+            empty: self.transform.empty,
             limits: &self.transform.limits,
             jobs: Jobs::new(
                 self.transform.jobs,
@@ -512,6 +520,10 @@ fn said(from: &TableRecord, next: &TableRecord) -> String {
 struct Desk<'s> {
     store: &'s dyn Store,
     crew: Arc<Crew>,
+    /// The tables of all active plugins whose rows are about entries.
+    keyed: BTreeSet<String>,
+    /// What happens to a document of which no entry gives a row any more.
+    empty: Empty,
     /// All files of their tables, by key.
     files: BTreeMap<String, Listed>,
     limits: &'s Limits,
@@ -586,6 +598,15 @@ impl Desk<'_> {
                 }
             };
         let made = sort_results(results, self.limits, &mut done.report);
+        if let Some(lineage) = &lineage
+            && done.report.problems.is_empty()
+        {
+            done.report.problems.extend(self.lost_rows(&made.reports, lineage));
+        }
+        if !done.report.problems.is_empty() && done.report.is_no_rows() {
+            describe(&mut done.report, &document);
+            return Ok(());
+        }
         let gone = self.unsupported(&stale, id, lineage.as_ref(), &done.report);
         let is_same = |file: &TableFile| {
             let stored = seen.get(&file.key).and_then(Option::as_ref);
@@ -618,6 +639,32 @@ impl Desk<'_> {
         }
         done.is_equal = files.is_empty() && gone.is_empty() && done.report.problems.is_empty();
         Ok(())
+    }
+
+    /// Says that no entry of a document gives a row any more, although its lineage has rows. The stored rows stay.
+    fn lost_rows(&self, made: &[(String, Vec<TableReport>)], lineage: &Lineage) -> Option<Problem> {
+        let tables: BTreeMap<&str, u64> = made
+            .iter()
+            .flat_map(|(_, tables)| tables)
+            .filter(|table| table.keyed)
+            .map(|table| (table.table.as_str(), table.rows))
+            .collect();
+        let stored = |file: &&TableFile| self.keyed.contains(&file.table) && file.rows > 0;
+        let (before, others): (Vec<_>, Vec<_>) = lineage
+            .files
+            .iter()
+            .filter(stored)
+            .partition(|file| tables.contains_key(file.table.as_str()));
+        let rows: u64 = tables.values().sum();
+        if self.empty == Empty::Allowed || rows > 0 || before.is_empty() || !others.is_empty() {
+            return None;
+        }
+        let names: Vec<&str> = made.iter().map(|(plugin, _)| plugin.as_str()).collect();
+        let message = format!(
+            "no entry gives a row any more with the active version of `{}`; the stored rows stay (change the plugin; or accept it: spotify-etl replay --allow-empty)",
+            names.join("`, `")
+        );
+        Some(Problem { kind: Some(ProblemKind::NoRows), ..Problem::new(Action::Plugin, message) })
     }
 
     /// Some of the plugins, most often all.

@@ -18,7 +18,10 @@ use super::{
     lineage::{Lineage, Maker, TableFile},
     moves::{commit, leave, put_aside, read_listed, read_twice},
     records::Target,
-    report::{Action, DocumentReport, DocumentStatus, Problem, SkipReport, TableReport},
+    report::{
+        Action, DocumentReport, DocumentStatus, Empty, Problem, ProblemKind, SkipReport,
+        TableReport,
+    },
     table_files::{PluginFiles, TableWriter},
     tried::{Tried, judge},
 };
@@ -49,6 +52,8 @@ pub struct Workshop<'s> {
     pub now: OffsetDateTime,
     /// Whether files that are no stored documents may have a time in the future.
     pub future: FutureTimes,
+    /// What happens to a document of which no entry gives a row.
+    pub empty: Empty,
 }
 
 /// Plugins that look at a document together.
@@ -148,10 +153,29 @@ async fn steps(
     report_stored(made.reports, recorded.failed, report);
     outcome.lineage = recorded.lineage.map(|lineage| (document.id().clone(), lineage));
     report.problems.extend(why_not_whole(workshop, report));
+    if workshop.empty == Empty::Fails && report.problems.is_empty() && report.has_no_rows() {
+        report.problems.push(no_rows(report));
+    }
     if report.problems.is_empty() {
         commit(store, &key, &object, &document, report).await?;
     }
     Ok(())
+}
+
+/// Says that no entry gave a row, and which were skipped. The document is not committed: it is no snapshot of its
+/// playlist until a plugin reads it or a person accepts it.
+fn no_rows(report: &DocumentReport) -> Problem {
+    let skipped = match report.skipped.values().sum() {
+        0 => "none skipped".to_owned(),
+        count => format!("{count} skipped: {}", report.skipped_by_reason()),
+    };
+    let (entries, key) = (report.entries, &report.key);
+    let document = report.document.as_ref().unwrap_or(key);
+    let message = format!(
+        "no entry gave a row: {entries} {}, {skipped} (delete the document: spotify-etl delete {document}; or accept it: spotify-etl transform --allow-empty {key})",
+        if entries == 1 { "entry" } else { "entries" },
+    );
+    Problem { kind: Some(ProblemKind::NoRows), ..Problem::new(Action::Document, message) }
 }
 
 /// Why a document that no plugin failed on is not done all the same.

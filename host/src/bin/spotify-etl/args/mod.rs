@@ -429,6 +429,10 @@ pub struct ReplayArgs {
     #[arg(long = "new-generation", value_name = "TABLE", conflicts_with_all = ["since", "until", "playlist", "only"])]
     pub new_generations: Vec<String>,
 
+    /// Accept documents whose entries give no row any more
+    #[arg(long, env = "SPOTIFY_ETL_ALLOW_EMPTY")]
+    pub allow_empty: bool,
+
     /// Send the documents to the queue that the function reads, which replays them
     #[arg(long, value_name = "URL", conflicts_with_all = ["dry_run", "format", "new_generations", "only"])]
     pub queue: Option<String>,
@@ -557,7 +561,7 @@ pub struct TransformArgs {
     #[arg(long, value_name = "FORMATS", env = "SPOTIFY_ETL_FORMAT", value_parser = formats)]
     pub format: Option<Formats>,
 
-    /// Don't fail if no entry of a document gave a row
+    /// Accept documents whose entries give no row; else they wait, and each run fails
     #[arg(long, env = "SPOTIFY_ETL_ALLOW_EMPTY")]
     pub allow_empty: bool,
 }

@@ -252,7 +252,7 @@ impl Session {
         let Imported { reports: imports, arrivals } =
             self.bring_in(paths, import, ImportMode::Land).await?;
         let work = Work { imports, ..Work::default() };
-        self.transform_and_finish(&transform, Selection::Landed(arrivals), work, options).await
+        self.transform_and_finish(&transform, Selection::Landed(arrivals), work).await
     }
 
     /// Transforms what was landed, and reports both: what was landed stays, whatever comes then.
@@ -261,13 +261,12 @@ impl Session {
         transform: &Transform<'_>,
         selection: Selection,
         mut work: Work,
-        options: &TransformArgs,
     ) -> Result<u8> {
         match transform.run(&selection).await {
             Ok(transformed) => work.transformed = transformed,
             Err(error) => work.fail(error),
         }
-        self.finish("run", work, empty(options)).await
+        self.finish("run", work).await
     }
 
     async fn import(&self, paths: &[PathBuf], args: &ImportArgs, mode: ImportMode) -> Result<u8> {
@@ -277,7 +276,7 @@ impl Session {
             self.print(&&imports[..], || render::dry_run(&imports))?;
             return Ok(u8::from(failed));
         }
-        self.finish("import", Work { imports, ..Work::default() }, Empty::Allowed).await
+        self.finish("import", Work { imports, ..Work::default() }).await
     }
 
     async fn bring_in(
@@ -372,7 +371,7 @@ impl Session {
             if keys.is_empty() { Selection::Waiting } else { Selection::Named(self.keys(keys)) };
         let transformed = self.transformer(options).run(&selection).await?;
         let work = Work { transformed, ..Work::default() };
-        self.finish("transform", work, empty(options)).await
+        self.finish("transform", work).await
     }
 
     async fn replay(&self, args: &ReplayArgs) -> Result<u8> {
@@ -403,12 +402,12 @@ impl Session {
                 ([], Some(formats)) => Change::Formats(formats.clone()),
                 (tables, _) => Change::Generations(tables.to_vec()),
             },
-            transform: self.transformer_to(formats),
+            transform: self.transformer_to(formats, empty(args.allow_empty)),
             mode: if args.dry_run { Mode::DryRun } else { Mode::Write },
         };
         let (replayed, transformed) = replay.run().await?;
         let work = Work { replay: Some(replayed), transformed, ..Work::default() };
-        self.finish("replay", work, Empty::Allowed).await
+        self.finish("replay", work).await
     }
 
     async fn replay_by_queue(&self, queue: &str, which: &Which) -> Result<u8> {
@@ -430,7 +429,7 @@ impl Session {
             ..ReplayReport::default()
         };
         let work = Work { replay: Some(replay), ..Work::default() };
-        self.finish("replay", work, Empty::Allowed).await
+        self.finish("replay", work).await
     }
 
     /// Keys may be typed as paths in the store's folder.
@@ -449,10 +448,10 @@ impl Session {
 
     fn transformer(&self, options: &TransformArgs) -> Transform<'_> {
         let formats = options.format.as_ref().map(|formats| formats.0.clone());
-        self.transformer_to(formats)
+        self.transformer_to(formats, empty(options.allow_empty))
     }
 
-    fn transformer_to(&self, formats: Option<Vec<Format>>) -> Transform<'_> {
+    fn transformer_to(&self, formats: Option<Vec<Format>>, empty: Empty) -> Transform<'_> {
         Transform {
             store: self.store(),
             plugins: self.plugins(),
@@ -463,6 +462,7 @@ impl Session {
             now: self.now,
             until: Until::default(),
             future: self.future,
+            empty,
             pages: Some(self.pages.clone()),
             progress: &Bar,
         }
@@ -488,7 +488,7 @@ impl Session {
     }
 
     /// Keeps the report of a run, and prints it.
-    async fn finish(&self, command: &str, work: Work, empty: Empty) -> Result<u8> {
+    async fn finish(&self, command: &str, work: Work) -> Result<u8> {
         let Work {
             extracts,
             imports,
@@ -520,7 +520,7 @@ impl Session {
         report.add_imports(imports);
         report.add_documents(transformed.documents);
         report.exit_status = match access {
-            Access::Given => report.judge(empty),
+            Access::Given => report.judge(),
             Access::None => NOTHING_TRIED,
         };
         let key = Key::Run { run_id: report.run_id.clone() }.to_string();
@@ -598,8 +598,8 @@ impl ImportArgs {
     }
 }
 
-fn empty(options: &TransformArgs) -> Empty {
-    if options.allow_empty { Empty::Allowed } else { Empty::Fails }
+fn empty(allow_empty: bool) -> Empty {
+    if allow_empty { Empty::Allowed } else { Empty::Fails }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place where time enters")]
