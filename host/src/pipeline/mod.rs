@@ -11,6 +11,7 @@ pub mod diff;
 mod earlier;
 pub mod explain;
 pub mod extract;
+pub mod failed_start;
 pub mod install;
 pub mod jobs;
 pub mod landing;

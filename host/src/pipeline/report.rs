@@ -461,6 +461,17 @@ impl RunReport {
         self.pages.iter().map(|page| page.count).sum()
     }
 
+    /// Returns whether it failed before it tried any playlist, document or plugin.
+    pub fn could_not_start(&self) -> bool {
+        let RunReport { problems, extracts, plugins, replay, published, totals, .. } = self;
+        !problems.is_empty()
+            && extracts.is_empty()
+            && plugins.is_empty()
+            && replay.is_none()
+            && published.is_none()
+            && totals.documents.count + totals.imports.count == 0
+    }
+
     /// The exit status that this run has earned.
     pub fn judge(&self) -> u8 {
         let stopped = self.replay.as_ref().is_some_and(|replay| replay.stopped.is_some());

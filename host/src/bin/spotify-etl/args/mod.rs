@@ -70,6 +70,23 @@ Secrets are never given as arguments, which all programs see: SPOTIFY_CLIENT_SEC
 SPOTIFY_REFRESH_TOKEN in the environment, or files. Proxies are taken from HTTPS_PROXY and NO_PROXY,
 further certificates from SSL_CERT_FILE.";
 
+const STATUS_HELP: &str = "\
+Exit status: 0 nothing needs attention; 1 something does; 2 the store can't be read. These need
+attention (`attention` in the JSON lists them):
+  - a playlist of the list (`spotify-etl playlist list`) was never read, its last extraction failed, its
+    last snapshot is more than 8 days old, or that snapshot is incomplete
+  - snapshots are dated in the future
+  - the list of playlists can't be read
+  - documents wait, and a run said why; documents could not be read
+  - no plugin, a plugin that is refused or missing, or a file such as SONG.WASM that is ignored
+  - the login has ended or ends within 14 days
+  - the last run failed or could not start
+
+Examples:
+  spotify-etl status
+  spotify-etl status --json --exit-zero | jq -r '.attention[].message'
+  spotify-etl status || mail -s 'playlists need attention' me@example.org < /dev/null";
+
 /// What all commands understand.
 #[derive(Debug, Args)]
 pub struct Common {
@@ -260,10 +277,14 @@ pub enum Command {
         #[command(flatten)]
         replay: ReplayArgs,
     },
-    /// Show how things are, and what mends them
+    /// Show the state of a store, and what needs attention
+    #[command(after_help = STATUS_HELP)]
     Status {
         #[command(flatten)]
         login: LoginArgs,
+        /// Exit with 0 even if something needs attention
+        #[arg(long, env = "SPOTIFY_ETL_EXIT_ZERO")]
+        exit_zero: bool,
     },
     /// Ask the tables, in SQL: at home, or with --athena there
     #[command(
