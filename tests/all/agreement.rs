@@ -110,7 +110,8 @@ async fn work_with(store: &dyn Store, version: &str, is_replay: bool) -> Result<
     if is_replay {
         let which = Which::Matching(Filter::default());
         let (plugins, change, mode) = (Vec::new(), Change::None, Mode::Write);
-        let replay = Replay { transform: work, which, plugins, change, mode };
+        let replay =
+            Replay { transform: work, which, plugins, change, empty: Empty::Allowed, mode };
         return replay.run().await.map(drop);
     }
     work.run(&Selection::Waiting).await.map(drop)

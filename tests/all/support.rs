@@ -378,7 +378,9 @@ pub async fn replay(
         progress: &Nobody,
     };
     let which = Which::Matching(Filter::default());
-    Replay { transform, which, plugins: Vec::new(), change, mode }.run().await
+    Replay { transform, which, plugins: Vec::new(), change, empty: Empty::Allowed, mode }
+        .run()
+        .await
 }
 
 /// Answers a statement over the tables of a store, with nothing kept between questions.

@@ -479,6 +479,7 @@ impl Function {
             which,
             plugins: Vec::new(),
             change: Change::None,
+            empty: self.empty,
             mode: Mode::Write,
         };
         match replay.run().await {

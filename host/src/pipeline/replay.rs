@@ -27,7 +27,7 @@ use super::{
     transform::{Crew, Worked, describe, not_begun, report_stored, sort_results, work},
 };
 use crate::{
-    config::{HOST_VERSION, Limits},
+    config::{HOST_VERSION, LINEAGE_BYTES_MAX, Limits},
     document::{self, DocumentId, PlaylistId, Refused},
     layout::{self, Format, Key, Stage, table_folder},
     schema::{Fit, TableSchema, fit},
@@ -49,6 +49,8 @@ pub struct Replay<'s> {
     pub plugins: Vec<String>,
     /// What tables are to be changed as a whole.
     pub change: Change,
+    /// What happens to a document whose entries give no row any more.
+    pub empty: Empty,
     /// Whether anything is written.
     pub mode: Mode,
 }
@@ -221,7 +223,13 @@ impl Replay<'_> {
                 found.len()
             ))
         };
-        let interrupted = missing.iter().filter(|id| waiting.contains(**id)).collect();
+        let mut interrupted = Vec::new();
+        for id in missing.iter().filter(|id| waiting.contains(**id)) {
+            // A document of which no entry gave a row has files and no rows.
+            if has_rows(store, id, table).await? {
+                interrupted.push(id);
+            }
+        }
         if let Some(said) = say(interrupted, "are still in raw_data/to_process/") {
             return Ok(Some(format!(
                 "{said}: a transform was interrupted, or runs now (finish it: spotify-etl transform; then run the same command again)"
@@ -233,7 +241,7 @@ impl Replay<'_> {
                 "{said} (see why: spotify-etl status; then spotify-etl transform KEY)"
             )));
         }
-        let lost = missing.iter().collect();
+        let lost = missing.iter().filter(|id| !waiting.contains(**id)).collect();
         Ok(say(lost, "have no raw response any more").map(|said| {
             format!(
                 "{said}, and would be lost (bring the responses back to raw_data/processed/; or delete the documents' files of the table, if they are not wanted)"
@@ -429,7 +437,7 @@ impl Replay<'_> {
             files: files_of(*store, &plugins).await?,
             crew: Arc::new(Crew::of(plugins)),
             keyed,
-            empty: self.transform.empty,
+            empty: self.empty,
             limits: &self.transform.limits,
             jobs: Jobs::new(
                 self.transform.jobs,
@@ -750,6 +758,17 @@ async fn documents_of(
         });
     }
     Ok(all.unwrap_or_default())
+}
+
+/// Returns whether a document's lineage has rows of a table, or can't be read.
+async fn has_rows(store: &dyn Store, document: &str, table: &str) -> Result<bool, StoreError> {
+    let Ok(id) = document.parse::<DocumentId>() else { return Ok(true) };
+    let key = Key::Lineage { document: id.clone() }.to_string();
+    let object = store.get_within(&key, LINEAGE_BYTES_MAX).await?;
+    let lineage = object.and_then(|object| Lineage::parse(&object.bytes, &id).ok());
+    Ok(lineage.is_none_or(|lineage| {
+        lineage.files.iter().any(|file| file.table == table && file.rows > 0)
+    }))
 }
 
 /// The keys of a document's files of a plugin's tables.

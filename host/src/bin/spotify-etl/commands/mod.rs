@@ -430,6 +430,7 @@ impl Session {
                 (tables, _) => Change::Generations(tables.to_vec()),
             },
             transform: self.transformer_to(formats, empty(args.allow_empty)),
+            empty: empty(args.allow_empty),
             mode: if args.dry_run { Mode::DryRun } else { Mode::Write },
         };
         let (replayed, transformed) = replay.run().await?;
