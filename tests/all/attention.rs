@@ -54,6 +54,11 @@ fn a_document_without_a_row_waits_until_it_is_accepted() {
     assert_eq!(causes(&status), ["waiting", "last_run"]);
     assert_eq!(status["waiting"][0]["kind"], "no_rows");
 
+    // It is not in the way of a table that changes as a whole.
+    let formats = ["replay", "--format", "csv,parquet"];
+    desk.say(&formats).ends(1, &["✓ song is written as csv,parquet from now on", why]);
+    assert_eq!(desk.count("transformed_data/song_parquet/"), 1);
+
     let accepted = desk.say(&["transform", "--allow-empty", &key]);
     accepted.ends(0, &["no entry gave a row; accepted", "skipped: 2 local_file", "all done"]);
     assert_eq!((desk.count(layout::TO_PROCESS), desk.count(layout::PROCESSED)), (0, 1));

@@ -309,14 +309,7 @@ pub async fn choose(
     let choice = Choice { records, place, shelf, required: required.as_ref() };
     let PluginFiles { plugins: found, ignored } = PluginFiles::among(listed, place);
     shelf.drop_others(&found);
-    let looked_at =
-        stream::iter(&found).map(|(name, listed)| candidate(&choice, name.clone(), listed));
-    let mut candidates = Vec::new();
-    let mut looked_at = looked_at.buffered(LOADS_AT_ONCE);
-    while let Some(candidate) = looked_at.next().await {
-        candidates.extend(candidate?);
-    }
-    drop(looked_at);
+    let mut candidates = candidates(&choice, &found).await?;
     if candidates.is_empty() {
         return Err(PipelineError::no_plugins(place, &ignored));
     }
@@ -414,8 +407,8 @@ pub(super) struct Candidate {
     pub(super) name: String,
     sha256: String,
     plugin: Option<Arc<Plugin>>,
-    /// What it declares if the file's name is no plugin's name.
-    misnamed: Option<Arc<Plugin>>,
+    /// The plugin of a file that can't be used because of its name, or because nobody published it.
+    unusable: Option<Arc<Plugin>>,
     targets: Vec<Target>,
     pub(super) problem: Option<Problem>,
     shares_table: bool,
@@ -424,9 +417,23 @@ pub(super) struct Candidate {
 impl Candidate {
     /// Returns the names of the tables that the file declares, whatever its own name is.
     pub(super) fn tables(&self) -> Vec<String> {
-        let plugin = self.plugin.as_ref().or(self.misnamed.as_ref());
+        let plugin = self.plugin.as_ref().or(self.unusable.as_ref());
         plugin.map_or_else(Vec::new, |plugin| table_names(plugin))
     }
+}
+
+async fn candidates(
+    choice: &Choice<'_>,
+    found: &[(String, Listed)],
+) -> Result<Vec<Candidate>, PipelineError> {
+    let looked_at =
+        stream::iter(found).map(|(name, listed)| candidate(choice, name.clone(), listed));
+    let mut candidates = Vec::new();
+    let mut looked_at = looked_at.buffered(LOADS_AT_ONCE);
+    while let Some(candidate) = looked_at.next().await {
+        candidates.extend(candidate?);
+    }
+    Ok(candidates)
 }
 
 async fn candidate(
@@ -439,7 +446,7 @@ async fn candidate(
         name,
         sha256: String::new(),
         plugin: None,
-        misnamed: None,
+        unusable: None,
         targets: Vec::new(),
         problem: None,
         shares_table: false,
@@ -452,6 +459,7 @@ async fn candidate(
                 &candidate.name,
                 "is refused: nobody published this version, and the store takes no other (publish it: spotify-etl plugin publish FILE; or take uploads again: spotify-etl plugin require-publish off)",
             ));
+            candidate.unusable = Some(plugin);
         }
         Loaded::Plugin(plugin) => {
             candidate.sha256 = plugin.sha256().to_owned();
@@ -465,7 +473,7 @@ async fn candidate(
             candidate.sha256 = sha256;
             candidate.problem = Some(problem);
             if !is_plugin_name(&candidate.name) {
-                candidate.misnamed = misnamed(place, shelf, listed).await?;
+                candidate.unusable = misnamed(place, shelf, listed).await?;
             }
         }
     }

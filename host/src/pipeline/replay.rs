@@ -225,8 +225,8 @@ impl Replay<'_> {
         };
         let mut interrupted = Vec::new();
         for id in missing.iter().filter(|id| waiting.contains(**id)) {
-            // A document of which no entry gave a row has files and no rows.
-            if has_rows(store, id, table).await? {
+            // A document of which no entry gave a row waits for a person, and a table does not wait for that.
+            if !has_no_rows(store, id).await? {
                 interrupted.push(id);
             }
         }
@@ -420,9 +420,7 @@ impl Replay<'_> {
             Mode::DryRun => choose(records, *plugins, shelf).await?,
         };
         let ActiveSet { mut plugins, reports, .. } = set;
-        let schemas = plugins.iter().flat_map(|active| active.plugin.tables());
-        let keyed = schemas.filter(|schema| !schema.key.is_empty());
-        let keyed = keyed.map(|schema| schema.name.clone()).collect();
+        let keyed = keyed_tables(&plugins);
         let is_meant = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
         for name in only {
             if reports.iter().all(|report| report.name != *name) {
@@ -460,17 +458,10 @@ impl Replay<'_> {
             done
         });
         hand_over(done.buffer_unordered(desk.jobs.on_the_way()), async |done| {
-            let Done { report: document, is_equal, written, equal, tables } = done;
-            for table in tables {
-                *report.files_by_table.entry(table).or_default() += 1;
-            }
-            report.documents_equal += usize::from(is_equal);
-            report.documents_rewritten += usize::from(written > 0);
-            report.files_written += written;
-            report.files_equal += equal;
+            report.add(&done);
             // Those that are as they should be are only counted.
-            if !document.problems.is_empty() {
-                transformed.documents.push(document);
+            if !done.report.problems.is_empty() {
+                transformed.documents.push(done.report);
                 transformed.documents.save_full_pages(*store, pages).await;
             }
         })
@@ -484,6 +475,17 @@ impl Replay<'_> {
 }
 
 impl ReplayReport {
+    /// Counts a document.
+    fn add(&mut self, done: &Done) {
+        for table in &done.tables {
+            *self.files_by_table.entry(table.clone()).or_default() += 1;
+        }
+        self.documents_equal += usize::from(done.is_equal);
+        self.documents_rewritten += usize::from(done.written > 0);
+        self.files_written += done.written;
+        self.files_equal += done.equal;
+    }
+
     /// Adds what a further pass wrote: the rest was counted by the first.
     fn add_written(&mut self, again: &ReplayReport) {
         self.files_written += again.files_written;
@@ -586,32 +588,17 @@ impl Desk<'_> {
             done.is_equal = true;
             return Ok(());
         }
-        if listed.size > self.limits.document_bytes {
-            let error = Refused::TooLarge { max: self.limits.document_bytes };
-            done.report.problems.push(Problem::new(Action::Document, error));
-            return Ok(());
-        }
-        let _room = self.jobs.room(listed.size).await;
-        let Some(object) = read_listed(self.store, listed).await? else {
-            done.report.status = DocumentStatus::Gone;
+        let _room = self.jobs.room(listed.size.min(self.limits.document_bytes)).await;
+        let Some(Worked { document, results, room: _room_of_files, .. }) =
+            self.worked(id, listed, &stale, &mut done.report).await?
+        else {
             return Ok(());
         };
-        let key = Key::Raw { stage: Stage::Processed, document: id.clone() };
-        let Worked { document, results, room: _room, .. } =
-            match work(self.crew_of(&stale), &self.jobs, self.limits, &key, &object).await {
-                Ok(worked) => worked,
-                Err(undone) => {
-                    done.report.problems.push(undone.problem());
-                    return Ok(());
-                }
-            };
         let made = sort_results(results, self.limits, &mut done.report);
-        if let Some(lineage) = &lineage
-            && done.report.problems.is_empty()
+        if done.report.problems.is_empty()
+            && let Some(problem) = self.lost_rows(&made.reports, lineage.as_ref())
         {
-            done.report.problems.extend(self.lost_rows(&made.reports, lineage));
-        }
-        if !done.report.problems.is_empty() && done.report.is_no_rows() {
+            done.report.problems.push(problem);
             describe(&mut done.report, &document);
             return Ok(());
         }
@@ -649,8 +636,39 @@ impl Desk<'_> {
         Ok(())
     }
 
+    /// Reads a document and runs plugins on it. None if that failed, which is in the report then.
+    async fn worked(
+        &self,
+        id: &DocumentId,
+        listed: &Listed,
+        plugins: &[ActivePlugin],
+        report: &mut DocumentReport,
+    ) -> Result<Option<Worked>, StoreError> {
+        if listed.size > self.limits.document_bytes {
+            let error = Refused::TooLarge { max: self.limits.document_bytes };
+            report.problems.push(Problem::new(Action::Document, error));
+            return Ok(None);
+        }
+        let Some(object) = read_listed(self.store, listed).await? else {
+            report.status = DocumentStatus::Gone;
+            return Ok(None);
+        };
+        let key = Key::Raw { stage: Stage::Processed, document: id.clone() };
+        match work(self.crew_of(plugins), &self.jobs, self.limits, &key, &object).await {
+            Ok(worked) => Ok(Some(worked)),
+            Err(undone) => {
+                report.problems.push(undone.problem());
+                Ok(None)
+            }
+        }
+    }
+
     /// Says that no entry of a document gives a row any more, although its lineage has rows. The stored rows stay.
-    fn lost_rows(&self, made: &[(String, Vec<TableReport>)], lineage: &Lineage) -> Option<Problem> {
+    fn lost_rows(
+        &self,
+        made: &[(String, Vec<TableReport>)],
+        lineage: Option<&Lineage>,
+    ) -> Option<Problem> {
         let tables: BTreeMap<&str, u64> = made
             .iter()
             .flat_map(|(_, tables)| tables)
@@ -658,7 +676,7 @@ impl Desk<'_> {
             .map(|table| (table.table.as_str(), table.rows))
             .collect();
         let stored = |file: &&TableFile| self.keyed.contains(&file.table) && file.rows > 0;
-        let (before, others): (Vec<_>, Vec<_>) = lineage
+        let (before, others): (Vec<_>, Vec<_>) = lineage?
             .files
             .iter()
             .filter(stored)
@@ -760,15 +778,29 @@ async fn documents_of(
     Ok(all.unwrap_or_default())
 }
 
-/// Returns whether a document's lineage has rows of a table, or can't be read.
-async fn has_rows(store: &dyn Store, document: &str, table: &str) -> Result<bool, StoreError> {
-    let Ok(id) = document.parse::<DocumentId>() else { return Ok(true) };
+/// Returns whether a document has table files, and no row of any of its entries. The rows of tables without a key
+/// are about the document.
+async fn has_no_rows(store: &dyn Store, document: &str) -> Result<bool, StoreError> {
+    let Ok(id) = document.parse::<DocumentId>() else { return Ok(false) };
     let key = Key::Lineage { document: id.clone() }.to_string();
     let object = store.get_within(&key, LINEAGE_BYTES_MAX).await?;
-    let lineage = object.and_then(|object| Lineage::parse(&object.bytes, &id).ok());
-    Ok(lineage.is_none_or(|lineage| {
-        lineage.files.iter().any(|file| file.table == table && file.rows > 0)
-    }))
+    let Some(lineage) = object.and_then(|object| Lineage::parse(&object.bytes, &id).ok()) else {
+        return Ok(false);
+    };
+    let (records, _) = table_records(store).await?;
+    let is_keyed = |table: &str| {
+        let mut records = records.iter().filter(|record| record.schema.name == table);
+        records.any(|record| !record.schema.key.is_empty())
+    };
+    let mut keyed = lineage.files.iter().filter(|file| is_keyed(&file.table)).peekable();
+    Ok(keyed.peek().is_some() && keyed.all(|file| file.rows == 0))
+}
+
+/// Returns the tables of plugins whose rows are about entries.
+fn keyed_tables(plugins: &[ActivePlugin]) -> BTreeSet<String> {
+    let schemas = plugins.iter().flat_map(|active| active.plugin.tables());
+    let keyed = schemas.filter(|schema| !schema.key.is_empty());
+    keyed.map(|schema| schema.name.clone()).collect()
 }
 
 /// The keys of a document's files of a plugin's tables.

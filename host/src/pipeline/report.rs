@@ -382,12 +382,10 @@ impl DocumentReport {
 
     /// Returns whether it was rejected or accepted although no entry gave a row.
     pub fn is_empty(&self) -> bool {
-        (self.status == DocumentStatus::Stored || self.is_no_rows()) && self.has_no_rows()
-    }
-
-    /// Returns whether it was rejected because no entry gave a row.
-    pub fn is_no_rows(&self) -> bool {
-        self.problems.iter().any(|problem| problem.kind == Some(ProblemKind::NoRows))
+        let is_no_rows = |problem: &Problem| problem.kind == Some(ProblemKind::NoRows);
+        let is_judged =
+            self.status == DocumentStatus::Stored || self.problems.iter().any(is_no_rows);
+        is_judged && self.has_no_rows()
     }
 }
 

@@ -103,9 +103,8 @@ async fn steps(
     outcome: &mut Outcome,
 ) -> Result<(), StoreError> {
     let (store, limits, report) = (workshop.store, &workshop.limits, &mut outcome.report);
-    let max = limits.document_bytes;
-    if listed.size > max {
-        let error = Refused::TooLarge { max };
+    if listed.size > limits.document_bytes {
+        let error = Refused::TooLarge { max: limits.document_bytes };
         report.problems.push(Problem::new(Action::Document, error));
         return Ok(());
     }
@@ -153,9 +152,6 @@ async fn steps(
     report_stored(made.reports, recorded.failed, report);
     outcome.lineage = recorded.lineage.map(|lineage| (document.id().clone(), lineage));
     report.problems.extend(why_not_whole(workshop, report));
-    if workshop.empty == Empty::Fails && report.problems.is_empty() && report.has_no_rows() {
-        report.problems.push(no_rows(report));
-    }
     if report.problems.is_empty() {
         commit(store, &key, &object, &document, report).await?;
     }
@@ -189,6 +185,8 @@ fn why_not_whole(workshop: &Workshop<'_>, report: &DocumentReport) -> Option<Pro
         format!("stays where it is until `{names}` can be used; what the others made is stored")
     } else if report.unsupported.len() == workshop.crew.plugins.len() {
         "stays where it is, since every plugin says that it is not for it".to_owned()
+    } else if workshop.empty == Empty::Fails && report.has_no_rows() {
+        return Some(no_rows(report));
     } else {
         return None;
     };
