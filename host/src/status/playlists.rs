@@ -84,7 +84,7 @@ impl PlaylistStatus {
     /// Returns for how many days there has been no new snapshot: since the last one, or else since the playlist
     /// was put on the list.
     pub fn days_without_snapshot(&self) -> Option<i64> {
-        self.age_days.or(self.listed.as_ref()?.days)
+        self.age_days.or_else(|| self.listed.as_ref()?.days)
     }
 
     /// Returns whether it is on the store's list, and its last snapshot is older than a number of days. An imported
