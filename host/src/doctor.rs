@@ -9,8 +9,9 @@ use crate::{
     layout::Key,
     pipeline::{
         PipelineError,
-        active::{PluginPlace, Shelf, active_plugins, choose},
+        active::{PluginPlace, Shelf, choose},
         playlists::ListedPlaylist,
+        plugin_files::{PluginFiles, plugin_files},
         records::Records,
     },
     spotify::{CredentialError, Flow, Spotify, SpotifyError, login_command},
@@ -71,6 +72,7 @@ impl Doctor<'_> {
     pub async fn examine(&self, found: &mut dyn FnMut(Finding)) {
         found(self.store().await);
         found(self.plugins().await);
+        self.ignored_files().await.into_iter().for_each(&mut *found);
         found(self.credentials());
         let Ok((spotify, _)) = &self.spotify else {
             found(skipped("token", "there are no credentials to get one with"));
@@ -142,10 +144,18 @@ impl Doctor<'_> {
         }
     }
 
+    /// Warns of files among the plugins that are ignored because of their names.
+    async fn ignored_files(&self) -> Vec<Finding> {
+        // That the store can't be listed is said about the plugins.
+        let files = plugin_files(self.plugins).await.unwrap_or_default();
+        let warnings = files.ignored.warnings();
+        warnings.into_iter().map(|message| warning("plugins", message)).collect()
+    }
+
     async fn chosen(&self) -> Result<(Vec<String>, Vec<String>), PipelineError> {
-        if active_plugins(self.plugins).await?.is_empty() {
-            let location = self.plugins.store.location(self.plugins.prefix);
-            return Err(PipelineError::NoPlugins { location });
+        let PluginFiles { plugins, ignored } = plugin_files(self.plugins).await?;
+        if plugins.is_empty() {
+            return Err(PipelineError::no_plugins(self.plugins, &ignored));
         }
         let reports = choose(&Records::of(self.store), self.plugins, self.shelf).await?.reports;
         let problems =

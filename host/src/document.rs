@@ -728,11 +728,21 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// Reads the playlist's name from the header of a stored document; none if the header can't be found.
-pub fn stored_playlist_name(bytes: &[u8]) -> Option<String> {
+/// What the header of a stored document says of its playlist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredHeader {
+    /// The playlist's name, where known.
+    pub playlist_name: Option<String>,
+    /// Whether the document has all items of the playlist, where known.
+    pub complete: Option<bool>,
+}
+
+/// Reads the header of a stored document; none if it can't be found.
+pub fn stored_header(bytes: &[u8]) -> Option<StoredHeader> {
     let end = memmem::find(bytes, PAGES_BEGIN.as_bytes())?;
     let header = format!("{}}}", str::from_utf8(&bytes[..end]).ok()?);
-    serde_json::from_str::<Header>(&header).ok()?.playlist_name
+    let Header { playlist_name, complete, .. } = serde_json::from_str(&header).ok()?;
+    Some(StoredHeader { playlist_name, complete })
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@
 //!    in a function all of this follows from its memory. A version whose compilation ended the function is
 //!    not compiled again. Machine code is run only if this program made it or came with it.
 //! 6. Success means good data: a table's rows and nulls are compared with the playlist's last
-//!    snapshot, and a document of which no entry gave a row is a failure.
+//!    snapshot, and a document of which no entry gave a row waits until a plugin reads it or a person accepts it.
 //! 7. Everything has a limit. Those that somebody may want to raise stand in [`config::Limits`], and
 //!    an error names the one it met; those of names, schemas and the sandbox stand beside them.
 //! 8. Secrets never reach a log, an error, a plugin, a raw document or a report. A token is sent to the

@@ -22,7 +22,7 @@ pub fn of_run(report: &RunReport, now: OffsetDateTime) -> Vec<Value> {
     let warnings = documents.warnings
         + report.extracts.iter().map(|extract| extract.warnings.len()).sum::<usize>()
         + report.warnings.len();
-    let failures = report.problem_count() + report.empty_count();
+    let failures = report.problem_count();
     let store = ("Store", report.store.as_str());
     let total = line(
         now,
@@ -79,11 +79,12 @@ pub fn of_store(
         ("WaitingDocuments", "Count", status.waiting_count as f64),
         ("FailedDocuments", "Count", status.failed_count as f64),
     ];
-    let oldest = looked_after.iter().map(|playlist| playlist.age_days).max();
+    let days = |playlist: &&PlaylistStatus| playlist.days_without_snapshot();
+    let oldest = looked_after.iter().filter_map(days).max();
     whole.extend(oldest.map(|days| ("SnapshotAgeDays", "Count", days as f64)));
-    let playlists = looked_after.iter().map(|playlist| {
-        let age = [("SnapshotAgeDays", "Count", playlist.age_days as f64)];
-        line(now, &[store, ("Playlist", &playlist.playlist_id)], &age, &[])
+    let playlists = looked_after.iter().filter_map(|playlist| {
+        let age = [("SnapshotAgeDays", "Count", days(playlist)? as f64)];
+        Some(line(now, &[store, ("Playlist", &playlist.playlist_id)], &age, &[]))
     });
     std::iter::once(line(now, &[store], &whole, &[])).chain(playlists).collect()
 }

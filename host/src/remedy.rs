@@ -1,6 +1,6 @@
 //! The commands that help on what went wrong, as a person pastes them into a shell.
 
-use crate::config::LimitSetting;
+use crate::{config::LimitSetting, layout::Key};
 
 /// What to do if there is no memory for what is to be read.
 pub const MORE_MEMORY: &str =
@@ -47,6 +47,15 @@ impl Remedies<'_> {
             Some((name, _)) => self.command(&format!("transform --limit {name}=MORE"), key),
             None => self.command("transform", key),
         }]
+    }
+
+    /// Returns the commands for a document of which no entry gave a row: delete it, or accept it.
+    pub fn of_no_rows(&self, key: &str) -> Vec<String> {
+        let name = match key.parse() {
+            Ok(Key::Raw { document, .. }) => document.to_string(),
+            _ => key.to_owned(),
+        };
+        vec![self.command("delete", &name), self.command("transform --allow-empty", key)]
     }
 
     /// For a document that was put aside: it can be mended, or thrown away.

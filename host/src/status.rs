@@ -1,29 +1,38 @@
 //! How a store is doing: what is in it, what waits or failed and why, and what mends it.
 //! Reads only.
 
+mod attention;
+mod playlists;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    config::{Limits, STORED_JSON_BYTES_MAX},
-    document::{DocumentId, stored_playlist_name},
-    layout::{self, Key, Stage},
+    config::STORED_JSON_BYTES_MAX,
+    layout::{self, Key},
     pipeline::{
         PipelineError,
-        active::{PluginPlace, Shelf, active_plugins, choose, missing_plugins},
+        active::{PluginPlace, Shelf, choose, missing_plugins},
+        plugin_files::{IgnoredFiles, PluginFiles, plugin_files},
         records::Records,
-        report::{PluginReport, Problem},
+        report::{PluginReport, Problem, ProblemKind},
         runs::{RunSummary, Runs, UnreadReport},
         strays::Strays,
     },
-    sources::{self, Origin},
     spotify::{Account, CredentialError, Login, LoginPlace, login_days_left, login_ends},
     store::{Listed, Store, StoreError},
 };
 
-/// How many runs are looked through for why a document waits.
+pub use attention::{Attention, Cause};
+pub use playlists::{ExtractFailure, Incomplete, Listing, PlaylistStatus};
+use playlists::{Playlists, playlists};
+
+/// How many days old the last snapshot of a playlist on the list may be: a week, and a day for a run that starts
+/// late.
+pub const SNAPSHOT_AGE_DAYS_MAX: i64 = 8;
+/// How many runs are looked through for why a document waits and whether an extraction failed.
 const RUNS_READ_MAX: usize = 20;
 /// The size of all reports that are read for that, in bytes.
 const RUNS_BYTES_MAX: u64 = 32 << 20;
@@ -37,8 +46,13 @@ const FAILED_NAMED_MAX: usize = 100;
 pub struct Status {
     /// Where it is.
     pub store: String,
-    /// Its playlists, by id.
+    /// Its playlists, by id: those with snapshots, and those of its list.
     pub playlists: Vec<PlaylistStatus>,
+    /// Why its list of playlists can't be read, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub list_problem: Option<String>,
+    /// How many days old the last snapshot of a playlist on the list may be.
+    pub age_days_max: i64,
     /// The first of the raw documents that wait.
     pub waiting: Vec<Stuck>,
     /// How many wait in all.
@@ -49,6 +63,8 @@ pub struct Status {
     pub failed_count: usize,
     /// The plugins.
     pub plugins: Vec<PluginReport>,
+    /// The files among the plugins that are ignored because of their names.
+    pub ignored_files: IgnoredFiles,
     /// Who is logged in to Spotify, if anybody.
     pub login: Option<LoginStatus>,
     /// The newest run.
@@ -56,8 +72,10 @@ pub struct Status {
     /// Reports of runs that may say why a document waits, and were not read as they are too large.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unread_reports: Vec<UnreadReport>,
-    /// What somebody deleted by hand. [`status()`] leaves it empty: the search lists all derived objects.
+    /// What was deleted by hand. [`Look::status`] leaves it empty: the search lists all derived objects.
     pub strays: Strays,
+    /// What needs a person's attention.
+    pub attention: Vec<Attention>,
 }
 
 /// Who is logged in to Spotify, and for how long.
@@ -126,31 +144,6 @@ impl LoginStatus {
     }
 }
 
-/// A playlist in a store.
-#[derive(Debug, Serialize)]
-pub struct PlaylistStatus {
-    /// Its id.
-    pub playlist_id: String,
-    /// Its name, where known.
-    pub name: Option<String>,
-    /// How many snapshots have tables.
-    pub snapshots: usize,
-    /// When the last of these was read, RFC 3339.
-    pub last_extracted_at: String,
-    /// How long ago that is, in days.
-    pub age_days: i64,
-    /// How many snapshots have a time in the future.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub in_future: usize,
-    /// The newest of these.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub newest_in_future: Option<String>,
-}
-
-fn is_zero(count: &usize) -> bool {
-    *count == 0
-}
-
 /// A raw document that is not where it should end up.
 #[derive(Debug, Serialize)]
 pub struct Stuck {
@@ -158,46 +151,77 @@ pub struct Stuck {
     pub key: String,
     /// Why, if a run said.
     pub why: Option<String>,
+    /// The kind of that problem, where it decides which commands help.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ProblemKind>,
 }
 
-/// Looks at a store.
-///
-/// # Errors
-///
-/// If it can't be read.
-pub async fn status(
-    store: &dyn Store,
-    place: PluginPlace<'_>,
-    shelf: &Shelf,
-    login: Option<LoginStatus>,
-    now: OffsetDateTime,
-) -> Result<Status, PipelineError> {
-    let runs = Runs::of(store).await?;
-    let last_run = runs.summaries(1).await?.pop();
-    let mut runs = runs.within(RUNS_READ_MAX, RUNS_BYTES_MAX);
-    let plugins = if active_plugins(place).await?.is_empty() {
-        missing_plugins(store, place, &[]).await?
-    } else {
-        choose(&Records::of(store), place, shelf).await?.reports
-    };
-    let (waiting, waiting_count) = waiting(store, &mut runs).await?;
-    let (failed, failed_count) = failed(store).await?;
-    Ok(Status {
-        store: store.location(""),
-        playlists: playlists(store, now).await?,
-        waiting,
-        waiting_count,
-        failed,
-        failed_count,
-        plugins,
-        login,
-        last_run,
-        unread_reports: runs.into_unread(),
-        strays: Strays::default(),
-    })
+/// What a store's status is made of.
+pub struct Look<'s> {
+    /// The store.
+    pub store: &'s dyn Store,
+    /// Where the plugins are.
+    pub plugins: PluginPlace<'s>,
+    /// Those that are loaded already.
+    pub shelf: &'s Shelf,
+    /// Who is logged in to Spotify.
+    pub login: Option<LoginStatus>,
+    /// How many days old the last snapshot of a playlist on the list may be.
+    pub age_days_max: i64,
+    /// The time.
+    pub now: OffsetDateTime,
+}
+
+impl Look<'_> {
+    /// Looks at the store.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be read.
+    pub async fn status(self) -> Result<Status, PipelineError> {
+        let Look { store, plugins: place, shelf, login, age_days_max, now } = self;
+        let runs = Runs::of(store).await?;
+        let last_run = runs.summaries(1).await?.pop();
+        let mut runs = runs.within(RUNS_READ_MAX, RUNS_BYTES_MAX);
+        let PluginFiles { plugins: files, ignored } = plugin_files(place).await?;
+        let plugins = if files.is_empty() {
+            missing_plugins(store, place, &[]).await?
+        } else {
+            choose(&Records::of(store), place, shelf).await?.reports
+        };
+        let (mut waiting, waiting_count) = waiting(store).await?;
+        let (failed, failed_count) = failed(store).await?;
+        let Playlists { found: mut playlists, list_problem } = playlists(store, now).await?;
+        explain(&mut runs, &mut waiting, &mut playlists, now).await?;
+        let mut status = Status {
+            store: store.location(""),
+            playlists,
+            list_problem,
+            age_days_max,
+            waiting,
+            waiting_count,
+            failed,
+            failed_count,
+            plugins,
+            ignored_files: ignored,
+            login,
+            last_run,
+            unread_reports: runs.into_unread(),
+            strays: Strays::default(),
+            attention: Vec::new(),
+        };
+        status.attention = status.find_attention();
+        Ok(status)
+    }
 }
 
 impl Status {
+    /// Adds what a search for strays found.
+    pub fn add_strays(&mut self, strays: Strays) {
+        self.strays = strays;
+        self.attention = self.find_attention();
+    }
+
     /// Looks again which documents wait.
     ///
     /// # Errors
@@ -211,6 +235,7 @@ impl Status {
         each(store, layout::TO_PROCESS, keep).await?;
         self.waiting.retain(|stuck| keys.contains(&stuck.key));
         self.waiting_count = keys.len();
+        self.attention = self.find_attention();
         Ok(())
     }
 }
@@ -232,92 +257,14 @@ async fn each(
     }
 }
 
-/// What is counted of a playlist.
-struct Counted {
-    snapshots: usize,
-    /// The newest that is not in the future, else the newest; and its size in bytes.
-    last: DocumentId,
-    last_bytes: u64,
-    in_future: usize,
-    newest: DocumentId,
-}
-
-impl Counted {
-    fn add(&mut self, document: DocumentId, bytes: u64, now: OffsetDateTime) {
-        self.snapshots += 1;
-        self.in_future += usize::from(document.extracted_at.is_in_future(now));
-        if document.extracted_at > self.newest.extracted_at {
-            self.newest = document.clone();
-        }
-        // One that is dated in the future is the last only if there is no other.
-        let rank = |one: &DocumentId| {
-            let moment = one.extracted_at.moment();
-            (moment <= now, moment)
-        };
-        if rank(&document) > rank(&self.last) {
-            (self.last, self.last_bytes) = (document, bytes);
-        }
-    }
-}
-
-async fn playlists(
-    store: &dyn Store,
-    now: OffsetDateTime,
-) -> Result<Vec<PlaylistStatus>, StoreError> {
-    let mut counted: BTreeMap<String, Counted> = BTreeMap::new();
-    let count = |listed: Listed| {
-        let Ok(Key::Raw { document, .. }) = listed.key.parse() else { return };
-        let playlist = counted.entry(document.playlist_id.to_string()).or_insert_with(|| Counted {
-            snapshots: 0,
-            last: document.clone(),
-            last_bytes: listed.size,
-            in_future: 0,
-            newest: document.clone(),
-        });
-        playlist.add(document, listed.size, now);
-    };
-    each(store, layout::PROCESSED, count).await?;
-    let mut playlists = Vec::new();
-    for (playlist_id, counted) in counted {
-        let Counted { snapshots, last, last_bytes, in_future, newest } = counted;
-        let moment = last.extracted_at.moment();
-        playlists.push(PlaylistStatus {
-            playlist_id,
-            name: name(store, &last, last_bytes).await?,
-            snapshots,
-            last_extracted_at: moment.format(&Rfc3339).unwrap_or_default(),
-            age_days: (now - moment).whole_days(),
-            in_future,
-            newest_in_future: (in_future > 0).then(|| newest.to_string()),
-        });
-    }
-    Ok(playlists)
-}
-
-async fn name(
-    store: &dyn Store,
-    id: &DocumentId,
-    bytes: u64,
-) -> Result<Option<String>, StoreError> {
-    let limits = Limits::default();
-    if bytes > limits.document_bytes {
-        return Ok(None);
-    }
-    let key = Key::Raw { stage: Stage::Processed, document: id.clone() }.to_string();
-    let Some(object) = store.get(&key).await? else { return Ok(None) };
-    let name = stored_playlist_name(&object.bytes);
-    if name.is_some() {
-        return Ok(name);
-    }
-    let origin = Origin::of(&key, object.modified);
-    let read = sources::read(&object.bytes, &origin, &limits);
-    Ok(read.ok().and_then(|read| read.document.playlist_name().map(str::to_owned)))
-}
-
-/// What a report says of documents that wait.
+/// What a report says of documents that wait and of playlists that were extracted.
 #[derive(Deserialize)]
 struct Reasons {
+    run_id: String,
+    started_at: String,
     documents: Vec<Reason>,
+    #[serde(default)]
+    extracts: Vec<Extracted>,
 }
 
 #[derive(Deserialize)]
@@ -326,34 +273,76 @@ struct Reason {
     problems: Vec<Problem>,
 }
 
-/// The first documents that wait and how many wait in all. Reports are read while one of the first has no reason.
-async fn waiting(
-    store: &dyn Store,
-    runs: &mut Runs<'_>,
-) -> Result<(Vec<Stuck>, usize), StoreError> {
+#[derive(Deserialize)]
+struct Extracted {
+    playlist_id: String,
+    problem: Option<Problem>,
+}
+
+/// The first documents that wait and how many wait in all.
+async fn waiting(store: &dyn Store) -> Result<(Vec<Stuck>, usize), StoreError> {
     let (mut waiting, mut count) = (Vec::new(), 0);
     let stuck = |listed: Listed| {
         count += 1;
         if waiting.len() < WAITING_NAMED_MAX {
-            waiting.push(Stuck { key: listed.key, why: None });
+            waiting.push(Stuck { key: listed.key, why: None, kind: None });
         }
     };
     each(store, layout::TO_PROCESS, stuck).await?;
-    let mut unexplained: BTreeMap<String, usize> =
-        waiting.iter().enumerate().map(|(place, stuck)| (stuck.key.clone(), place)).collect();
-    while !unexplained.is_empty()
-        && let Some(Reasons { documents }) = runs.next::<Reasons>().await?
+    Ok((waiting, count))
+}
+
+/// Says why documents wait, and which playlists of the list could not be read the last time. Reports are read
+/// while one of these is not known: a playlist's, until a report is older than its last snapshot.
+async fn explain(
+    runs: &mut Runs<'_>,
+    waiting: &mut [Stuck],
+    playlists: &mut [PlaylistStatus],
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let mut unexplained: BTreeMap<String, &mut Stuck> =
+        waiting.iter_mut().map(|stuck| (stuck.key.clone(), stuck)).collect();
+    let listed = playlists.iter_mut().filter(|playlist| playlist.listed.is_some());
+    let mut unknown: BTreeMap<String, &mut PlaylistStatus> =
+        listed.map(|playlist| (playlist.playlist_id.clone(), playlist)).collect();
+    while !(unexplained.is_empty() && unknown.is_empty())
+        && let Some(reasons) = runs.next::<Reasons>().await?
     {
-        for Reason { key, problems } in documents {
+        for Reason { key, problems } in &reasons.documents {
             if !problems.is_empty()
-                && let Some(place) = unexplained.remove(&key)
+                && let Some(stuck) = unexplained.remove(key)
             {
-                let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
-                waiting[place].why = Some(problems.join("; "));
+                let whys: Vec<_> = problems.iter().map(ToString::to_string).collect();
+                stuck.why = Some(whys.join("; "));
+                stuck.kind = problems.iter().find_map(|problem| problem.kind);
             }
         }
+        for Extracted { playlist_id, problem } in &reasons.extracts {
+            if let Some(playlist) = unknown.remove(playlist_id) {
+                playlist.last_failure =
+                    problem.as_ref().map(|problem| failure(&reasons, problem, now));
+            }
+        }
+        unknown.retain(|_, playlist| !is_before(&reasons.started_at, playlist));
     }
-    Ok((waiting, count))
+    Ok(())
+}
+
+fn failure(run: &Reasons, problem: &Problem, now: OffsetDateTime) -> ExtractFailure {
+    let started = OffsetDateTime::parse(&run.started_at, &Rfc3339);
+    ExtractFailure {
+        run_id: run.run_id.clone(),
+        started_at: run.started_at.clone(),
+        age_days: started.map_or(0, |started| (now - started).whole_days()),
+        problem: problem.to_string(),
+    }
+}
+
+/// Returns whether a run began before a playlist's last snapshot: a failure of then is of no interest any more.
+fn is_before(started_at: &str, playlist: &PlaylistStatus) -> bool {
+    let moment = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
+    let last = playlist.last_extracted_at.as_deref().and_then(moment);
+    moment(started_at).zip(last).is_some_and(|(started, last)| started < last)
 }
 
 /// The first failed documents, and how many there are in all.
@@ -376,7 +365,7 @@ async fn failed(store: &dyn Store) -> Result<(Vec<Stuck>, usize), StoreError> {
             let reason: serde_json::Value = serde_json::from_slice(&object.bytes).ok()?;
             reason["problem"].as_str().map(str::to_owned)
         });
-        failed.push(Stuck { key, why });
+        failed.push(Stuck { key, why, kind: None });
     }
     Ok((failed, count))
 }

@@ -15,6 +15,7 @@ use spotify_etl::{
         active::{PluginPlace, Shelf},
         jobs::Until,
         replay::{Change, Filter, Replay, Which},
+        report::Empty,
     },
     store::{Object, Page, Store, StoreAddress, StoreError, Tag, Written, list_all},
 };
@@ -102,13 +103,15 @@ async fn work_with(store: &dyn Store, version: &str, is_replay: bool) -> Result<
         now: NOW,
         until: Until::default(),
         future: FutureTimes::default(),
+        empty: Empty::Allowed,
         pages: None,
         progress: &Nobody,
     };
     if is_replay {
         let which = Which::Matching(Filter::default());
         let (plugins, change, mode) = (Vec::new(), Change::None, Mode::Write);
-        let replay = Replay { transform: work, which, plugins, change, mode };
+        let replay =
+            Replay { transform: work, which, plugins, change, empty: Empty::Allowed, mode };
         return replay.run().await.map(drop);
     }
     work.run(&Selection::Waiting).await.map(drop)

@@ -19,7 +19,7 @@ use spotify_etl::{
         jobs::Until,
         loads::{Load, LoadRecords},
         records::Records,
-        report::{Action, DocumentStatus, PluginStatus},
+        report::{Action, DocumentStatus, Empty, PluginStatus},
     },
     plugin::{CallError, Engine, Refusal},
     sources::{self, Origin},
@@ -177,6 +177,7 @@ fn a_document_that_a_run_has_no_time_left_for_is_tried_again() {
         now: NOW,
         until: Until { at, ..Until::default() },
         future: FutureTimes::default(),
+        empty: Empty::Allowed,
         pages: None,
         progress: &Nobody,
     };

@@ -21,6 +21,7 @@ use spotify_etl::{
         jobs::Until,
         publish::{History, PublishError, Standing, Switch, Switched},
         replay::Filter,
+        report::Empty,
         versions::{Way, versions},
     },
     store::{Folder, Object, Page, Store, StoreError, Tag, Written},
@@ -94,7 +95,7 @@ fn a_plugin_that_was_removed_by_the_command_is_not_missed() {
     desk.say(&["init", "--from", "built"]).ends(0, &[]);
     fs::remove_file(desk.path("data/plugins/tracks.wasm")).unwrap();
     run().ends(1, &["plugin `tracks` is missing", "plugin remove tracks"]);
-    desk.say(&["status"]).ends(0, &["✗ tracks (no file): tracks"]);
+    desk.say(&["status"]).ends(1, &["✗ tracks (no file): tracks"]);
     desk.say(&["doctor"]).ends(1, &["plugin `tracks` is missing"]);
     desk.say(&["plugin", "remove", "tracks"]).ends(0, &["its file was gone already"]);
     desk.say(&["transform", "--allow-empty"]).ends(0, &["all done"]);
@@ -465,6 +466,7 @@ async fn publish(
             now: NOW,
             until: Until::default(),
             future: FutureTimes::Allowed,
+            empty: Empty::Allowed,
             pages: None,
             progress: &Nobody,
         },

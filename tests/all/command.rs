@@ -258,8 +258,8 @@ fn a_document_without_rows_fails_unless_that_is_accepted() {
     let desk = Desk::new();
     let only_null = desk.write("null.json", br#"{"items":[{"track":null}]}"#);
     let said = desk.say(&["run", "--from", text(&only_null)]);
-    said.ends(1, &["no entry gave a row (--allow-empty accepts that)", "skipped: 1 no_payload"]);
-    let key = desk.keys().into_iter().find(|key| key.starts_with("raw_data/processed/")).unwrap();
+    said.ends(1, &["no entry gave a row: 1 entry, 1 skipped: 1 no_payload", "--allow-empty"]);
+    let key = desk.keys().into_iter().find(|key| key.starts_with("raw_data/to_process/")).unwrap();
     desk.say(&["transform", &key, "--allow-empty"]).ends(0, &["all done"]);
     let empty = fixture("playlists/no_entries.json");
     desk.say(&["run", "--from", text(&empty)]).ends(0, &["0 entries"]);
@@ -309,7 +309,7 @@ fn status_is_one_screen_and_every_bad_line_has_its_command() {
     desk.say(&["import", text(&good)]).ends(0, &[]);
     desk.say(&["transform"]).ends(1, &[]);
     desk.say(&["status"]).ends(
-        0,
+        1,
         &[
             "Summer Evenings",
             "1 waiting",
@@ -505,7 +505,7 @@ fn a_file_named_like_a_reason_is_neither_taken_for_one_nor_overwritten() {
     let read = |name: &str| fs::read(desk.path("data/raw_data/failed").join(name)).unwrap();
     assert_eq!((read("a.error.json.json"), read("a.json")), (b"first".into(), b"second".into()));
     assert!(read("a.error.json").starts_with(b"{"));
-    desk.say(&["status"]).ends(0, &["2 failed"]);
+    desk.say(&["status"]).ends(1, &["2 failed", "2 documents could not be read"]);
 }
 
 #[test]

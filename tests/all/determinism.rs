@@ -11,6 +11,7 @@ use spotify_etl::{
         Selection, Transform,
         active::{PluginPlace, Shelf},
         jobs::Until,
+        report::Empty,
     },
     plugin::precompile,
 };
@@ -54,6 +55,7 @@ fn made(shelf: &Shelf, jobs: usize) -> Files {
         now: NOW,
         until: Until::default(),
         future: FutureTimes::Allowed,
+        empty: Empty::Allowed,
         pages: None,
         progress: &Nobody,
     };

@@ -27,6 +27,7 @@
 //! - `stores`: what any store must do; what keys must be.
 //! - `spotify`: extraction from a server that speaks the Web API as it is described (`web_api`).
 //! - `lambda`: the function, driven through the Runtime API.
+//! - `attention`: what needs a person's attention, and how `status` says it.
 //! - `login`: the commands that ask Spotify, as processes.
 //! - `change`: a candidate compared, published, and taken back; a plugin tried by itself.
 //! - `verify`: a store damaged in every way, found out and repaired.
@@ -43,6 +44,7 @@ mod web_api;
 
 mod agreement;
 mod athena;
+mod attention;
 mod bounds;
 mod chance;
 mod change;

@@ -73,7 +73,7 @@ fn a_report_of_many_documents_lists_the_first_and_counts_all() {
 
     let (documents, imports) = (&report["totals"]["documents"], &report["totals"]["imports"]);
     assert_eq!(documents["count"], DAYS + 1);
-    assert_eq!(documents["by_status"], json!({ "stored": DAYS + 1 }));
+    assert_eq!(documents["by_status"], json!({ "stored": DAYS, "waiting": 1 }));
     assert_eq!(documents["entries"], LISTED_MAX * 8 + (DAYS - LISTED_MAX) * 2 + 1);
     let song = &documents["tables"]["song"];
     assert_eq!(song["rows"], LISTED_MAX * 8 + (DAYS - LISTED_MAX) * 2);
@@ -120,7 +120,7 @@ fn a_report_of_many_documents_lists_the_first_and_counts_all() {
         0,
         &[
             "2203 files: 1103 brought in, 1100 refused",
-            "1103 of 1103 documents stored, 8205 entries",
+            "1102 of 1103 documents stored, 8205 entries",
             "✗ zz-without-tracks-",
             "more details are on 2 pages in ./data/runs/",
         ],
@@ -128,7 +128,7 @@ fn a_report_of_many_documents_lists_the_first_and_counts_all() {
     // A document on a page was made by this run, too.
     desk.say(&["explain", &on_page[3]])
         .ends(0, &[run_id, "imported it from in/weekly", "made song"]);
-    desk.say(&["status"]).ends(0, &["not all done", run_id]);
+    desk.say(&["status"]).ends(1, &["not all done", run_id]);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_report_that_is_too_large_is_named_and_not_read() {
     desk.say(&["transform", "--limit", "document_bytes=1"]).ends(1, &[]);
     let status = desk.say(&["status"]);
     status
-        .ends(0, &["1 waiting", "larger than the limit of 1 B", "last run 20990101T000000Z", why]);
+        .ends(1, &["1 waiting", "larger than the limit of 1 B", "last run 20990101T000000Z", why]);
     let status = desk.say(&["status", "--json"]).json();
     assert_eq!(status["last_run"]["exit_status"], Value::Null);
     assert_eq!(status["unread_reports"][0]["bytes"], 1 << 30);
@@ -182,7 +182,7 @@ fn status_names_some_of_many_failed_documents_and_counts_all() {
     for number in 0..150 {
         desk.write(&format!("data/raw_data/failed/{number:04}.json"), b"no");
     }
-    desk.say(&["status"]).ends(0, &["150 failed", "... and 130 more"]);
+    desk.say(&["status"]).ends(1, &["150 failed", "... and 130 more"]);
     let status = desk.say(&["status", "--json"]).json();
     assert_eq!(status["failed_count"], 150);
     assert_eq!(status["failed"].as_array().unwrap().len(), 100);

@@ -136,6 +136,11 @@ impl Lambda {
         line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
     }
 
+    /// Waits until it ends by itself.
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        self.process.wait().unwrap()
+    }
+
     /// Tells it to end, and waits until it has.
     pub fn end(&mut self) -> ExitStatus {
         let id = self.process.id().to_string();

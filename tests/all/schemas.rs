@@ -10,7 +10,7 @@ use spotify_etl::{
         active::{PluginPlace, Shelf},
         report::{DocumentStatus, PluginReport, PluginStatus},
     },
-    status::status,
+    status::{Look, SNAPSHOT_AGE_DAYS_MAX},
 };
 
 use crate::support::{
@@ -197,7 +197,15 @@ fn all_plugins_missing_is_a_failure_too() {
     fs::remove_file(place.path("plugins/decade.wasm")).unwrap();
     let shelf = Shelf::new(&Limits::default(), Some(cache()));
     let plugins = PluginPlace { store: &place.store, prefix: layout::PLUGINS };
-    let found = wait(status(&place.store, plugins, &shelf, None, NOW)).unwrap();
+    let look = Look {
+        store: &place.store,
+        plugins,
+        shelf: &shelf,
+        login: None,
+        age_days_max: SNAPSHOT_AGE_DAYS_MAX,
+        now: NOW,
+    };
+    let found = wait(look.status()).unwrap();
     let missing: Vec<_> = found.plugins.iter().map(|one| (&*one.name, one.status)).collect();
     let expected = [("decade", PluginStatus::Missing), ("thing", PluginStatus::Missing)];
     assert_eq!(missing, expected);

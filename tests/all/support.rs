@@ -19,7 +19,7 @@ use spotify_etl::{
         jobs::Until,
         landing::{ImportMode, ImportOptions, Incoming, import},
         replay::{Change, Filter, Replay, Which},
-        report::{ImportReport, ReplayReport},
+        report::{Empty, ImportReport, ReplayReport},
         tables::{LocalSql, Tables, TablesError, tables},
     },
     sources::{PlaylistFrom, files},
@@ -348,6 +348,7 @@ pub async fn transform(
         now: NOW,
         until,
         future: FutureTimes::Allowed,
+        empty: Empty::Allowed,
         pages: None,
         progress,
     };
@@ -374,11 +375,14 @@ pub async fn replay(
         now: NOW,
         until: Until::default(),
         future: FutureTimes::Allowed,
+        empty: Empty::Allowed,
         pages: None,
         progress: &Nobody,
     };
     let which = Which::Matching(Filter::default());
-    Replay { transform, which, plugins: Vec::new(), change, mode }.run().await
+    Replay { transform, which, plugins: Vec::new(), change, empty: Empty::Allowed, mode }
+        .run()
+        .await
 }
 
 /// Answers a statement over the tables of a store, with nothing kept between questions.

@@ -27,9 +27,10 @@ use crate::{
         active::{PluginPlace, Shelf, choose, load_ahead},
         cataloging::{Place, apply, is_applied},
         extract::{Condition, Extract},
+        failed_start::NOTHING_TRIED,
         jobs::Until,
         listing::{REPORT_BYTES_MAX, ReportPages},
-        playlists::{ListedPlaylist, listed_since, meant, playlists},
+        playlists::{ListedPlaylist, meant, playlists},
         records::Records,
         replay::{Change, Filter, Replay, Which},
         report::{Action, DocumentReport, Empty, ExtractReport, PluginReport, Problem, RunReport},
@@ -38,7 +39,7 @@ use crate::{
     spotify::{
         Clock, CredentialError, CredentialSource, LoginPlace, Settings, Spotify, login_command,
     },
-    status::{LoginStatus, PlaylistStatus, Status, status},
+    status::{LoginStatus, Look, PlaylistStatus, Status},
     store::{Store, StoreAddress, StoreError, list_all},
     topic::Topic,
 };
@@ -465,6 +466,7 @@ impl Function {
             now: self.clock.now(),
             until: Until { at: Some(until), is_ending: Arc::clone(&self.is_ending) },
             future: FutureTimes::Rejected,
+            empty: self.empty,
             pages: Some(invocation.pages.clone()),
             progress: &Nobody,
         }
@@ -477,6 +479,7 @@ impl Function {
             which,
             plugins: Vec::new(),
             change: Change::None,
+            empty: self.empty,
             mode: Mode::Write,
         };
         match replay.run().await {
@@ -525,7 +528,15 @@ impl Function {
         found: &mut Found,
     ) {
         let (store, now) = (self.store.as_ref(), self.clock.now());
-        let mut status = match status(store, self.plugins(), &self.shelf, None, now).await {
+        let look = Look {
+            store,
+            plugins: self.plugins(),
+            shelf: &self.shelf,
+            login: None,
+            age_days_max: self.age_days_max,
+            now,
+        };
+        let mut status = match look.status().await {
             Ok(status) => status,
             Err(error) => return report.problems.push(Problem::of_pipeline(error)),
         };
@@ -543,22 +554,8 @@ impl Function {
         {
             report.problems.push(Problem::of_setup(error));
         }
-        let list = match listed_since(store).await {
-            Ok(list) => list,
-            Err(error) => {
-                report.problems.push(Problem::of_setup(error));
-                Vec::new()
-            }
-        };
-        let never = list.iter().filter_map(|(listed, since)| {
-            let is_known = status.playlists.iter().any(|one| one.playlist_id == listed.id.as_str());
-            (!is_known).then(|| never_landed(listed, (*since)?, now)).flatten()
-        });
-        let never: Vec<PlaylistStatus> = never.collect();
-        let is_listed = |id: &str| list.iter().any(|(listed, _)| listed.id.as_str() == id);
-        let all = status.playlists.iter().chain(&never);
-        let looked_after: Vec<&PlaylistStatus> =
-            all.filter(|one| list.is_empty() || is_listed(&one.playlist_id)).collect();
+        report.problems.extend(status.list_problem.iter().map(Problem::of_setup));
+        let looked_after = looked_after(&status);
         let name = self.address.to_string();
         let remedies = self.remedies(&name);
         let old = looked_after.iter().filter_map(|one| too_old(one, self.age_days_max, remedies));
@@ -635,7 +632,13 @@ impl Function {
         let now = self.clock.now();
         let took = started.map_or(0, |started| (now - started).whole_milliseconds());
         report.milliseconds = u64::try_from(took).unwrap_or_default();
-        report.exit_status = report.judge(self.empty);
+        // A check reads the store whatever else fails, and a message that can't be read is not a run.
+        let may_start =
+            matches!(event, Event::Extract { .. } | Event::Transform { .. } | Event::Replay { .. });
+        report.exit_status = match may_start && report.could_not_start() {
+            true => NOTHING_TRIED,
+            false => report.judge(),
+        };
         let kept = tokio::time::timeout(KEEPING_TAKES, self.keep(event, &report)).await;
         self.tell(event, &report).await;
         let mut metrics = metrics::of_run(&report, now);
@@ -720,26 +723,17 @@ impl Function {
     }
 }
 
-/// A playlist that was listed then, and of which nothing has come yet: its age counts from there.
-fn never_landed(
-    listed: &ListedPlaylist,
-    since: OffsetDateTime,
-    now: OffsetDateTime,
-) -> Option<PlaylistStatus> {
-    Some(PlaylistStatus {
-        playlist_id: listed.id.to_string(),
-        name: listed.label.clone(),
-        snapshots: 0,
-        last_extracted_at: since.format(&Rfc3339).ok()?,
-        age_days: (now - since).whole_days(),
-        in_future: 0,
-        newest_in_future: None,
-    })
+/// Returns the playlists that should go on: those of the list, or all if it names none.
+fn looked_after(status: &Status) -> Vec<&PlaylistStatus> {
+    let has_list = status.playlists.iter().any(|playlist| playlist.listed.is_some());
+    let is_meant = |playlist: &&PlaylistStatus| !has_list || playlist.listed.is_some();
+    status.playlists.iter().filter(is_meant).collect()
 }
 
 /// Says that a playlist has had no snapshot for too long, on some of the days that this lasts.
 fn too_old(playlist: &PlaylistStatus, days_max: i64, remedies: Remedies<'_>) -> Option<String> {
-    let PlaylistStatus { playlist_id, name, age_days, .. } = playlist;
+    let PlaylistStatus { playlist_id, name, .. } = playlist;
+    let age_days = playlist.days_without_snapshot()?;
     let beyond = age_days - days_max;
     if beyond < 1 || beyond % REMINDED_DAYS != 1 {
         return None;
@@ -906,7 +900,7 @@ mod tests {
         // None of the listed problems may be solved by a retry.
         let event = Event::Created { objects: Vec::new(), replays: Vec::new(), unread: Vec::new() };
         assert_eq!(failure(&event, &report).unwrap().action, Action::Retry);
-        assert_eq!(report.judge(Empty::Allowed), 1);
+        assert_eq!(report.judge(), 1);
         let told = answer(None, &report);
         assert_eq!((&told["documents"], &told["problem_count"]), (&json!(COUNT), &json!(COUNT)));
         assert_eq!(told["problems"].as_array().unwrap().len(), PROBLEMS_ANSWERED_MAX);
@@ -929,10 +923,8 @@ mod tests {
                 playlist_id: "X".to_owned(),
                 name: Some("France".to_owned()),
                 snapshots: 3,
-                last_extracted_at: String::new(),
-                age_days,
-                in_future: 0,
-                newest_in_future: None,
+                age_days: Some(age_days),
+                ..PlaylistStatus::default()
             };
             too_old(&playlist, 8, remedies)
         };

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::{
-    pipeline::report::{Action, DocumentStatus, RunReport},
+    pipeline::report::{Action, DocumentStatus, ProblemKind, RunReport},
     remedy::Remedies,
     topic::Notice,
 };
@@ -84,6 +84,7 @@ pub fn troubles(report: &RunReport, remedies: Remedies<'_>) -> Vec<Trouble> {
                 action: problem.action,
                 commands: match document.status {
                     DocumentStatus::Failed => remedies.of_failed(key),
+                    _ if problem.kind == Some(ProblemKind::NoRows) => remedies.of_no_rows(key),
                     _ => remedies.of_waiting(key, &sentence),
                 },
                 key: Some(key.clone()),
@@ -91,24 +92,10 @@ pub fn troubles(report: &RunReport, remedies: Remedies<'_>) -> Vec<Trouble> {
             }
         })
     });
-    let empty = report.empty_documents().map(|document| {
-        let key = document.now_at.as_ref().unwrap_or(&document.key);
-        Trouble {
-            playlist: document.playlist_name.clone(),
-            key: Some(key.clone()),
-            action: Action::Document,
-            sentence: format!(
-                "none of its {} entries gave a row (if that is as it should be, set SPOTIFY_ETL_ALLOW_EMPTY)",
-                document.entries
-            ),
-            commands: vec![remedies.command("transform", key)],
-        }
-    });
-    general.chain(extracts).chain(plugins).chain(of_documents).chain(empty).collect()
+    general.chain(extracts).chain(plugins).chain(of_documents).collect()
 }
 
-/// How many problems there are that a report doesn't list, by what can be done about them. Documents of which no
-/// entry gave a row are among them, if that was not accepted.
+/// How many problems there are that a report doesn't list, by what can be done about them.
 pub fn unlisted(report: &RunReport) -> BTreeMap<Action, usize> {
     let mut more = report.totals.documents.problems.clone();
     for problem in report.documents.iter().flat_map(|document| &document.problems) {
@@ -116,8 +103,6 @@ pub fn unlisted(report: &RunReport) -> BTreeMap<Action, usize> {
             *count = count.saturating_sub(1);
         }
     }
-    let empty = report.empty_count().saturating_sub(report.empty_documents().count());
-    *more.entry(Action::Document).or_default() += empty;
     more
 }
 

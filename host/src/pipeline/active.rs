@@ -2,7 +2,7 @@
 //! records; where one is refused, the version of history that was active last and fits.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Instant,
@@ -15,6 +15,8 @@ use time::OffsetDateTime;
 use super::{
     PipelineError,
     loads::{Ended, Load, LoadRecords},
+    owners::reject_newcomers,
+    plugin_files::{IgnoredFiles, PluginFiles, plugin_files},
     records::{Records, Target, missing_owners},
     report::{Action, PluginReport, PluginStatus, Problem},
     required::Required,
@@ -170,6 +172,10 @@ pub struct ActiveSet {
     pub reports: Vec<PluginReport>,
     /// All that were found and are plugins, fit for their tables or not.
     pub seen: Vec<Arc<Plugin>>,
+    /// The files that are ignored because of their names.
+    pub ignored: IgnoredFiles,
+    /// The names of those that were refused because another plugin owns their table.
+    newcomers: BTreeSet<String>,
     /// The records of history, where they were listed.
     history: Option<HashSet<String>>,
 }
@@ -182,10 +188,19 @@ impl ActiveSet {
         }
     }
 
-    /// The names of those that don't take part, in whichever version.
+    /// Returns all that were found and are plugins, without those whose table another plugin owns.
+    pub fn without_newcomers(self) -> Vec<Arc<Plugin>> {
+        let ActiveSet { mut seen, newcomers, .. } = self;
+        seen.retain(|plugin| !newcomers.contains(plugin.name()));
+        seen
+    }
+
+    /// Returns the names of the plugins whose rows are missing, in whichever version. A newcomer is not among
+    /// them: the owner of its table makes the rows.
     pub fn refused(&self) -> Vec<String> {
         let is_absent = |report: &&PluginReport| {
             matches!(report.status, PluginStatus::Refused | PluginStatus::Missing)
+                && !self.newcomers.contains(&report.name)
         };
         let refused = self.reports.iter().filter(is_absent);
         refused.map(|report| report.name.clone()).collect()
@@ -292,27 +307,28 @@ pub async fn choose(
         false => None,
     };
     let choice = Choice { records, place, shelf, required: required.as_ref() };
-    let found = plugins_among(listed, place);
+    let PluginFiles { plugins: found, ignored } = PluginFiles::among(listed, place);
     shelf.drop_others(&found);
-    let looked_at =
-        stream::iter(&found).map(|(name, listed)| candidate(&choice, name.clone(), listed));
-    let mut candidates = Vec::new();
-    let mut looked_at = looked_at.buffered(LOADS_AT_ONCE);
-    while let Some(candidate) = looked_at.next().await {
-        candidates.extend(candidate?);
-    }
-    drop(looked_at);
+    let mut candidates = candidates(&choice, &found).await?;
     if candidates.is_empty() {
-        return Err(PipelineError::NoPlugins { location: place.store.location(place.prefix) });
+        return Err(PipelineError::no_plugins(place, &ignored));
     }
-    refuse_shared_tables(&mut candidates);
-    let mut set = ActiveSet { plugins: Vec::new(), reports: Vec::new(), seen: Vec::new(), history };
+    let newcomers = reject_newcomers(records, &mut candidates).await?;
+    refuse_shared_tables(&mut candidates, &newcomers);
+    let mut set = ActiveSet {
+        plugins: Vec::new(),
+        reports: Vec::new(),
+        seen: Vec::new(),
+        ignored,
+        newcomers,
+        history,
+    };
     for candidate in candidates {
         set.seen.extend(candidate.plugin.clone());
-        let Candidate { name, sha256, plugin, targets, problem, shares_table } = candidate;
+        let Candidate { name, sha256, plugin, targets, problem, shares_table, .. } = candidate;
         let (status, active) = match (&problem, plugin) {
             (None, Some(plugin)) => (PluginStatus::Active, Some(ActivePlugin { plugin, targets })),
-            _ if shares_table => (PluginStatus::Refused, None),
+            _ if shares_table || set.newcomers.contains(&name) => (PluginStatus::Refused, None),
             _ => match fallback(&choice, &name, &sha256, &set).await? {
                 Some(active) => (PluginStatus::Fallback, Some(active)),
                 None => (PluginStatus::Refused, None),
@@ -387,13 +403,37 @@ struct Choice<'c> {
 }
 
 /// A file among the plugins, looked at.
-struct Candidate {
-    name: String,
+pub(super) struct Candidate {
+    pub(super) name: String,
     sha256: String,
     plugin: Option<Arc<Plugin>>,
+    /// The plugin of a file that can't be used because of its name, or because nobody published it.
+    unusable: Option<Arc<Plugin>>,
     targets: Vec<Target>,
-    problem: Option<Problem>,
+    pub(super) problem: Option<Problem>,
     shares_table: bool,
+}
+
+impl Candidate {
+    /// Returns the names of the tables that the file declares, whatever its own name is.
+    pub(super) fn tables(&self) -> Vec<String> {
+        let plugin = self.plugin.as_ref().or(self.unusable.as_ref());
+        plugin.map_or_else(Vec::new, |plugin| table_names(plugin))
+    }
+}
+
+async fn candidates(
+    choice: &Choice<'_>,
+    found: &[(String, Listed)],
+) -> Result<Vec<Candidate>, PipelineError> {
+    let looked_at =
+        stream::iter(found).map(|(name, listed)| candidate(choice, name.clone(), listed));
+    let mut candidates = Vec::new();
+    let mut looked_at = looked_at.buffered(LOADS_AT_ONCE);
+    while let Some(candidate) = looked_at.next().await {
+        candidates.extend(candidate?);
+    }
+    Ok(candidates)
 }
 
 async fn candidate(
@@ -406,6 +446,7 @@ async fn candidate(
         name,
         sha256: String::new(),
         plugin: None,
+        unusable: None,
         targets: Vec::new(),
         problem: None,
         shares_table: false,
@@ -418,6 +459,7 @@ async fn candidate(
                 &candidate.name,
                 "is refused: nobody published this version, and the store takes no other (publish it: spotify-etl plugin publish FILE; or take uploads again: spotify-etl plugin require-publish off)",
             ));
+            candidate.unusable = Some(plugin);
         }
         Loaded::Plugin(plugin) => {
             candidate.sha256 = plugin.sha256().to_owned();
@@ -430,9 +472,30 @@ async fn candidate(
         Loaded::Refused { sha256, problem } => {
             candidate.sha256 = sha256;
             candidate.problem = Some(problem);
+            if !is_plugin_name(&candidate.name) {
+                candidate.unusable = misnamed(place, shelf, listed).await?;
+            }
         }
     }
     Ok(Some(candidate))
+}
+
+/// Loads a file whose name is no plugin's name, to see which tables it declares. None if it can't be loaded.
+async fn misnamed(
+    place: PluginPlace<'_>,
+    shelf: &Shelf,
+    listed: &Listed,
+) -> Result<Option<Arc<Plugin>>, PipelineError> {
+    const NAME: &str = "misnamed";
+    if shelf.engine()?.check_size(listed.size).is_err() {
+        return Ok(None);
+    }
+    let Some(object) = place.store.get(&listed.key).await? else { return Ok(None) };
+    let sha256 = sha256(&object.bytes);
+    let bytes = object.bytes.into();
+    let file = File { store: place.store, name: NAME, sha256: &sha256, bytes };
+    let (loaded, _) = load_recorded(shelf, file).await?;
+    Ok(loaded.ok())
 }
 
 /// Whether a version may run: any, or only a published one.
@@ -503,7 +566,7 @@ async fn loaded(
 ///
 /// If the store fails.
 pub async fn active_plugins(place: PluginPlace<'_>) -> Result<Vec<(String, Listed)>, StoreError> {
-    Ok(plugins_among(list_all(place.store, place.prefix).await?, place))
+    Ok(plugin_files(place).await?.plugins)
 }
 
 /// The keys of the records of history.
@@ -511,17 +574,6 @@ fn history_of(listed: &[Listed]) -> HashSet<String> {
     let is_record = |key: &str| matches!(key.parse(), Ok(Key::HistoryRecord { .. }));
     let keys = listed.iter().map(|listed| &listed.key).filter(|key| is_record(key));
     keys.cloned().collect()
-}
-
-fn plugins_among(listed: Vec<Listed>, place: PluginPlace<'_>) -> Vec<(String, Listed)> {
-    let name = |key: &str| {
-        let rest = key.strip_prefix(place.prefix)?;
-        match format!("{}{rest}", layout::PLUGINS).parse() {
-            Ok(Key::Plugin { name }) => Some(name),
-            _ => None,
-        }
-    };
-    listed.into_iter().filter_map(|listed| Some((name(&listed.key)?, listed))).collect()
 }
 
 /// Keeps an uploaded version in history. Says whether it is there: not if another file lies among the
@@ -678,10 +730,12 @@ async fn load_in_turn(
     })
 }
 
-/// Nobody can say which of two plugins a table should be filled by, so neither does.
-fn refuse_shared_tables(candidates: &mut [Candidate]) {
+/// Refuses all plugins that declare the same table, if no record of the table names its owner.
+fn refuse_shared_tables(candidates: &mut [Candidate], newcomers: &BTreeSet<String>) {
     let mut owners: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for Candidate { name, plugin, .. } in candidates.iter() {
+    for Candidate { name, plugin, .. } in
+        candidates.iter().filter(|candidate| !newcomers.contains(&candidate.name))
+    {
         for table in plugin.iter().flat_map(|plugin| plugin.tables()) {
             owners.entry(table.name.clone()).or_default().push(name.clone());
         }

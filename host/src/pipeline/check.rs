@@ -214,7 +214,7 @@ pub async fn check_in_store(
         report.add("tables", verdict, words);
     }
     let others = match choose(records, place, shelf).await {
-        Ok(set) => set.seen,
+        Ok(set) => set.without_newcomers(),
         Err(PipelineError::NoPlugins { .. }) => Vec::new(),
         Err(error) => return Err(error),
     };

@@ -7,7 +7,8 @@ use time::OffsetDateTime;
 
 use super::{
     PipelineError,
-    active::{PluginPlace, active_plugins, load},
+    active::{PluginPlace, load},
+    plugin_files::{PluginFiles, plugin_files},
     report::Problem,
     required::{Version, accept},
     versions::{HistoryRecord, keep},
@@ -57,10 +58,9 @@ pub async fn install(
     engine: &Arc<Engine>,
     now: OffsetDateTime,
 ) -> Result<Vec<InstallReport>, PipelineError> {
-    let found = active_plugins(from).await?;
+    let PluginFiles { plugins: found, ignored } = plugin_files(from).await?;
     if found.is_empty() {
-        let location = from.store.location(from.prefix);
-        return Err(PipelineError::NoPlugins { location });
+        return Err(PipelineError::no_plugins(from, &ignored));
     }
     let mut reports = Vec::new();
     for (name, listed) in found {

@@ -12,6 +12,7 @@ pub mod diff;
 mod earlier;
 pub mod explain;
 pub mod extract;
+pub mod failed_start;
 pub mod install;
 pub mod jobs;
 pub mod landing;
@@ -19,7 +20,9 @@ pub mod lineage;
 pub mod listing;
 pub mod loads;
 mod moves;
+mod owners;
 pub mod playlists;
+pub mod plugin_files;
 pub mod publish;
 pub mod records;
 pub mod replay;
@@ -53,13 +56,14 @@ use crate::{
     spotify::TokenError,
     store::{Listed, Store, StoreError, list_all, list_readable},
 };
-use active::{ActiveSet, PluginPlace, Shelf, activate, active_plugins};
+use active::{ActiveSet, PluginPlace, Shelf, activate};
 use earlier::Earlier;
 use jobs::{Jobs, Until, hand_over};
 use lineage::InvalidLineage;
 use listing::{Listing, ReportPages};
+use plugin_files::{IgnoredFiles, PluginFiles, plugin_files};
 use records::Records;
-use report::{Action, DocumentReport, DocumentStatus, PluginReport, Problem};
+use report::{Action, DocumentReport, DocumentStatus, Empty, PluginReport, Problem};
 use transform::{Crew, Outcome, Workshop, transform};
 
 /// What a transform needs.
@@ -83,6 +87,8 @@ pub struct Transform<'s> {
     pub until: Until,
     /// Whether files that are no stored documents may have a time in the future.
     pub future: FutureTimes,
+    /// What happens to a document of which no entry gives a row.
+    pub empty: Empty,
     /// Where the details of documents go that the report has no room for; they are left out if there are none.
     pub pages: Option<ReportPages>,
     /// Who watches.
@@ -160,8 +166,8 @@ impl Transform<'_> {
         // to it afterwards what waited by then, so that none of these is left with the old one.
         let Selected { documents, missing, problems } = select(self.store, selection).await?;
         if documents.is_empty() {
-            self.require_plugins().await?;
-            return Ok(Transformed { problems, ..Transformed::default() });
+            let warnings = self.require_plugins().await?.warnings();
+            return Ok(Transformed { problems, warnings, ..Transformed::default() });
         }
         // Whatever the store has to find out before it can be trusted it finds out meanwhile; the
         // first write that needs it waits, and says what is wrong.
@@ -182,7 +188,8 @@ impl Transform<'_> {
         selection: &Selection,
     ) -> Result<Transformed, PipelineError> {
         let set = activate(&self.records(), self.plugins, self.shelf, self.now).await?;
-        let (refused, warnings) = (set.refused(), self.other_formats(&set));
+        let (refused, mut warnings) = (set.refused(), set.ignored.warnings());
+        warnings.extend(self.other_formats(&set));
         let ActiveSet { plugins, reports, .. } = set;
         let workshop = Workshop {
             store: self.store,
@@ -192,6 +199,7 @@ impl Transform<'_> {
             jobs: Jobs::new(self.jobs, self.until.clone(), &self.limits),
             now: self.now,
             future: self.future,
+            empty: self.empty,
         };
         self.progress.begin("transform", documents.len());
         // Of equal files whose time is only assumed the first is kept, so they go one by one.
@@ -288,17 +296,17 @@ impl Transform<'_> {
         Ok(activate(&self.records(), self.plugins, self.shelf, self.now).await?.reports)
     }
 
-    /// Fails if there are no plugins, before anything is done for them.
+    /// Fails if there are no plugins, before anything is done for them. Returns the files that are none.
     ///
     /// # Errors
     ///
     /// If there are none, or the store fails.
-    pub async fn require_plugins(&self) -> Result<(), PipelineError> {
-        if active_plugins(self.plugins).await?.is_empty() {
-            let location = self.plugins.store.location(self.plugins.prefix);
-            return Err(PipelineError::NoPlugins { location });
+    pub async fn require_plugins(&self) -> Result<IgnoredFiles, PipelineError> {
+        let PluginFiles { plugins, ignored } = plugin_files(self.plugins).await?;
+        if plugins.is_empty() {
+            return Err(PipelineError::no_plugins(self.plugins, &ignored));
         }
-        Ok(())
+        Ok(ignored)
     }
 }
 
@@ -445,11 +453,13 @@ pub enum PipelineError {
     },
     /// No plugin.
     #[error(
-        "no plugins in {location} (put some into a store with `spotify-etl init --store STORE --from FOLDER`, or copy a .wasm there)"
+        "no plugins in {location}{ignored} (put some into a store with `spotify-etl init --store STORE --from FOLDER`, or copy a .wasm there)"
     )]
     NoPlugins {
         /// Where they should be.
         location: String,
+        /// What is said of files there that are ignored, if there are such files.
+        ignored: String,
     },
     /// The setting that only published versions run can't be read.
     #[error(
@@ -532,4 +542,14 @@ pub enum PipelineError {
         /// The store.
         store: String,
     },
+}
+
+impl PipelineError {
+    /// Says that there are no plugins in a place, and which files there are not plugins.
+    pub fn no_plugins(place: PluginPlace<'_>, ignored: &IgnoredFiles) -> Self {
+        let location = place.store.location(place.prefix);
+        let ignored: String =
+            ignored.warnings().iter().map(|warning| format!("; {warning}")).collect();
+        PipelineError::NoPlugins { location, ignored }
+    }
 }

@@ -11,7 +11,7 @@ use super::{
     active::load,
     records::{mark_removed, misfits, table_records},
     replay::{Change, Filter, Replay, Which, history},
-    report::{Action, PluginStatus, Problem, ReplayReport},
+    report::{Action, Empty, PluginStatus, Problem, ReplayReport},
     required::Required,
     versions::{
         Activation, HistoryRecord, IsSo, UPLOAD, VersionError, Way, file_of, keep, note, versions,
@@ -224,6 +224,8 @@ impl Switch<'_> {
             which: Which::Matching(Filter::default()),
             plugins: vec![self.standing.name.clone()],
             change,
+            // Which rows go was shown before the version was published.
+            empty: Empty::Allowed,
             mode: Mode::Write,
         };
         replay.run().await

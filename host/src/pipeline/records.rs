@@ -203,6 +203,17 @@ impl<'s> Records<'s> {
         Ok(try_join_all(found).await?.into_iter().collect())
     }
 
+    /// Returns the plugin that a table belongs to; none if the table has no record that can be read.
+    pub(super) async fn owner(&self, table: &str) -> Result<Option<String>, StoreError> {
+        if let Some(planned) = self.planned.get(table) {
+            return Ok(Some(planned.owner.clone()));
+        }
+        let key = Key::TableRecord { table: table.to_owned() }.to_string();
+        let object = self.store.get_within(&key, STORED_JSON_BYTES_MAX).await?;
+        let record = object.and_then(|object| TableRecord::parse(table, &object.bytes).ok());
+        Ok(record.map(|record| record.owner))
+    }
+
     async fn target(
         &self,
         plugin: &Plugin,

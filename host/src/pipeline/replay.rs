@@ -19,12 +19,15 @@ use super::{
     lineage::{Lineage, TableFile},
     moves::read_listed,
     records::{GENERATION_MAX, Records, TableRecord, switch, table_records},
-    report::{Action, DocumentReport, DocumentStatus, Problem, ReplayReport},
+    report::{
+        Action, DocumentReport, DocumentStatus, Empty, Problem, ProblemKind, ReplayReport,
+        TableReport,
+    },
     table_files::{Before, StoredFile, StoredFiles, TableWriter, files_of},
     transform::{Crew, Worked, describe, not_begun, report_stored, sort_results, work},
 };
 use crate::{
-    config::{HOST_VERSION, Limits},
+    config::{HOST_VERSION, LINEAGE_BYTES_MAX, Limits},
     document::{self, DocumentId, PlaylistId, Refused},
     layout::{self, Format, Key, Stage, table_folder},
     schema::{Fit, TableSchema, fit},
@@ -46,6 +49,8 @@ pub struct Replay<'s> {
     pub plugins: Vec<String>,
     /// What tables are to be changed as a whole.
     pub change: Change,
+    /// What happens to a document whose entries give no row any more.
+    pub empty: Empty,
     /// Whether anything is written.
     pub mode: Mode,
 }
@@ -218,7 +223,13 @@ impl Replay<'_> {
                 found.len()
             ))
         };
-        let interrupted = missing.iter().filter(|id| waiting.contains(**id)).collect();
+        let mut interrupted = Vec::new();
+        for id in missing.iter().filter(|id| waiting.contains(**id)) {
+            // A document of which no entry gave a row waits for a person, and a table does not wait for that.
+            if !has_no_rows(store, id).await? {
+                interrupted.push(id);
+            }
+        }
         if let Some(said) = say(interrupted, "are still in raw_data/to_process/") {
             return Ok(Some(format!(
                 "{said}: a transform was interrupted, or runs now (finish it: spotify-etl transform; then run the same command again)"
@@ -230,7 +241,7 @@ impl Replay<'_> {
                 "{said} (see why: spotify-etl status; then spotify-etl transform KEY)"
             )));
         }
-        let lost = missing.iter().collect();
+        let lost = missing.iter().filter(|id| !waiting.contains(**id)).collect();
         Ok(say(lost, "have no raw response any more").map(|said| {
             format!(
                 "{said}, and would be lost (bring the responses back to raw_data/processed/; or delete the documents, if they are not wanted: spotify-etl delete DOCUMENT)"
@@ -409,6 +420,7 @@ impl Replay<'_> {
             Mode::DryRun => choose(records, *plugins, shelf).await?,
         };
         let ActiveSet { mut plugins, reports, .. } = set;
+        let keyed = keyed_tables(&plugins);
         let is_meant = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
         for name in only {
             if reports.iter().all(|report| report.name != *name) {
@@ -422,6 +434,8 @@ impl Replay<'_> {
             store: *store,
             files: files_of(*store, &plugins).await?,
             crew: Arc::new(Crew::of(plugins)),
+            keyed,
+            empty: self.empty,
             limits: &self.transform.limits,
             jobs: Jobs::new(
                 self.transform.jobs,
@@ -444,17 +458,10 @@ impl Replay<'_> {
             done
         });
         hand_over(done.buffer_unordered(desk.jobs.on_the_way()), async |done| {
-            let Done { report: document, is_equal, written, equal, tables } = done;
-            for table in tables {
-                *report.files_by_table.entry(table).or_default() += 1;
-            }
-            report.documents_equal += usize::from(is_equal);
-            report.documents_rewritten += usize::from(written > 0);
-            report.files_written += written;
-            report.files_equal += equal;
+            report.add(&done);
             // Those that are as they should be are only counted.
-            if !document.problems.is_empty() {
-                transformed.documents.push(document);
+            if !done.report.problems.is_empty() {
+                transformed.documents.push(done.report);
                 transformed.documents.save_full_pages(*store, pages).await;
             }
         })
@@ -468,6 +475,17 @@ impl Replay<'_> {
 }
 
 impl ReplayReport {
+    /// Counts a document.
+    fn add(&mut self, done: &Done) {
+        for table in &done.tables {
+            *self.files_by_table.entry(table.clone()).or_default() += 1;
+        }
+        self.documents_equal += usize::from(done.is_equal);
+        self.documents_rewritten += usize::from(done.written > 0);
+        self.files_written += done.written;
+        self.files_equal += done.equal;
+    }
+
     /// Adds what a further pass wrote: the rest was counted by the first.
     fn add_written(&mut self, again: &ReplayReport) {
         self.files_written += again.files_written;
@@ -512,6 +530,10 @@ fn said(from: &TableRecord, next: &TableRecord) -> String {
 struct Desk<'s> {
     store: &'s dyn Store,
     crew: Arc<Crew>,
+    /// The tables of all active plugins whose rows are about entries.
+    keyed: BTreeSet<String>,
+    /// What happens to a document of which no entry gives a row any more.
+    empty: Empty,
     /// All files of their tables, by key.
     files: BTreeMap<String, Listed>,
     limits: &'s Limits,
@@ -566,26 +588,20 @@ impl Desk<'_> {
             done.is_equal = true;
             return Ok(());
         }
-        if listed.size > self.limits.document_bytes {
-            let error = Refused::TooLarge { max: self.limits.document_bytes };
-            done.report.problems.push(Problem::new(Action::Document, error));
-            return Ok(());
-        }
-        let _room = self.jobs.room(listed.size).await;
-        let Some(object) = read_listed(self.store, listed).await? else {
-            done.report.status = DocumentStatus::Gone;
+        let _room = self.jobs.room(listed.size.min(self.limits.document_bytes)).await;
+        let Some(Worked { document, results, room: _room_of_files, .. }) =
+            self.worked(id, listed, &stale, &mut done.report).await?
+        else {
             return Ok(());
         };
-        let key = Key::Raw { stage: Stage::Processed, document: id.clone() };
-        let Worked { document, results, room: _room, .. } =
-            match work(self.crew_of(&stale), &self.jobs, self.limits, &key, &object).await {
-                Ok(worked) => worked,
-                Err(undone) => {
-                    done.report.problems.push(undone.problem());
-                    return Ok(());
-                }
-            };
         let made = sort_results(results, self.limits, &mut done.report);
+        if done.report.problems.is_empty()
+            && let Some(problem) = self.lost_rows(&made.reports, lineage.as_ref())
+        {
+            done.report.problems.push(problem);
+            describe(&mut done.report, &document);
+            return Ok(());
+        }
         let gone = self.unsupported(&stale, id, lineage.as_ref(), &done.report);
         let is_same = |file: &TableFile| {
             let stored = seen.get(&file.key).and_then(Option::as_ref);
@@ -618,6 +634,63 @@ impl Desk<'_> {
         }
         done.is_equal = files.is_empty() && gone.is_empty() && done.report.problems.is_empty();
         Ok(())
+    }
+
+    /// Reads a document and runs plugins on it. None if that failed, which is in the report then.
+    async fn worked(
+        &self,
+        id: &DocumentId,
+        listed: &Listed,
+        plugins: &[ActivePlugin],
+        report: &mut DocumentReport,
+    ) -> Result<Option<Worked>, StoreError> {
+        if listed.size > self.limits.document_bytes {
+            let error = Refused::TooLarge { max: self.limits.document_bytes };
+            report.problems.push(Problem::new(Action::Document, error));
+            return Ok(None);
+        }
+        let Some(object) = read_listed(self.store, listed).await? else {
+            report.status = DocumentStatus::Gone;
+            return Ok(None);
+        };
+        let key = Key::Raw { stage: Stage::Processed, document: id.clone() };
+        match work(self.crew_of(plugins), &self.jobs, self.limits, &key, &object).await {
+            Ok(worked) => Ok(Some(worked)),
+            Err(undone) => {
+                report.problems.push(undone.problem());
+                Ok(None)
+            }
+        }
+    }
+
+    /// Says that no entry of a document gives a row any more, although its lineage has rows. The stored rows stay.
+    fn lost_rows(
+        &self,
+        made: &[(String, Vec<TableReport>)],
+        lineage: Option<&Lineage>,
+    ) -> Option<Problem> {
+        let tables: BTreeMap<&str, u64> = made
+            .iter()
+            .flat_map(|(_, tables)| tables)
+            .filter(|table| table.keyed)
+            .map(|table| (table.table.as_str(), table.rows))
+            .collect();
+        let stored = |file: &&TableFile| self.keyed.contains(&file.table) && file.rows > 0;
+        let (before, others): (Vec<_>, Vec<_>) = lineage?
+            .files
+            .iter()
+            .filter(stored)
+            .partition(|file| tables.contains_key(file.table.as_str()));
+        let rows: u64 = tables.values().sum();
+        if self.empty == Empty::Allowed || rows > 0 || before.is_empty() || !others.is_empty() {
+            return None;
+        }
+        let names: Vec<&str> = made.iter().map(|(plugin, _)| plugin.as_str()).collect();
+        let message = format!(
+            "no entry gives a row any more with the active version of `{}`; the stored rows stay (change the plugin; or accept it: spotify-etl replay --allow-empty)",
+            names.join("`, `")
+        );
+        Some(Problem { kind: Some(ProblemKind::NoRows), ..Problem::new(Action::Plugin, message) })
     }
 
     /// Some of the plugins, most often all.
@@ -703,6 +776,31 @@ async fn documents_of(
         });
     }
     Ok(all.unwrap_or_default())
+}
+
+/// Returns whether a document has table files, and no row of any of its entries. The rows of tables without a key
+/// are about the document.
+async fn has_no_rows(store: &dyn Store, document: &str) -> Result<bool, StoreError> {
+    let Ok(id) = document.parse::<DocumentId>() else { return Ok(false) };
+    let key = Key::Lineage { document: id.clone() }.to_string();
+    let object = store.get_within(&key, LINEAGE_BYTES_MAX).await?;
+    let Some(lineage) = object.and_then(|object| Lineage::parse(&object.bytes, &id).ok()) else {
+        return Ok(false);
+    };
+    let (records, _) = table_records(store).await?;
+    let is_keyed = |table: &str| {
+        let mut records = records.iter().filter(|record| record.schema.name == table);
+        records.any(|record| !record.schema.key.is_empty())
+    };
+    let mut keyed = lineage.files.iter().filter(|file| is_keyed(&file.table)).peekable();
+    Ok(keyed.peek().is_some() && keyed.all(|file| file.rows == 0))
+}
+
+/// Returns the tables of plugins whose rows are about entries.
+fn keyed_tables(plugins: &[ActivePlugin]) -> BTreeSet<String> {
+    let schemas = plugins.iter().flat_map(|active| active.plugin.tables());
+    let keyed = schemas.filter(|schema| !schema.key.is_empty());
+    keyed.map(|schema| schema.name.clone()).collect()
 }
 
 /// The keys of a document's files of a plugin's tables.

@@ -44,18 +44,29 @@ pub struct Problem {
     pub plugin: Option<String>,
     /// What is wrong and what to do.
     pub message: String,
+    /// Its kind, where that decides which commands help.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ProblemKind>,
+}
+
+/// The kind of a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemKind {
+    /// No entry of a document gave a row, and the run does not accept that.
+    NoRows,
 }
 
 impl Problem {
     /// A problem that is not a plugin's.
     pub fn new(action: Action, error: impl ToString) -> Self {
-        Problem { action, plugin: None, message: error.to_string() }
+        Problem { action, plugin: None, message: error.to_string(), kind: None }
     }
 
     /// A plugin's problem.
     pub fn of_plugin(name: &str, error: impl ToString) -> Self {
         let plugin = Some(name.to_owned());
-        Problem { action: Action::Plugin, plugin, message: error.to_string() }
+        Problem { action: Action::Plugin, plugin, message: error.to_string(), kind: None }
     }
 }
 
@@ -416,14 +427,26 @@ impl DocumentReport {
         }
     }
 
-    /// Whether none of its entries gave a row. Tables without a key don't count: they have a row
-    /// about the document, whatever is in it.
-    pub fn is_empty(&self) -> bool {
+    /// Returns the skipped entries in words, such as `2 episode, 5 local_file`.
+    pub fn skipped_by_reason(&self) -> String {
+        let reasons = self.skipped.iter().map(|(reason, count)| format!("{count} {reason}"));
+        reasons.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Returns whether its tables have no row of any of its entries. Tables without a key don't count: they have
+    /// a row about the document, whatever its entries are.
+    pub fn has_no_rows(&self) -> bool {
         let only_unkeyed = self.tables.iter().all(|table| !table.keyed);
         let mut counted = self.tables.iter().filter(|table| table.keyed || only_unkeyed);
-        self.status == DocumentStatus::Stored
-            && self.entries > 0
-            && counted.all(|table| table.rows == 0)
+        self.entries > 0 && !self.tables.is_empty() && counted.all(|table| table.rows == 0)
+    }
+
+    /// Returns whether it was rejected or accepted although no entry gave a row.
+    pub fn is_empty(&self) -> bool {
+        let is_no_rows = |problem: &Problem| problem.kind == Some(ProblemKind::NoRows);
+        let is_judged =
+            self.status == DocumentStatus::Stored || self.problems.iter().any(is_no_rows);
+        is_judged && self.has_no_rows()
     }
 }
 
@@ -492,35 +515,34 @@ impl RunReport {
         listed.or(self.totals.documents.first_retry.as_ref())
     }
 
-    /// Listed documents of which no entry gave a row, unless the run accepted that.
-    pub fn empty_documents(&self) -> impl Iterator<Item = &DocumentReport> {
-        let judged = self.exit_status != 0;
-        self.documents.iter().filter(move |document| judged && document.is_empty())
-    }
-
-    /// The number of documents of which no entry gave a row, listed or not, unless that was accepted.
-    pub fn empty_count(&self) -> usize {
-        if self.exit_status == 0 { 0 } else { self.totals.documents.empty }
-    }
-
     /// The documents and imports that are on pages.
     pub fn count_on_pages(&self) -> usize {
         self.pages.iter().map(|page| page.count).sum()
     }
 
+    /// Returns whether it failed before it tried any playlist, document or plugin.
+    pub fn could_not_start(&self) -> bool {
+        let RunReport { problems, extracts, plugins, replay, published, totals, .. } = self;
+        !problems.is_empty()
+            && extracts.is_empty()
+            && plugins.is_empty()
+            && replay.is_none()
+            && published.is_none()
+            && totals.documents.count + totals.imports.count == 0
+    }
+
     /// The exit status that this run has earned.
-    pub fn judge(&self, empty: Empty) -> u8 {
+    pub fn judge(&self) -> u8 {
         let stopped = self.replay.as_ref().is_some_and(|replay| replay.stopped.is_some());
-        let empty = empty == Empty::Fails && self.totals.documents.empty > 0;
-        u8::from(empty || stopped || self.problem_count() > 0)
+        u8::from(stopped || self.problem_count() > 0)
     }
 }
 
-/// What it means that no entry of a document gave a row.
+/// What happens to a document of which no entry gives a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Empty {
-    /// Something is wrong.
+    /// It is a problem: the document waits for a plugin that reads it, or for a person who accepts or deletes it.
     Fails,
-    /// It may be so.
+    /// It is accepted.
     Allowed,
 }

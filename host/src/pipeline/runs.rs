@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned, de::IgnoredAny};
 
-use super::{listing::REPORT_BYTES_MAX, report::RunReport, totals::Totals};
+use super::{
+    listing::REPORT_BYTES_MAX,
+    report::{Problem, RunReport},
+    totals::Totals,
+};
 use crate::{
     config::Bytes,
     layout::{self, Key},
@@ -76,6 +80,9 @@ pub struct RunSummary {
     pub documents: usize,
     /// What it ended with, if its report was read.
     pub exit_status: Option<u8>,
+    /// The first problem of the run as a whole, such as why it could not start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// Why its report was not read, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unread: Option<String>,
@@ -89,6 +96,8 @@ struct Head {
     started_at: String,
     milliseconds: u64,
     exit_status: u8,
+    #[serde(default)]
+    problems: Vec<Problem>,
     #[serde(default)]
     extracts: Vec<IgnoredAny>,
     #[serde(default)]
@@ -114,6 +123,7 @@ impl From<Head> for RunSummary {
             milliseconds: head.milliseconds,
             documents: counts.into_iter().max().unwrap_or_default(),
             exit_status: Some(head.exit_status),
+            problem: head.problems.first().map(ToString::to_string),
             unread: None,
         }
     }
@@ -271,6 +281,7 @@ fn unread(report: &UnreadReport) -> RunSummary {
         milliseconds: 0,
         documents: 0,
         exit_status: None,
+        problem: None,
         unread: Some(report.why()),
     }
 }

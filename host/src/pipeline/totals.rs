@@ -44,7 +44,7 @@ pub struct DocumentTotals {
     pub problems: BTreeMap<Action, usize>,
     /// Documents with problems.
     pub failing: usize,
-    /// Documents of which no entry gave a row.
+    /// Documents of which no entry gave a row, accepted or not.
     pub empty: usize,
     /// Documents with problems or warnings, or of which no entry gave a row.
     pub remarkable: usize,

@@ -19,7 +19,8 @@ use super::{
     moves::{commit, leave, put_aside, read_listed, read_twice},
     records::Target,
     report::{
-        Action, DocumentReport, DocumentStatus, Problem, SkipReport, TableReport, incomplete,
+        Action, DocumentReport, DocumentStatus, Empty, Problem, ProblemKind, SkipReport,
+        TableReport, incomplete,
     },
     table_files::{PluginFiles, TableWriter},
     tried::{Tried, judge},
@@ -52,6 +53,8 @@ pub struct Workshop<'s> {
     pub now: OffsetDateTime,
     /// Whether files that are no stored documents may have a time in the future.
     pub future: FutureTimes,
+    /// What happens to a document of which no entry gives a row.
+    pub empty: Empty,
 }
 
 /// Plugins that look at a document together.
@@ -101,9 +104,8 @@ async fn steps(
     outcome: &mut Outcome,
 ) -> Result<(), StoreError> {
     let (store, limits, report) = (workshop.store, &workshop.limits, &mut outcome.report);
-    let max = limits.document_bytes;
-    if listed.size > max {
-        let error = Refused::TooLarge { max };
+    if listed.size > limits.document_bytes {
+        let error = Refused::TooLarge { max: limits.document_bytes };
         report.problems.push(Problem::new(Action::Document, error));
         return Ok(());
     }
@@ -161,6 +163,22 @@ async fn steps(
     Ok(())
 }
 
+/// Says that no entry gave a row, and which were skipped. The document is not committed: it is no snapshot of its
+/// playlist until a plugin reads it or a person accepts it.
+fn no_rows(report: &DocumentReport) -> Problem {
+    let skipped = match report.skipped.values().sum() {
+        0 => "none skipped".to_owned(),
+        count => format!("{count} skipped: {}", report.skipped_by_reason()),
+    };
+    let (entries, key) = (report.entries, &report.key);
+    let document = report.document.as_ref().unwrap_or(key);
+    let message = format!(
+        "no entry gave a row: {entries} {}, {skipped} (delete the document: spotify-etl delete {document}; or accept it: spotify-etl transform --allow-empty {key})",
+        if entries == 1 { "entry" } else { "entries" },
+    );
+    Problem { kind: Some(ProblemKind::NoRows), ..Problem::new(Action::Document, message) }
+}
+
 /// Why a document that no plugin failed on is not done all the same.
 fn why_not_whole(workshop: &Workshop<'_>, report: &DocumentReport) -> Option<Problem> {
     let message = if !report.problems.is_empty() {
@@ -172,6 +190,8 @@ fn why_not_whole(workshop: &Workshop<'_>, report: &DocumentReport) -> Option<Pro
         format!("stays where it is until `{names}` can be used; what the others made is stored")
     } else if report.unsupported.len() == workshop.crew.plugins.len() {
         "stays where it is, since every plugin says that it is not for it".to_owned()
+    } else if workshop.empty == Empty::Fails && report.has_no_rows() {
+        return Some(no_rows(report));
     } else {
         return None;
     };

@@ -28,12 +28,14 @@ use spotify_etl::{
     function::{Catalog, Failure, Function, Invocation},
     layout::{self, formats},
     pipeline::{
-        active::Shelf, cataloging::Place, extract::Condition, loads::LoadRecords, report::Empty,
+        active::Shelf, cataloging::Place, extract::Condition, failed_start::FailedStart,
+        loads::LoadRecords, report::Empty,
     },
     plugin::check_cache,
     spotify::{
         ACCOUNTS_URL, API_URL, Clock, Given, LoginPlace, SLIM_FIELDS, Settings, Url, source,
     },
+    status::SNAPSHOT_AGE_DAYS_MAX,
     store::StoreAddress,
     topic::Topic,
     vault,
@@ -55,8 +57,8 @@ const CACHE: &str = "/tmp/spotify-etl";
 const INVOCATION_MAX: Duration = Duration::from_secs(900);
 /// What it takes to send an answer off.
 const ANSWER_TAKES: Duration = Duration::from_millis(50);
-/// A week, and a day for it to come late.
-const AGE_DAYS_MAX: i64 = 8;
+/// How long the report of a function that could not start may take: Lambda gives 10 seconds for all of the start.
+const KEEPING_MAX: Duration = Duration::from_secs(5);
 /// As much as Spotify gives at a time.
 const PAGE_ENTRIES: u32 = 50;
 
@@ -113,7 +115,13 @@ fn run() -> Result<()> {
         if let Err(error) = survive_file_size_limit() {
             tracing::debug!("SIGXFSZ is not handled: {error}");
         }
-        let function = function().await?;
+        let function = match function().await {
+            Ok(function) => function,
+            Err(error) => {
+                keep_failed_start(&error).await;
+                return Err(error);
+            }
+        };
         // One that only asks Spotify needs no plugins, and may have no right to them.
         if set("SPOTIFY_ETL_LOAD_AHEAD", flag)?.unwrap_or(true) {
             function.warm_up().await;
@@ -216,12 +224,37 @@ async fn function() -> Result<Function> {
         login,
         condition: if if_changed { Condition::IfChanged } else { Condition::Always },
         age_days_max: set("SPOTIFY_ETL_AGE_DAYS", |text| text.parse().ok())?
-            .unwrap_or(AGE_DAYS_MAX),
+            .unwrap_or(SNAPSHOT_AGE_DAYS_MAX),
         topic: topic().await?,
         clock: Arc::new(SystemClock),
         is_ending: Arc::default(),
         unfinished: tokio::sync::Mutex::default(),
     })
+}
+
+/// Keeps a report of a function that could not start, if its store can be written.
+async fn keep_failed_start(error: &anyhow::Error) {
+    let Ok(Some(Ok(address))) = text("SPOTIFY_ETL_STORE").map(|text| text.map(|text| text.parse()))
+    else {
+        return;
+    };
+    let address: StoreAddress = address;
+    let now = now();
+    let run_id = layout::run_id(now, std::process::id() ^ now.nanosecond());
+    let keeping = async {
+        let failed = FailedStart {
+            run_id: &run_id,
+            command: "start",
+            started_at: now,
+            error: format!("{error:#}"),
+        };
+        failed.keep(address.open().await?.as_ref()).await
+    };
+    match tokio::time::timeout(KEEPING_MAX, keeping).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!("the report of this failure could not be kept: {error}"),
+        Err(_) => tracing::warn!("there was no time to keep the report of this failure"),
+    }
 }
 
 /// How many documents are worked on at a time: as many as there are processors, and memory for them.

@@ -27,6 +27,7 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 use futures_util::{StreamExt, stream};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
+use super::report::Empty;
 use super::{
     PipelineError, Progress, Transform,
     active::{PluginPlace, Shelf},
@@ -171,6 +172,8 @@ impl Verify<'_> {
             now: self.now,
             until: Until::default(),
             future: crate::document::FutureTimes::Allowed,
+            // A repair makes tables again and decides nothing.
+            empty: Empty::Allowed,
             pages: None,
             progress: self.progress,
         }

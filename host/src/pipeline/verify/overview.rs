@@ -9,7 +9,7 @@ use super::{
         active::ActivePlugin,
         list,
         replay::{Change, Replay, Which},
-        report::PluginStatus,
+        report::{Empty, PluginStatus},
     },
     Verify,
     checker::Checker,
@@ -227,6 +227,7 @@ async fn would_write(
         which: Which::Keys(ids.iter().map(|id| key(id).to_string()).collect()),
         plugins: vec![active.plugin.name().to_owned()],
         change: Change::None,
+        empty: Empty::Allowed,
         mode: Mode::DryRun,
     };
     let (report, transformed) = replay.run().await?;

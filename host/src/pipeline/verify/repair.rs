@@ -8,6 +8,7 @@ use super::{
         Mode, PipelineError,
         lineage::Lineage,
         replay::{Change, Replay, Which},
+        report::Empty,
         versions::{HistoryRecord, UPLOAD, keep},
     },
     Pass, Verify,
@@ -233,6 +234,7 @@ async fn remake(
             which: Which::Keys(keys),
             plugins: plugins.into_iter().collect(),
             change: Change::None,
+            empty: Empty::Allowed,
             mode: Mode::Write,
         };
         let (_, transformed) = replay.run().await?;

@@ -73,6 +73,24 @@ Secrets are never given as arguments, which all programs see: SPOTIFY_CLIENT_SEC
 SPOTIFY_REFRESH_TOKEN in the environment, or files. Proxies are taken from HTTPS_PROXY and NO_PROXY,
 further certificates from SSL_CERT_FILE.";
 
+const STATUS_HELP: &str = "\
+Exit status: 0 nothing needs attention; 1 something does; 2 the store can't be read. These need
+attention (`attention` in the JSON lists them):
+  - a playlist of the list (`spotify-etl playlist list`) was never read, its last extraction failed, its
+    last snapshot is more than 8 days old, or that snapshot is incomplete
+  - snapshots are dated in the future
+  - the list of playlists can't be read
+  - documents wait, and a run said why; documents could not be read
+  - no plugin, a plugin that is refused or missing, or a file such as SONG.WASM that is ignored
+  - the login has ended or ends within 14 days
+  - the last run failed or could not start
+  - table files, lineage or raw documents were deleted by hand
+
+Examples:
+  spotify-etl status
+  spotify-etl status --json --exit-zero | jq -r '.attention[].message'
+  spotify-etl status || mail -s 'playlists need attention' me@example.org < /dev/null";
+
 /// What all commands understand.
 #[derive(Debug, Args)]
 pub struct Common {
@@ -271,10 +289,14 @@ pub enum Command {
         #[command(flatten)]
         delete: DeleteArgs,
     },
-    /// Show how things are, and what mends them
+    /// Show the state of a store, and what needs attention
+    #[command(after_help = STATUS_HELP)]
     Status {
         #[command(flatten)]
         login: LoginArgs,
+        /// Exit with 0 even if something needs attention
+        #[arg(long, env = "SPOTIFY_ETL_EXIT_ZERO")]
+        exit_zero: bool,
     },
     /// Ask the tables, in SQL: at home, or with --athena there
     #[command(
@@ -440,6 +462,10 @@ pub struct ReplayArgs {
     #[arg(long = "new-generation", value_name = "TABLE", conflicts_with_all = ["since", "until", "playlist", "only"])]
     pub new_generations: Vec<String>,
 
+    /// Accept documents whose entries give no row any more
+    #[arg(long, env = "SPOTIFY_ETL_ALLOW_EMPTY")]
+    pub allow_empty: bool,
+
     /// Send the documents to the queue that the function reads, which replays them
     #[arg(long, value_name = "URL", conflicts_with_all = ["dry_run", "format", "new_generations", "only"])]
     pub queue: Option<String>,
@@ -592,7 +618,7 @@ pub struct TransformArgs {
     #[arg(long, value_name = "FORMATS", env = "SPOTIFY_ETL_FORMAT", value_parser = formats)]
     pub format: Option<Formats>,
 
-    /// Don't fail if no entry of a document gave a row
+    /// Accept documents whose entries give no row; else they wait, and each run fails
     #[arg(long, env = "SPOTIFY_ETL_ALLOW_EMPTY")]
     pub allow_empty: bool,
 }

@@ -28,7 +28,7 @@ impl Session {
         }
         let transformed = Transformed { documents, ..Transformed::default() };
         let work = Work { deleted: Some(report), transformed, warnings, ..Work::default() };
-        self.finish("delete", work, Empty::Allowed).await
+        self.finish("delete", work).await
     }
 
     async fn deletion(&self, args: &DeleteArgs) -> Result<Deletion<'_>> {

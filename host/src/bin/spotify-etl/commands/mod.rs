@@ -21,6 +21,7 @@ use spotify_etl::{
     pipeline::{
         Mode, PipelineError, Progress as _, Selection, Transform, Transformed,
         active::{PluginPlace, Shelf},
+        failed_start::{FailedStart, NOTHING_TRIED},
         install::install,
         jobs::Until,
         landing::{ImportMode, ImportOptions, Imported, Incoming, import, json_objects},
@@ -40,15 +41,14 @@ use spotify_etl::{
     queue::Queue,
     remedy::quoted,
     sources::files::{self, SourceError},
-    status::{LoginStatus, status},
+    status::{LoginStatus, Look, SNAPSHOT_AGE_DAYS_MAX},
     store::{Listed, Store, StoreAddress},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     args::{
-        Cli, Command, Common, FutureArgs, ImportArgs, LoginArgs, PlaylistFromArg, ReplayArgs,
-        TransformArgs,
+        Cli, Command, Common, ImportArgs, LoginArgs, PlaylistFromArg, ReplayArgs, TransformArgs,
     },
     progress::Bar,
     render,
@@ -56,8 +56,6 @@ use crate::{
 use spotify::Browser;
 use sql::Form;
 
-/// The exit status of a run that could not try anything of what it was for.
-const NOTHING_TRIED: u8 = 2;
 /// So many documents go into one message of a queue: as many as a function replays in its time.
 const DOCUMENTS_A_MESSAGE: usize = 20;
 /// How many runs are listed.
@@ -70,64 +68,40 @@ pub fn run(cli: Cli) -> Result<u8> {
         if let Err(error) = survive_file_size_limit() {
             tracing::debug!("SIGXFSZ is not handled: {error}");
         }
-        let session = Session::new(cli.common).await?;
-        match cli.command {
-            Command::Init { from } => session.init(from).await,
-            Command::Run { playlists, from, import, future, extract, spotify, transform } => {
-                let session = session.accepting(&future);
-                if from.is_empty() {
-                    import.require_files()?;
-                    session.run(&playlists, &extract, &spotify, &transform).await
-                } else {
-                    session.import_and_transform(&from, &import, &transform).await
-                }
-            }
-            Command::Extract { playlists, extract, spotify } => {
-                session.extract(&playlists, &extract, &spotify).await
-            }
-            Command::Playlist(command) => session.playlist(command).await,
-            Command::Login { status: true, spotify, .. } => {
-                session.login_status(&spotify.login).await
-            }
-            Command::Login { save, paste, no_browser, redirect_uri, spotify, .. } => {
-                let browser = Browser::of(paste, no_browser);
-                session.login(&spotify, save, &redirect_uri, browser).await
-            }
-            Command::Logout { login } => session.logout(&login).await,
-            Command::Doctor { playlists, spotify } => session.doctor(&playlists, &spotify).await,
-            Command::Verify { repair, restart } => {
-                let start = if restart { Start::Restart } else { Start::Continue };
-                let effect = if repair { Effect::Repair } else { Effect::Check };
-                session.verify(start, effect).await
-            }
-            Command::Import { paths, import, future, dry_run } => {
-                let mode = if dry_run { ImportMode::DryRun } else { ImportMode::Land };
-                session.accepting(&future).import(&paths, &import, mode).await
-            }
-            Command::Transform { keys, future, transform } => {
-                session.accepting(&future).transform(keys, &transform).await
-            }
-            Command::Replay { replay } => session.replay(&replay).await,
-            Command::Delete { delete } => session.delete(&delete).await,
-            Command::Status { login } => session.status(&login).await,
-            Command::Query { save: Some(path), .. } => session.save(&path).await,
-            Command::Query { sql, file, csv, athena, max_scan, database, athena_args, .. } => {
-                let form = if csv { Form::Csv } else { Form::Table };
-                let sql = sql::sentence(sql.as_deref(), file.as_deref())?;
-                match athena {
-                    true => session.ask_athena(&sql, form, database, &athena_args, max_scan).await,
-                    false => session.query(&sql, form).await,
-                }
-            }
-            Command::Catalog(command) => session.catalog(command).await,
-            Command::Runs { run_id } => session.runs(run_id.as_deref()).await,
-            Command::Explain { what } => session.explain(what).await,
-            Command::Plugin(command) => session.plugin(command).await,
+        let mut session = Session::new(cli.common).await?;
+        session.future = future_times(&cli.command);
+        let reported = reported(&cli.command);
+        let done = session.command(cli.command).await;
+        if let (Err(error), Some(command)) = (&done, reported) {
+            session.keep_failed_start(command, error).await;
         }
+        done
     });
     // A look-up of a name that nobody answers must not keep the program.
     runtime.shutdown_background();
     done
+}
+
+/// Returns what the reports of a command's runs call it; none of a command that leaves no report.
+fn reported(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Run { .. } => Some("run"),
+        Command::Extract { .. } => Some("extract"),
+        Command::Import { dry_run: false, .. } => Some("import"),
+        Command::Transform { .. } => Some("transform"),
+        Command::Replay { replay } if !replay.dry_run => Some("replay"),
+        _ => None,
+    }
+}
+
+fn future_times(command: &Command) -> FutureTimes {
+    let future = match command {
+        Command::Run { future, .. }
+        | Command::Import { future, .. }
+        | Command::Transform { future, .. } => future,
+        _ => return FutureTimes::Rejected,
+    };
+    if future.allow_future { FutureTimes::Allowed } else { FutureTimes::Rejected }
 }
 
 /// What a run has done.
@@ -236,12 +210,64 @@ impl Session {
         })
     }
 
-    /// The same session with what is said of times in the future.
-    fn accepting(mut self, args: &FutureArgs) -> Self {
-        if args.allow_future {
-            self.future = FutureTimes::Allowed;
+    async fn command(&self, command: Command) -> Result<u8> {
+        match command {
+            Command::Init { from } => self.init(from).await,
+            Command::Run { playlists, from, import, extract, spotify, transform, .. } => {
+                if from.is_empty() {
+                    import.require_files()?;
+                    self.run(&playlists, &extract, &spotify, &transform).await
+                } else {
+                    self.import_and_transform(&from, &import, &transform).await
+                }
+            }
+            Command::Extract { playlists, extract, spotify } => {
+                self.extract(&playlists, &extract, &spotify).await
+            }
+            Command::Playlist(command) => self.playlist(command).await,
+            Command::Login { status: true, spotify, .. } => self.login_status(&spotify.login).await,
+            Command::Login { save, paste, no_browser, redirect_uri, spotify, .. } => {
+                let browser = Browser::of(paste, no_browser);
+                self.login(&spotify, save, &redirect_uri, browser).await
+            }
+            Command::Logout { login } => self.logout(&login).await,
+            Command::Doctor { playlists, spotify } => self.doctor(&playlists, &spotify).await,
+            Command::Verify { repair, restart } => {
+                let start = if restart { Start::Restart } else { Start::Continue };
+                let effect = if repair { Effect::Repair } else { Effect::Check };
+                self.verify(start, effect).await
+            }
+            Command::Import { paths, import, dry_run, .. } => {
+                let mode = if dry_run { ImportMode::DryRun } else { ImportMode::Land };
+                self.import(&paths, &import, mode).await
+            }
+            Command::Transform { keys, transform, .. } => self.transform(keys, &transform).await,
+            Command::Replay { replay } => self.replay(&replay).await,
+            Command::Delete { delete } => self.delete(&delete).await,
+            Command::Status { login, exit_zero } => self.status(&login, exit_zero).await,
+            Command::Query { save: Some(path), .. } => self.save(&path).await,
+            Command::Query { sql, file, csv, athena, max_scan, database, athena_args, .. } => {
+                let form = if csv { Form::Csv } else { Form::Table };
+                let sql = sql::sentence(sql.as_deref(), file.as_deref())?;
+                match athena {
+                    true => self.ask_athena(&sql, form, database, &athena_args, max_scan).await,
+                    false => self.query(&sql, form).await,
+                }
+            }
+            Command::Catalog(command) => self.catalog(command).await,
+            Command::Runs { run_id } => self.runs(run_id.as_deref()).await,
+            Command::Explain { what } => self.explain(what).await,
+            Command::Plugin(command) => self.plugin(command).await,
         }
-        self
+    }
+
+    /// Keeps a report of a run that could not start. The error itself is shown by the caller.
+    async fn keep_failed_start(&self, command: &str, error: &anyhow::Error) {
+        let (run_id, started_at) = (self.run_id.as_str(), self.now);
+        let failed = FailedStart { run_id, command, started_at, error: render::sentence(error) };
+        if let Err(error) = failed.keep(self.store()).await {
+            tracing::debug!("the report of this run could not be kept: {error}");
+        }
     }
 
     fn store(&self) -> &dyn Store {
@@ -285,9 +311,9 @@ impl Session {
         let mut work = Work { imports, warnings, ..Work::default() };
         if let Some(unclear) = unclear {
             work.leave(unclear);
-            return self.finish("run", work, empty(options)).await;
+            return self.finish("run", work).await;
         }
-        self.transform_and_finish(&transform, Selection::Landed(arrivals), work, options).await
+        self.transform_and_finish(&transform, Selection::Landed(arrivals), work).await
     }
 
     /// Transforms what was landed, and reports both: what was landed stays, whatever comes then.
@@ -296,13 +322,12 @@ impl Session {
         transform: &Transform<'_>,
         selection: Selection,
         mut work: Work,
-        options: &TransformArgs,
     ) -> Result<u8> {
         match transform.run(&selection).await {
             Ok(transformed) => work.transformed = transformed,
             Err(error) => work.fail(error),
         }
-        self.finish("run", work, empty(options)).await
+        self.finish("run", work).await
     }
 
     async fn import(&self, paths: &[PathBuf], args: &ImportArgs, mode: ImportMode) -> Result<u8> {
@@ -320,7 +345,7 @@ impl Session {
         if let Some(unclear) = unclear {
             work.leave(unclear);
         }
-        self.finish("import", work, Empty::Allowed).await
+        self.finish("import", work).await
     }
 
     async fn bring_in(
@@ -418,7 +443,7 @@ impl Session {
             if keys.is_empty() { Selection::Waiting } else { Selection::Named(self.keys(keys)) };
         let transformed = self.transformer(options).run(&selection).await?;
         let work = Work { transformed, ..Work::default() };
-        self.finish("transform", work, empty(options)).await
+        self.finish("transform", work).await
     }
 
     async fn replay(&self, args: &ReplayArgs) -> Result<u8> {
@@ -449,12 +474,13 @@ impl Session {
                 ([], Some(formats)) => Change::Formats(formats.clone()),
                 (tables, _) => Change::Generations(tables.to_vec()),
             },
-            transform: self.transformer_to(formats),
+            transform: self.transformer_to(formats, empty(args.allow_empty)),
+            empty: empty(args.allow_empty),
             mode: if args.dry_run { Mode::DryRun } else { Mode::Write },
         };
         let (replayed, transformed) = replay.run().await?;
         let work = Work { replay: Some(replayed), transformed, ..Work::default() };
-        self.finish("replay", work, Empty::Allowed).await
+        self.finish("replay", work).await
     }
 
     async fn replay_by_queue(&self, queue: &str, which: &Which) -> Result<u8> {
@@ -476,7 +502,7 @@ impl Session {
             ..ReplayReport::default()
         };
         let work = Work { replay: Some(replay), ..Work::default() };
-        self.finish("replay", work, Empty::Allowed).await
+        self.finish("replay", work).await
     }
 
     /// Keys may be typed as paths in the store's folder.
@@ -491,10 +517,10 @@ impl Session {
 
     fn transformer(&self, options: &TransformArgs) -> Transform<'_> {
         let formats = options.format.as_ref().map(|formats| formats.0.clone());
-        self.transformer_to(formats)
+        self.transformer_to(formats, empty(options.allow_empty))
     }
 
-    fn transformer_to(&self, formats: Option<Vec<Format>>) -> Transform<'_> {
+    fn transformer_to(&self, formats: Option<Vec<Format>>, empty: Empty) -> Transform<'_> {
         Transform {
             store: self.store(),
             plugins: self.plugins(),
@@ -505,6 +531,7 @@ impl Session {
             now: self.now,
             until: Until::default(),
             future: self.future,
+            empty,
             pages: Some(self.pages.clone()),
             progress: &Bar,
         }
@@ -530,7 +557,7 @@ impl Session {
     }
 
     /// Keeps the report of a run, and prints it.
-    async fn finish(&self, command: &str, work: Work, empty: Empty) -> Result<u8> {
+    async fn finish(&self, command: &str, work: Work) -> Result<u8> {
         let Work {
             extracts,
             imports,
@@ -564,7 +591,7 @@ impl Session {
         report.add_imports(imports);
         report.add_documents(transformed.documents);
         report.exit_status = match access {
-            Access::Given => report.judge(empty),
+            Access::Given => report.judge(),
             Access::None => NOTHING_TRIED,
         };
         let key = Key::Run { run_id: report.run_id.clone() }.to_string();
@@ -588,17 +615,25 @@ impl Session {
         }
     }
 
-    async fn status(&self, login: &LoginArgs) -> Result<u8> {
+    async fn status(&self, login: &LoginArgs, exit_zero: bool) -> Result<u8> {
         self.require_store()?;
         // A login that can't be read is the doctor's affair.
         let login = match spotify::login_place(login) {
             Some(place) => LoginStatus::of(place.as_ref(), self.now).await.ok().flatten(),
             None => None,
         };
-        let mut status = status(self.store(), self.plugins(), &self.shelf, login, self.now).await?;
-        status.strays = strays(self.store()).await?;
+        let look = Look {
+            store: self.store(),
+            plugins: self.plugins(),
+            shelf: &self.shelf,
+            login,
+            age_days_max: SNAPSHOT_AGE_DAYS_MAX,
+            now: self.now,
+        };
+        let mut status = look.status().await?;
+        status.add_strays(strays(self.store()).await?);
         self.print(&status, || render::status(&status, &self.common.store))?;
-        Ok(0)
+        Ok(u8::from(!status.attention.is_empty() && !exit_zero))
     }
 
     async fn runs(&self, run_id: Option<&str>) -> Result<u8> {
@@ -657,8 +692,8 @@ fn plain(path: &Path) -> PathBuf {
     whole.unwrap_or_else(|| path.strip_prefix(".").unwrap_or(path).to_owned())
 }
 
-fn empty(options: &TransformArgs) -> Empty {
-    if options.allow_empty { Empty::Allowed } else { Empty::Fails }
+fn empty(allow_empty: bool) -> Empty {
+    if allow_empty { Empty::Allowed } else { Empty::Fails }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place where time enters")]

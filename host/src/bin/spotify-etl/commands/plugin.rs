@@ -447,7 +447,7 @@ impl Session {
         let is_there = standing.sha256() == Some(plugin.sha256());
         let name = standing.name.clone();
         let switch = Switch {
-            transform: self.transformer_to(None),
+            transform: self.transformer_to(None, Empty::Fails),
             plugin,
             bytes,
             standing,
@@ -476,7 +476,7 @@ impl Session {
         let command = if way == Way::Publish { "publish" } else { "rollback" };
         let published = Some(published);
         let work = Work { published, replay, transformed, problems, warnings, ..Work::default() };
-        self.finish(command, work, Empty::Allowed).await
+        self.finish(command, work).await
     }
 
     /// Has Athena's catalog follow, if the store has one.
@@ -518,15 +518,16 @@ impl Session {
         self.require_store()?;
         self.require_own_plugins()?;
         let standing = Standing::of(self.store(), name).await?;
-        let published = match remove(&self.transformer_to(None), &standing, &by(who)).await {
-            Ok(published) => published,
-            Err(error @ PublishError::Raced { .. }) => {
-                return self.stop(&error.to_string(), Looked::default());
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let published =
+            match remove(&self.transformer_to(None, Empty::Fails), &standing, &by(who)).await {
+                Ok(published) => published,
+                Err(error @ PublishError::Raced { .. }) => {
+                    return self.stop(&error.to_string(), Looked::default());
+                }
+                Err(error) => return Err(error.into()),
+            };
         let work = Work { published: Some(published), ..Work::default() };
-        self.finish("remove", work, Empty::Allowed).await
+        self.finish("remove", work).await
     }
 
     async fn require_publish(&self, state: Option<OnOff>) -> Result<u8> {
@@ -535,7 +536,7 @@ impl Session {
         let mut taken = Vec::new();
         if state == Some(OnOff::On) {
             // What lies there now is what somebody means, and is kept as published.
-            match self.transformer_to(None).adopt().await {
+            match self.transformer_to(None, Empty::Fails).adopt().await {
                 Ok(reports) => taken.extend(reports.into_iter().filter(|report| {
                     matches!(report.status, PluginStatus::Active | PluginStatus::Fallback)
                 })),

@@ -19,7 +19,7 @@ use spotify_etl::{
         PipelineError, Selection,
         extract::{Condition, Extract, Extraction},
         playlists::{self, ListedPlaylist, PlaylistsError},
-        report::{Action, Empty, Problem},
+        report::{Action, Problem},
     },
     remedy::quoted,
     spotify::{
@@ -102,7 +102,7 @@ impl Session {
         let transform = self.transformer(options);
         transform.require_plugins().await?;
         let work = self.land(playlists, extract, spotify).await?;
-        self.transform_and_finish(&transform, Selection::Waiting, work, options).await
+        self.transform_and_finish(&transform, Selection::Waiting, work).await
     }
 
     pub(super) async fn extract(
@@ -112,7 +112,7 @@ impl Session {
         spotify: &SpotifyArgs,
     ) -> Result<u8> {
         let work = self.land(playlists, extract, spotify).await?;
-        self.finish("extract", work, Empty::Allowed).await
+        self.finish("extract", work).await
     }
 
     async fn land(

@@ -113,8 +113,8 @@ fn tame(text: &str) -> String {
     text.replace(|letter| is_steering(letter) && letter != '\n', "\u{fffd}")
 }
 
-/// Writes an error and its causes to standard error.
-pub fn error(error: &anyhow::Error) {
+/// Returns an error and its causes as one sentence.
+pub fn sentence(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
         let cause = cause.to_string();
@@ -124,7 +124,12 @@ pub fn error(error: &anyhow::Error) {
             let _ = write!(text, "{colon}{cause}");
         }
     }
-    let _ = writeln!(io::stderr().lock(), "error: {}", tame(&text));
+    text
+}
+
+/// Writes an error and its causes to standard error.
+pub fn error(error: &anyhow::Error) {
+    let _ = writeln!(io::stderr().lock(), "error: {}", tame(&sentence(error)));
 }
 
 /// Writes text for people to standard error, where standard output has data.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use spotify_etl::{
     pipeline::{
         report::{
-            DocumentReport, DocumentStatus, Empty, ExtractReport, ExtractStatus, ImportReport,
+            DocumentReport, DocumentStatus, ExtractReport, ExtractStatus, ImportReport,
             ImportStatus, PluginReport, PluginStatus, ReplayReport, RunReport, incomplete,
         },
         totals::TableTotals,
@@ -28,8 +28,6 @@ const NOTES_MAX: usize = 5;
 /// The summary of a run, whose report is kept somewhere.
 pub fn run(report: &RunReport, kept_at: Option<&str>) -> String {
     let mut text = String::new();
-    // Whoever judged the run knew.
-    let accepted = if report.exit_status == 0 { Empty::Allowed } else { Empty::Fails };
     extracts(&mut text, &report.extracts);
     imports(&mut text, report);
     plugins(&mut text, &report.plugins);
@@ -50,10 +48,10 @@ pub fn run(report: &RunReport, kept_at: Option<&str>) -> String {
         deletion(&mut text, report, deleted);
     } else if documents.count <= SHOWN_WHOLE_MAX {
         for document in &report.documents {
-            document_whole(&mut text, document, &report.store, accepted);
+            document_whole(&mut text, document, &report.store);
         }
     } else {
-        documents_in_total(&mut text, report, accepted);
+        documents_in_total(&mut text, report);
     }
     let done = match (report.exit_status, documents.count == 0) {
         (0, true) if matches!(report.command.as_str(), "run" | "transform") => "nothing to do",
@@ -247,9 +245,8 @@ fn title(document: &DocumentReport) -> String {
     if name.is_empty() { id.to_owned() } else { format!("{name} ({id})") }
 }
 
-fn mark(document: &DocumentReport, accepted: Empty) -> &'static str {
-    let empty = document.is_empty() && accepted == Empty::Fails;
-    if document.problems.is_empty() && !empty { "✓" } else { "✗" }
+fn mark(document: &DocumentReport) -> &'static str {
+    if document.problems.is_empty() { "✓" } else { "✗" }
 }
 
 fn became(document: &DocumentReport) -> String {
@@ -273,9 +270,8 @@ fn became(document: &DocumentReport) -> String {
     }
 }
 
-fn document_whole(text: &mut String, document: &DocumentReport, store: &str, accepted: Empty) {
-    let _ =
-        writeln!(text, "{} {}: {}", mark(document, accepted), title(document), became(document));
+fn document_whole(text: &mut String, document: &DocumentReport, store: &str) {
+    let _ = writeln!(text, "{} {}: {}", mark(document), title(document), became(document));
     let mut table = plain_table();
     for file in &document.tables {
         // The files are named for the document, which the line above names.
@@ -291,15 +287,13 @@ fn document_whole(text: &mut String, document: &DocumentReport, store: &str, acc
     if !document.tables.is_empty() {
         let _ = writeln!(text, "{}", trimmed(&table));
     }
-    remarks(text, document, accepted);
+    remarks(text, document);
     text.push('\n');
 }
 
-fn remarks(text: &mut String, document: &DocumentReport, accepted: Empty) {
+fn remarks(text: &mut String, document: &DocumentReport) {
     if !document.skipped.is_empty() {
-        let reasons: Vec<_> =
-            document.skipped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        let _ = writeln!(text, "  skipped: {}", reasons.join(", "));
+        let _ = writeln!(text, "  skipped: {}", document.skipped_by_reason());
     }
     let breaks: u64 = document.tables.iter().map(|table| table.line_breaks_replaced).sum();
     if breaks > 0 {
@@ -311,19 +305,15 @@ fn remarks(text: &mut String, document: &DocumentReport, accepted: Empty) {
     for warning in &document.warnings {
         let _ = writeln!(text, "  ! {warning}");
     }
-    match (document.is_empty(), accepted) {
-        (true, Empty::Fails) => {
-            text.push_str("  ✗ no entry gave a row (--allow-empty accepts that)\n")
-        }
-        (true, Empty::Allowed) => text.push_str("  no entry gave a row\n"),
-        (false, _) => {}
+    if document.is_empty() && document.problems.is_empty() {
+        text.push_str("  no entry gave a row; accepted\n");
     }
     for problem in &document.problems {
         let _ = writeln!(text, "  ✗ {problem}");
     }
 }
 
-fn documents_in_total(text: &mut String, report: &RunReport, accepted: Empty) {
+fn documents_in_total(text: &mut String, report: &RunReport) {
     let (totals, store) = (&report.totals.documents, &report.store);
     let stored = totals.with_status(DocumentStatus::Stored);
     let _ =
@@ -345,14 +335,8 @@ fn documents_in_total(text: &mut String, report: &RunReport, accepted: Empty) {
         !document.problems.is_empty() || !document.warnings.is_empty() || document.is_empty()
     };
     for document in report.documents.iter().filter(odd).take(LINES_MAX) {
-        let _ = writeln!(
-            text,
-            "{} {}: {}",
-            mark(document, accepted),
-            title(document),
-            became(document)
-        );
-        remarks(text, document, accepted);
+        let _ = writeln!(text, "{} {}: {}", mark(document), title(document), became(document));
+        remarks(text, document);
     }
     more(text, totals.remarkable);
     if totals.remarkable > 0 {

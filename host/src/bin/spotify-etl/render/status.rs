@@ -5,14 +5,15 @@ use std::fmt::Write as _;
 use spotify_etl::{
     doctor::LOGIN_DAYS_LOW,
     pipeline::{
-        report::{PluginReport, PluginStatus},
+        failed_start::NOTHING_TRIED,
+        report::{PluginReport, PluginStatus, ProblemKind},
         runs::RunSummary,
         strays::{Incomplete, Strays},
         verify::mend::{Step, Way},
     },
     remedy::{Remedies, quoted},
     spotify::login_command,
-    status::{LoginStatus, PlaylistStatus, Status, Stuck},
+    status::{Attention, ExtractFailure, LoginStatus, PlaylistStatus, Status, Stuck},
     store::StoreAddress,
 };
 
@@ -23,10 +24,16 @@ pub fn status(status: &Status, store: &StoreAddress) -> String {
     let (name, root) = (store.to_string(), status.store.as_str());
     let (store, remedies) = (quoted(&name), Remedies { root, store: &name });
     let mut text = format!("store {root}\n\n");
-    playlists(&mut text, status, &store);
-    stuck(&mut text, "waiting", (&status.waiting, status.waiting_count), &|document| {
-        remedies.of_waiting(&document.key, document.why.as_deref().unwrap_or_default())
-    });
+    playlists(&mut text, status, remedies);
+    stuck(
+        &mut text,
+        "waiting",
+        (&status.waiting, status.waiting_count),
+        &|document| match document.kind {
+            Some(ProblemKind::NoRows) => remedies.of_no_rows(&document.key),
+            None => remedies.of_waiting(&document.key, document.why.as_deref().unwrap_or_default()),
+        },
+    );
     stuck(
         &mut text,
         "failed: look at it, then repair it and transform it, or delete it",
@@ -49,36 +56,81 @@ pub fn status(status: &Status, store: &StoreAddress) -> String {
         }
         text.push('\n');
     }
+    for warning in status.ignored_files.warnings() {
+        let _ = writeln!(text, "! {warning}\n");
+    }
     if let Some(login) = &status.login {
         login_line(&mut text, login);
     }
-    match &status.last_run {
-        Some(RunSummary { run_id, unread: Some(why), .. }) => {
-            let _ = write!(text, "! last run {run_id}: its report {why}");
-        }
-        Some(run) if run.exit_status == Some(0) => {
-            let _ = write!(text, "last run {}, {}: all done", run.started_at, run.command);
-        }
-        Some(run) => {
-            let RunSummary { started_at, command, run_id, .. } = run;
-            let _ = write!(
-                text,
-                "✗ last run {started_at}, {command}: not all done\n      spotify-etl runs --store {store} {run_id}"
-            );
-        }
-        None => text.push_str("no runs yet"),
-    }
+    last_run(&mut text, status, &store);
+    attention(&mut text, &status.attention);
     text
 }
 
-fn playlists(text: &mut String, status: &Status, store: &str) {
-    if status.playlists.is_empty() {
+fn last_run(text: &mut String, status: &Status, store: &str) {
+    let Some(run) = &status.last_run else {
+        text.push_str("no runs yet");
+        return;
+    };
+    let RunSummary { run_id, started_at, command, .. } = run;
+    let ended = match (&run.unread, run.exit_status) {
+        (Some(why), _) => {
+            let _ = write!(text, "! last run {run_id}: its report {why}");
+            return;
+        }
+        (None, Some(0)) => {
+            let _ = write!(text, "last run {started_at}, {command}: all done");
+            return;
+        }
+        (None, Some(NOTHING_TRIED)) => match &run.problem {
+            Some(problem) => format!("could not start: {problem}"),
+            None => "could not start".to_owned(),
+        },
+        (None, _) => "not all done".to_owned(),
+    };
+    let _ = write!(
+        text,
+        "✗ last run {started_at}, {command}: {ended}\n      spotify-etl runs --store {store} {run_id}"
+    );
+}
+
+/// Lists everything that the exit status of 1 stands for.
+fn attention(text: &mut String, attention: &[Attention]) {
+    if attention.is_empty() {
+        return;
+    }
+    text.push_str("\n\nneeds attention");
+    for one in attention.iter().take(LINES_MAX) {
+        let _ = write!(text, "\n  ✗ {}", one_line_of(&one.message));
+    }
+    if attention.len() > LINES_MAX {
+        let _ = write!(text, "\n    ... and {} more", attention.len() - LINES_MAX);
+    }
+}
+
+/// Cuts a message that is shown in full elsewhere on the screen.
+fn one_line_of(message: &str) -> String {
+    const LENGTH_MAX: usize = 160;
+    match message.char_indices().nth(LENGTH_MAX) {
+        Some((end, _)) => format!("{} ...", &message[..end]),
+        None => message.to_owned(),
+    }
+}
+
+fn playlists(text: &mut String, status: &Status, remedies: Remedies<'_>) {
+    if let Some(problem) = &status.list_problem {
+        let _ = writeln!(text, "✗ {problem}\n");
+    }
+    if status.playlists.iter().all(|playlist| playlist.snapshots == 0) {
         text.push_str("no playlist has tables yet\n");
-        if status.waiting.is_empty() {
+        if status.playlists.is_empty() && status.waiting.is_empty() {
+            let store = quoted(remedies.store);
             let _ = writeln!(text, "      spotify-etl run --store {store} --from playlist.json");
             let _ = writeln!(text, "      spotify-etl playlist add --store {store} ADDRESS");
         }
         text.push('\n');
+    }
+    if status.playlists.is_empty() {
         return;
     }
     let mut table = plain_table();
@@ -88,26 +140,55 @@ fn playlists(text: &mut String, status: &Status, store: &str) {
             one_line(playlist.name.as_deref().unwrap_or_default()),
             playlist.playlist_id.clone(),
             playlist.snapshots.to_string(),
-            playlist.last_extracted_at.clone(),
-            age(playlist),
+            playlist.last_extracted_at.clone().unwrap_or_else(|| "never read".to_owned()),
+            age(playlist, status.age_days_max),
         ]);
     }
     right(&mut table, 2);
     let _ = writeln!(text, "{}", trimmed(&table));
-    for newest in status.playlists.iter().filter_map(|one| one.newest_in_future.as_ref()) {
-        let _ = writeln!(text, "      spotify-etl explain --store {store} {newest}");
+    for playlist in &status.playlists {
+        playlist_remarks(text, playlist, remedies);
     }
     text.push('\n');
 }
 
-/// How old a playlist's last snapshot is, and whether snapshots are in the future.
-fn age(playlist: &PlaylistStatus) -> String {
-    let PlaylistStatus { snapshots, in_future, age_days, .. } = playlist;
-    match in_future {
-        0 => days(*age_days),
-        count if count == snapshots => "! dated in the future".to_owned(),
-        count => format!("{}; ! {count} dated in the future", days(*age_days)),
+/// Says what is wrong with a playlist of the table above, with the commands that help.
+fn playlist_remarks(text: &mut String, playlist: &PlaylistStatus, remedies: Remedies<'_>) {
+    if let Some(newest) = &playlist.newest_in_future {
+        let _ = writeln!(text, "      {}", remedies.command("explain", newest));
     }
+    let id = &playlist.playlist_id;
+    if let Some(ExtractFailure { age_days, problem, .. }) = &playlist.last_failure {
+        let when = if *age_days > 0 { format!("{} ago", days(*age_days)) } else { days(0) };
+        let _ = writeln!(text, "  ✗ {id}: the last extraction failed {when}: {problem}");
+    }
+    let is_never_read = playlist.listed.is_some() && playlist.snapshots == 0;
+    if playlist.last_failure.is_some() || is_never_read {
+        let _ = writeln!(text, "      {}", remedies.command("run", id));
+    }
+}
+
+/// How old a playlist's last snapshot is, and what is wrong with it.
+fn age(playlist: &PlaylistStatus, age_days_max: i64) -> String {
+    let PlaylistStatus { snapshots, in_future, .. } = playlist;
+    let mut parts = Vec::new();
+    match playlist.age_days {
+        None => {}
+        Some(_) if in_future == snapshots => parts.push("! dated in the future".to_owned()),
+        Some(age) if playlist.is_old(age_days_max) => parts.push(format!("✗ {}, old", days(age))),
+        Some(age) => parts.push(days(age)),
+    }
+    if *in_future > 0 && in_future != snapshots {
+        parts.push(format!("! {in_future} dated in the future"));
+    }
+    parts.extend(playlist.incomplete.map(|incomplete| format!("! {incomplete}")));
+    if playlist.listed.is_some() && *snapshots == 0 {
+        parts.push("✗".to_owned());
+    }
+    if playlist.last_failure.is_some() {
+        parts.push("✗ failed".to_owned());
+    }
+    parts.join("; ")
 }
 
 fn plugin_line(text: &mut String, plugin: &PluginReport, remedies: Remedies<'_>) {
@@ -255,6 +336,7 @@ pub fn runs(runs: &[RunSummary]) -> String {
             match (&run.unread, run.exit_status) {
                 (Some(why), _) => why.clone(),
                 (None, Some(0)) => "all done".to_owned(),
+                (None, Some(NOTHING_TRIED)) => "could not start".to_owned(),
                 (None, _) => "not all done".to_owned(),
             },
         ]);
