@@ -77,7 +77,7 @@ pub struct Verify<'s> {
 /// Where to keep what is checked.
 #[derive(Clone, Debug)]
 pub struct JournalPlace {
-    /// The folder for journals.
+    /// The cache folder, in which journals have a folder of their own.
     pub folder: PathBuf,
     /// What tells the store from all others, wherever this program is started.
     pub store: String,
