@@ -305,11 +305,22 @@ fn raw_cases(contents: &Contents) -> Vec<Case> {
         (Damage::Replace("\"market\"", "\"narket\""), "inconsistent"),
         (Damage::Replace("\"xxh3\":\"", "\"xxh3\":\"x"), "inconsistent"),
         (Damage::Replace("2026-07-06T06:00:00Z", "2026-07-06T06:00:01Z"), "inconsistent"),
+        (Damage::Replace("\"playlist_owner\":", "\"playlist_owner\": "), "inconsistent"),
+        (Damage::Replace("\"playlist_name\":", "\"playlist_name\":\"x\",\"x\":"), "inconsistent"),
+        (Damage::Replace("\"complete\":", "\"completf\":"), "inconsistent"),
+        (Damage::Replace("\"host_version\":\"", "\"host_version\":\"1"), "inconsistent"),
+        (Damage::Replace("\"header_xxh3\":\"", "\"header_xxh3\":\"1"), "inconsistent"),
         (Damage::Put(fs::read(fixture("playlists/bom.json")).unwrap()), "unreadable"),
         (Damage::Put(Vec::new()), "unreadable"),
     ] {
         cases.push(case(raw, damage, &[&own(kind)], Repair::None));
     }
+    // No tables are made of a changed header.
+    let snapshot = keys.table("snapshot_data", &keys.id);
+    let renamed = Damage::Replace("\"playlist_name\":", "\"playlist_name\":\"x\",\"x\":");
+    let expected = vec![own("inconsistent"), format!("missing {snapshot}")];
+    let damage = vec![(keys.raw.clone(), renamed), (snapshot, Damage::Delete)];
+    cases.push(Case { damage, expected, repair: Repair::None });
     let mut orphans: Vec<String> =
         keys.files("old too").iter().map(|key| format!("orphan {key}")).collect();
     orphans.push(format!("orphan {}", keys.lineage));

@@ -6,8 +6,8 @@
 //! repair, which makes again what can be made from raw documents and deletes what nothing needs. It never
 //! deletes a raw document, a plugin, or rows that can't be made again.
 //!
-//! What no checksum covers is not found: the texts in the header of a raw document (the playlist's name and
-//! owner, Spotify's mark of its state), and the counts of nulls in lineage.
+//! What no checksum covers is not found: the texts in the header of a raw document that an older host stored
+//! (the playlist's name and owner, Spotify's mark of its state), and the counts of nulls in lineage.
 
 mod checker;
 mod context;
