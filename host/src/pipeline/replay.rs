@@ -17,7 +17,7 @@ use super::{
     active::{ActivePlugin, ActiveSet, activate, choose},
     jobs::{Jobs, hand_over},
     lineage::{Lineage, TableFile},
-    moves::read_listed,
+    moves::{read_listed, why_lost},
     records::{GENERATION_MAX, Records, TableRecord, switch, table_records},
     report::{Action, DocumentReport, DocumentStatus, Problem, ReplayReport},
     table_files::{Before, StoredFile, StoredFiles, TableWriter, files_of},
@@ -572,11 +572,12 @@ impl Desk<'_> {
             return Ok(());
         }
         let _room = self.jobs.room(listed.size).await;
+        let key = Key::Raw { stage: Stage::Processed, document: id.clone() };
         let Some(object) = read_listed(self.store, listed).await? else {
             done.report.status = DocumentStatus::Gone;
+            done.report.problems.extend(why_lost(self.store, &key).await?);
             return Ok(());
         };
-        let key = Key::Raw { stage: Stage::Processed, document: id.clone() };
         let Worked { document, results, room: _room, .. } =
             match work(self.crew_of(&stale), &self.jobs, self.limits, &key, &object).await {
                 Ok(worked) => worked,
