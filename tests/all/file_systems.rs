@@ -302,6 +302,16 @@ fn too_few_open_files_are_an_error_with_what_to_do() {
     let own = desk.command(&["import", "--jobs", "8", text(&files)]);
     let what = "see `ulimit -n`, or open fewer at a time with --jobs 1)";
     said_by(within("-n 24", &own)).ends(1, &["Too many open files", what]);
+    // Below that not even the runtime can start.
+    for limit in 6..12 {
+        let said = said_by(within(&format!("-n {limit}"), &desk.command(&["status"])));
+        let why = format!(
+            "error: the limit of open files is {limit}, and at least 12 are needed (raise the limit of open files, see `ulimit -n`)\n"
+        );
+        assert_eq!((said.status, said.err), (2, why));
+    }
+    let why = "(raise the limit of open files, see `ulimit -n`, or open fewer at a time";
+    said_by(within("-n 12", &desk.command(&["status"]))).ends(2, &["Too many open files", why]);
 }
 
 #[test]
