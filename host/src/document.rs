@@ -35,6 +35,8 @@ const PAGES_BEGIN: &str = ",\"pages\":[\n";
 const PAGES_BETWEEN: &str = ",\n";
 /// What stands after the pages.
 const PAGES_END: &str = "\n]}\n";
+/// The last field of a header. No text of the header can hold this: quotes are escaped there.
+const HEADER_CHECKSUM: &str = "\"header_xxh3\":";
 /// The format of the documents that this host writes and reads.
 pub(crate) const FORMAT: u32 = 1;
 
@@ -226,6 +228,24 @@ struct Header {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     xxh3: Option<String>,
     host_version: String,
+    /// A checksum of the header's text before this field, which is the last one. It is computed when the header
+    /// is written; documents of older hosts have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    header_xxh3: Option<String>,
+}
+
+impl Header {
+    /// Compares the text that the header was read from with its checksum, if it has one.
+    fn check(&self, text: &str) -> Result<(), Refused> {
+        let found = header_checksum(text).map(|(_, xxh3)| xxh3);
+        match &self.header_xxh3 {
+            expected if *expected == found => Ok(()),
+            expected => Err(Refused::HeaderChanged {
+                expected: expected.clone().unwrap_or_default(),
+                found: found.unwrap_or_default(),
+            }),
+        }
+    }
 }
 
 /// One playlist as read at one time.
@@ -354,6 +374,7 @@ impl Document {
             sha256: sha256.clone(),
             xxh3,
             host_version: HOST_VERSION.to_owned(),
+            header_xxh3: Some(String::new()),
         };
         let id = DocumentId { playlist_id, extracted_at, hash8: sha256[..8].to_owned() };
         let arranged = OnceLock::new();
@@ -366,8 +387,11 @@ impl Document {
     ///
     /// If it is a stored document and damaged, changed, or of another format.
     pub fn stored(text: &ByteString) -> Result<Option<Self>, Refused> {
-        let Some((header, pages)) = landed(text)? else { return Ok(None) };
-        Self::of_landed(header, &pages, text).map(Some)
+        let Some((header, before_pages, pages)) = landed(text)? else { return Ok(None) };
+        // Other faults say more.
+        let checked = header.check(before_pages);
+        let document = Self::of_landed(header, &pages, text)?;
+        checked.map(|()| Some(document))
     }
 
     /// Reads a document whose bytes are exactly as a host wrote them, going by the checksum of its pages or, where it
@@ -377,6 +401,7 @@ impl Document {
         let text = decoded(bytes, limits).ok()?;
         let at = text.find(PAGES_BEGIN)?;
         let header: Header = serde_json::from_str(&format!("{}}}", &text[..at])).ok()?;
+        header.check(&text[..at]).ok()?;
         let rest = text[at + PAGES_BEGIN.len()..].strip_suffix(PAGES_END)?;
         let pages = divided(rest);
         let is_as_it_was = match &header.xxh3 {
@@ -542,7 +567,11 @@ impl Document {
     }
 
     fn header_text(&self) -> String {
-        serde_json::to_string(&self.header).unwrap_or_default()
+        let text = serde_json::to_string(&self.header).unwrap_or_default();
+        match header_checksum(&text) {
+            Some((covered, xxh3)) => format!("{covered}{HEADER_CHECKSUM}\"{xxh3}\"}}"),
+            None => text,
+        }
     }
 
     /// The filter that Spotify was asked with, if it was.
@@ -659,8 +688,11 @@ fn structure(json: &[u8]) -> impl Iterator<Item = (usize, u8)> {
     })
 }
 
+/// A header, the text before the pages, and the pages.
+type Landed<'t> = (Header, &'t str, Vec<&'t RawValue>);
+
 /// The header and pages of a document that a host landed; none if it is something else.
-fn landed(text: &str) -> Result<Option<(Header, Vec<&RawValue>)>, Refused> {
+fn landed(text: &str) -> Result<Option<Landed<'_>>, Refused> {
     #[derive(Deserialize)]
     struct Marks<'a> {
         #[serde(borrow)]
@@ -688,7 +720,7 @@ fn landed(text: &str) -> Result<Option<(Header, Vec<&RawValue>)>, Refused> {
     let start = pages.get().as_ptr().addr() - text.as_ptr().addr();
     let around = format!("{}null{}", &text[..start], &text[start + pages.get().len()..]);
     let header = serde_json::from_str(&around).map_err(bad)?;
-    Ok(Some((header, serde_json::from_str(pages.get()).map_err(bad)?)))
+    Ok(Some((header, &text[..start], serde_json::from_str(pages.get()).map_err(bad)?)))
 }
 
 /// SHA-256 over each page's bytes, each followed by a line feed.
@@ -711,6 +743,12 @@ fn checksum<'a>(sha256: &str, pages: impl IntoIterator<Item = &'a str>) -> Strin
         hasher.write(b"\n");
     }
     hex(&hasher.finish().to_be_bytes())
+}
+
+/// Splits the text of a header before its checksum. Returns what the checksum covers, and what it has to be.
+fn header_checksum(text: &str) -> Option<(&str, String)> {
+    let (covered, _) = text.rsplit_once(HEADER_CHECKSUM)?;
+    Some((covered, hex(&XxHash3_64::oneshot(covered.as_bytes()).to_be_bytes())))
 }
 
 /// Whether a text may be a hash.
@@ -845,6 +883,9 @@ mod tests {
         let xxh3 = checksum(document.sha256(), document.pages().iter().map(AsRef::as_ref));
         let xxh3 = format!("\"xxh3\":\"{xxh3}\",");
         assert!(written.contains(&xxh3), "{written}");
+        let (_, header_xxh3) = header_checksum(&written).unwrap();
+        let written = written.replace(&format!(",{HEADER_CHECKSUM}\"{header_xxh3}\""), "");
+        assert!(!written.contains("header_xxh3"), "{written}");
         // Documents of older hosts have none, and stay as they are.
         let older = written.replace(&xxh3, "");
         let again =
@@ -857,7 +898,7 @@ mod tests {
         let other = written.replace(&xxh3, "\"xxh3\":\"0000000000000000\",");
         assert!(Document::unchanged(&other.clone().into(), &limits).is_none());
         let again = sources::read_again(&other.into(), &origin(), &limits).unwrap().document;
-        assert_eq!((again.id(), again.to_bytes()), (document.id(), document.to_bytes()));
+        assert_eq!((again.id(), again.to_bytes()), (document.id(), written.clone().into_bytes()));
         // The hash that the header says is part of it; at the door it is looked at whatever the checksum is.
         let another = written.replace(document.sha256(), &"0".repeat(64));
         for error in [
@@ -871,6 +912,45 @@ mod tests {
         let forged = forged.replace(&"0".repeat(64), "0");
         let error = sources::read_again(&forged.into(), &origin(), &limits);
         assert!(matches!(error, Err(Refused::Changed { .. })), "{error:?}");
+    }
+
+    #[test]
+    fn every_changed_byte_of_a_header_is_found() {
+        let limits = Limits::default();
+        let about = Extracted {
+            playlist_id: PlaylistId::from_text("p").unwrap(),
+            name: Some("Su\\mmer \"header_xxh3\":".to_owned()),
+            owner: Some("somebody".to_owned()),
+            snapshot_id: Some("AAAAB".to_owned()),
+            extracted_at: "20230927T095334Z".parse().unwrap(),
+            market: Some("DE".to_owned()),
+            fields: None,
+        };
+        let document = Document::extracted(about, vec!["{\"items\":[]}".to_owned()], &limits);
+        let document = document.unwrap();
+        let written = document.to_bytes();
+        assert!(written.len() as u64 <= document.stored_bytes());
+        assert!(Document::unchanged(&written.clone().into(), &limits).is_some());
+        let modified = OffsetDateTime::UNIX_EPOCH + time::Duration::days(365 * 40);
+        let origin = Origin::of("unknown.json", modified);
+        let end = memmem::find(&written, PAGES_BEGIN.as_bytes()).unwrap();
+        for at in 0..end {
+            for bit in [0, 1, 5] {
+                let mut changed = written.clone();
+                changed[at] ^= 1 << bit;
+                let bytes = RawBytes::from(changed.clone());
+                // Without its checksum's name a header is that of an older host, but not as that writes it.
+                let read = sources::read_again(&bytes, &origin, &limits);
+                let is_found =
+                    read.is_err() || read.is_ok_and(|read| read.document.to_bytes() != changed);
+                assert!(is_found, "{}", String::from_utf8_lossy(&changed));
+            }
+        }
+        let text = String::from_utf8(written).unwrap();
+        let renamed = text.replace("somebody", "everybody");
+        let error = sources::read_again(&renamed.into(), &origin, &limits).unwrap_err().to_string();
+        let found = "a landed document whose header was changed: its checksum is ";
+        assert!(error.starts_with(found), "{error}");
     }
 
     #[test]

@@ -136,6 +136,35 @@ pub fn advice(error: &io::Error) -> Option<&'static str> {
 pub const MORE_FILES: &str =
     "raise the limit of open files, see `ulimit -n`, or open fewer at a time with --jobs 1";
 
+/// How many open files a program needs at least, its standard streams and the runtime's own files included.
+#[cfg(unix)]
+const OPEN_FILES_MIN: u64 = 12;
+
+/// Checks the limit of open files. With fewer than these the runtime can't start, and panics.
+///
+/// # Errors
+///
+/// Names the limit.
+#[cfg(unix)]
+pub fn require_open_files() -> io::Result<()> {
+    match rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
+        Some(limit) if limit < OPEN_FILES_MIN => Err(io::Error::other(format!(
+            "the limit of open files is {limit}, and at least {OPEN_FILES_MIN} are needed (raise the limit of open files, see `ulimit -n`)"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Does nothing: there is no such limit.
+///
+/// # Errors
+///
+/// None.
+#[cfg(not(unix))]
+pub fn require_open_files() -> io::Result<()> {
+    Ok(())
+}
+
 /// What helps with errors that [`ErrorKind`] does not tell apart.
 #[cfg(unix)]
 fn advice_by_number(error: &io::Error) -> Option<&'static str> {

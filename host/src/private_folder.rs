@@ -87,14 +87,28 @@ impl PrivateFolder {
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let stat = fstat(&file)?;
-        if !is_regular(&stat) || stat.st_uid != user() || is_open_to_others(&stat) {
-            return Err(io::Error::other("it is not a file that only this user can write to"));
-        }
+        let stat = require_own(&file)?;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(usize::try_from(stat.st_size).unwrap_or_default())?;
         File::from(file).read_to_end(&mut bytes)?;
         Ok(Some(bytes))
+    }
+
+    /// Opens a file to read and write it in place, and creates it if it does not exist. No link is followed.
+    ///
+    /// # Errors
+    ///
+    /// The system's, or if it is not a regular file, or another user could have written it.
+    pub fn open_file(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = match openat(&self.folder, name, flags | OFlags::CLOEXEC, mode) {
+            Ok(file) => file,
+            Err(Errno::LOOP | Errno::MLINK) => return Err(io::Error::other("it is a link")),
+            Err(error) => return Err(error.into()),
+        };
+        require_own(&file)?;
+        Ok(File::from(file))
     }
 
     /// Writes a file that appears at once and whole, and replaces one of that name.
@@ -235,6 +249,15 @@ fn require_parent(folder: &OwnedFd, path: &Path) -> io::Result<()> {
         return Err(open_to_others(path));
     }
     Ok(())
+}
+
+/// Fails if a file is not a regular one that only this user can write to.
+fn require_own(file: &OwnedFd) -> io::Result<Stat> {
+    let stat = fstat(file)?;
+    if !is_regular(&stat) || stat.st_uid != user() || is_open_to_others(&stat) {
+        return Err(io::Error::other("it is not a file that only this user can write to"));
+    }
+    Ok(stat)
 }
 
 fn open_to_others(path: &Path) -> io::Error {

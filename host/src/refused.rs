@@ -147,6 +147,16 @@ pub enum Refused {
         /// What is wrong.
         what: String,
     },
+    /// A landed document whose header was changed.
+    #[error(
+        "a landed document whose header was changed: its checksum is {found}, `header_xxh3` says {expected} (restore it from a backup; or correct the header, delete `header_xxh3` from it, and import it again)"
+    )]
+    HeaderChanged {
+        /// What the header says.
+        expected: String,
+        /// What the header has.
+        found: String,
+    },
     /// A landed document that is said to be another one.
     #[error("a landed document, which stays {id} (leave --playlist and --extracted-at out)")]
     Settled {

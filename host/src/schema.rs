@@ -270,8 +270,15 @@ fn reserved_fault(name: &str) -> Option<String> {
     if RESERVED_NAMES.contains(&name) {
         return Some("the name is reserved, since a view has it (rename the table)".to_owned());
     }
-    if let Some(prefix) = RESERVED_PREFIXES.iter().find(|prefix| name.starts_with(**prefix)) {
-        return Some(format!("names that begin with `{prefix}` are reserved (rename the table)"));
+    // The name of the table's view must not be reserved either.
+    let view = format!("{name}{RESERVED_SUFFIX}");
+    if let Some(prefix) = RESERVED_PREFIXES.iter().find(|prefix| view.starts_with(**prefix)) {
+        return Some(match name.starts_with(*prefix) {
+            true => format!("names that begin with `{prefix}` are reserved (rename the table)"),
+            false => format!(
+                "the name is reserved, since its view `{view}` would begin with `{prefix}` (rename the table)"
+            ),
+        });
     }
     name.ends_with(RESERVED_SUFFIX).then(|| {
         format!("names that end with `{RESERVED_SUFFIX}` are reserved for views (rename the table)")
@@ -410,14 +417,22 @@ mod tests {
 
     #[test]
     fn names_that_views_or_sqlite_use_are_reserved() {
-        for name in ["chart", "chart_out", "sqlite_x", "sqlite_stat1", "files_song", "song_latest"]
-        {
+        for name in [
+            "chart",
+            "chart_out",
+            "sqlite",
+            "sqlite_x",
+            "sqlite_stat1",
+            "files",
+            "files_song",
+            "song_latest",
+        ] {
             let table = TableSchema { name: name.to_owned(), ..table("id!") };
             let found = faults_of(&table).join("\n");
             assert!(found.contains("reserved"), "{name}: {found}");
         }
         for name in
-            ["ranking", "charts", "song", "snapshot", "latest", "sqlite", "files", "song_g2"]
+            ["ranking", "charts", "song", "snapshot", "latest", "sqlite3", "file", "song_g2"]
         {
             let table = TableSchema { name: name.to_owned(), ..table("id!") };
             assert_eq!(faults_of(&table), Vec::<String>::new(), "{name}");

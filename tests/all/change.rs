@@ -422,6 +422,30 @@ fn a_plugin_that_is_taken_away_comes_back() {
 }
 
 #[test]
+fn a_rejected_upload_revives_no_plugin_that_was_removed() {
+    let desk = history("tracks_1");
+    let before = tables(&desk);
+    desk.say(&["plugin", "require-publish", "on"]).ends(0, &["on", "tracks"]);
+    desk.say(&["plugin", "remove", "tracks"]).ends(0, &["get no more rows"]);
+    let truncated = guest("tracks_1")[..1000].to_vec();
+    for (upload, why) in
+        [(guest("tracks_rule"), "nobody published this version"), (truncated, "is refused")]
+    {
+        desk.write("data/plugins/tracks.wasm", &upload);
+        let said = next(&desk);
+        said.ends(1, &[why]);
+        assert!(!said.out.contains("stood in"), "{}", said.out);
+        assert_eq!(tables(&desk), before, "{why}");
+    }
+    // Once it is published again, an earlier version stands in for a rejected upload as before.
+    fs::remove_file(desk.path("data/plugins/tracks.wasm")).unwrap();
+    desk.say(&["plugin", "rollback", "tracks"]).ends(0, &["tracks 1 ("]);
+    desk.write("data/plugins/tracks.wasm", &guest("tracks_rule"));
+    next(&desk).ends(1, &["version 1 from its history stood in"]);
+    assert_ne!(tables(&desk), before);
+}
+
+#[test]
 fn of_two_publishers_one_is_told_to_look_again() {
     for site in [Some(Site::folder()), Site::bucket()].into_iter().flatten() {
         wait(async {

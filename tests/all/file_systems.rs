@@ -263,6 +263,38 @@ fn only_regular_files_are_imported_and_the_rest_is_reported() {
     }
 }
 
+/// The journal of `verify` has a name that other users can predict.
+#[cfg(unix)]
+#[test]
+fn verify_writes_through_no_link_and_into_no_folder_of_another_user() {
+    use std::os::unix::fs::lchown;
+    const NO_ONE: u32 = 65534;
+    let desk = waiting();
+    let store = desk.path("data").canonicalize().unwrap();
+    let name = &spotify_etl::document::sha256(text(&store).as_bytes())[..32];
+    desk.write("secret.txt", b"secret");
+    for folder in ["verify", "spotify-etl-verify"] {
+        let cache = desk.path("cache");
+        fs::create_dir_all(cache.join(folder)).unwrap();
+        let journal = cache.join(folder).join(format!("{name}.journal"));
+        link(&desk.path("secret.txt"), &journal);
+        let verify = ["verify", "--cache-dir", text(&cache)];
+        let said = say(&desk, &verify);
+        said.ends(0, &["no problem"]);
+        let is_told = said.err.contains("will begin from the start: no journal in `")
+            && said.err.contains("it is a link (choose another folder with --cache-dir");
+        assert_eq!(is_told, folder == "spotify-etl-verify", "{}", said.err);
+        assert_eq!(fs::read(desk.path("secret.txt")).unwrap(), b"secret", "{folder}");
+        if lchown(&cache, Some(NO_ONE), None).is_ok() {
+            lchown(cache.join(folder), Some(NO_ONE), None).unwrap();
+            lchown(&journal, Some(NO_ONE), None).unwrap();
+            say(&desk, &verify).ends(2, &["is another user's"]);
+            assert_eq!(fs::read(desk.path("secret.txt")).unwrap(), b"secret", "{folder}");
+        }
+        fs::remove_dir_all(cache).unwrap();
+    }
+}
+
 #[test]
 fn too_few_open_files_are_an_error_with_what_to_do() {
     let desk = waiting();
@@ -270,6 +302,16 @@ fn too_few_open_files_are_an_error_with_what_to_do() {
     let own = desk.command(&["import", "--jobs", "8", text(&files)]);
     let what = "see `ulimit -n`, or open fewer at a time with --jobs 1)";
     said_by(within("-n 24", &own)).ends(1, &["Too many open files", what]);
+    // Below that not even the runtime can start.
+    for limit in 6..12 {
+        let said = said_by(within(&format!("-n {limit}"), &desk.command(&["status"])));
+        let why = format!(
+            "error: the limit of open files is {limit}, and at least 12 are needed (raise the limit of open files, see `ulimit -n`)\n"
+        );
+        assert_eq!((said.status, said.err), (2, why));
+    }
+    let why = "(raise the limit of open files, see `ulimit -n`, or open fewer at a time";
+    said_by(within("-n 12", &desk.command(&["status"]))).ends(2, &["Too many open files", why]);
 }
 
 #[test]

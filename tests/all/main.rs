@@ -24,6 +24,7 @@
 //! - `rows`: what a question reads, and what is kept for the next one.
 //! - `athena`: the catalog there, what it says, and what to do about it.
 //! - `wire`: a bucket behind a network that fails.
+//! - `lost_objects`: answers of a bucket that claim more than what happened.
 //! - `stores`: what any store must do; what keys must be.
 //! - `spotify`: extraction from a server that speaks the Web API as it is described (`web_api`).
 //! - `lambda`: the function, driven through the Runtime API.
@@ -61,6 +62,7 @@ mod identity;
 mod interface;
 mod lambda;
 mod login;
+mod lost_objects;
 mod moving_in;
 mod projection;
 mod replay;

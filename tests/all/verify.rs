@@ -305,11 +305,22 @@ fn raw_cases(contents: &Contents) -> Vec<Case> {
         (Damage::Replace("\"market\"", "\"narket\""), "inconsistent"),
         (Damage::Replace("\"xxh3\":\"", "\"xxh3\":\"x"), "inconsistent"),
         (Damage::Replace("2026-07-06T06:00:00Z", "2026-07-06T06:00:01Z"), "inconsistent"),
+        (Damage::Replace("\"playlist_owner\":", "\"playlist_owner\": "), "inconsistent"),
+        (Damage::Replace("\"playlist_name\":", "\"playlist_name\":\"x\",\"x\":"), "inconsistent"),
+        (Damage::Replace("\"complete\":", "\"completf\":"), "inconsistent"),
+        (Damage::Replace("\"host_version\":\"", "\"host_version\":\"1"), "inconsistent"),
+        (Damage::Replace("\"header_xxh3\":\"", "\"header_xxh3\":\"1"), "inconsistent"),
         (Damage::Put(fs::read(fixture("playlists/bom.json")).unwrap()), "unreadable"),
         (Damage::Put(Vec::new()), "unreadable"),
     ] {
         cases.push(case(raw, damage, &[&own(kind)], Repair::None));
     }
+    // No tables are made of a changed header.
+    let snapshot = keys.table("snapshot_data", &keys.id);
+    let renamed = Damage::Replace("\"playlist_name\":", "\"playlist_name\":\"x\",\"x\":");
+    let expected = vec![own("inconsistent"), format!("missing {snapshot}")];
+    let damage = vec![(keys.raw.clone(), renamed), (snapshot, Damage::Delete)];
+    cases.push(Case { damage, expected, repair: Repair::None });
     let mut orphans: Vec<String> =
         keys.files("old too").iter().map(|key| format!("orphan {key}")).collect();
     orphans.push(format!("orphan {}", keys.lineage));
@@ -665,13 +676,15 @@ async fn interrupt(site: &Site) {
     let all = counted.count.load(Ordering::SeqCst);
     assert_eq!(left(&expected), [format!("hash {damaged}")]);
     assert_eq!(expected.resumed, None);
-    assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0, "a complete pass left its journal");
+    let journals =
+        |cache: &TempDir| fs::read_dir(cache.path().join("spotify-etl-verify")).unwrap().count();
+    assert_eq!(journals(&other), 0, "a complete pass left its journal");
 
     for at in [0, all / 3, all / 3] {
         let ending = Reads::of(store, Fault::Ends(at));
         let error = verify(&ending, way(&journal)).await.unwrap_err();
         assert!(error.to_string().contains("connection refused"), "{error}");
-        assert_eq!(fs::read_dir(journal.path()).unwrap().count(), 1);
+        assert_eq!(journals(&journal), 1);
     }
     let rest = Reads::of(store, Fault::None);
     let report = verify(&rest, way(&journal)).await.unwrap();
@@ -684,7 +697,7 @@ async fn interrupt(site: &Site) {
     assert!(report.resumed.unwrap().checked > 0);
     let count = rest.count.load(Ordering::SeqCst);
     assert!(count < all * 3 / 4, "{count} of {all} were read again");
-    assert_eq!(fs::read_dir(journal.path()).unwrap().count(), 0);
+    assert_eq!(journals(&journal), 0);
 
     // What changes after it was checked is checked again.
     let ending = Reads::of(store, Fault::Ends(all - 1));

@@ -35,7 +35,7 @@ use crate::{
 
 /// What happens to the request that is counted down to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+pub enum Fault {
     /// The service asks for patience, as S3 does.
     SlowDown,
     /// It is done, and the answer is that something went wrong.
@@ -64,6 +64,10 @@ enum Fault {
     NoTag,
     /// It is done, and the answer comes with one bit changed.
     FlippedBit,
+    /// It is not done, and the answer has this status and an ETag, as if an object were stored.
+    NotStored(u16),
+    /// It is not done, and the answer is that there is no such object.
+    NoSuchKey,
 }
 
 const FAULTS: [Fault; 7] = [
@@ -77,7 +81,7 @@ const FAULTS: [Fault; 7] = [
 ];
 
 /// Answers that are wrong, and may look right. None of them is tried again by the client for certain.
-const WRONG_ANSWERS: [Fault; 7] = [
+const WRONG_ANSWERS: [Fault; 8] = [
     Fault::NoSuchPage,
     Fault::NoSuchUpload,
     Fault::ConditionFails,
@@ -85,13 +89,14 @@ const WRONG_ANSWERS: [Fault; 7] = [
     Fault::Html,
     Fault::NoTag,
     Fault::FlippedBit,
+    Fault::NotStored(204),
 ];
 
 const DROPS: usize = 4;
 
 /// The requests that meet a fault.
 #[derive(Clone, Copy, Debug)]
-enum Met {
+pub enum Met {
     /// The n-th one.
     Number(usize),
     /// All with this method whose path contains this text.
@@ -99,7 +104,7 @@ enum Met {
 }
 
 /// The way to the server of the tests.
-struct Wire {
+pub struct Wire {
     server: String,
     asked: AtomicUsize,
     met: Met,
@@ -139,7 +144,7 @@ type Answer = Response<http_body_util::Either<Full<Bytes>, Pieces>>;
 
 impl Wire {
     /// Starts it. Says where it can be reached.
-    fn start(met: Met, fault: Fault) -> (Arc<Self>, String) {
+    pub fn start(met: Met, fault: Fault) -> (Arc<Self>, String) {
         let server = std::env::var("AWS_ENDPOINT_URL").unwrap();
         let server = server.trim_start_matches("http://").to_owned();
         let wire = Arc::new(Wire { server, asked: AtomicUsize::new(0), met, fault });
@@ -186,6 +191,16 @@ impl Wire {
             Fault::ConditionFails => Ok(refusal(412, "PreconditionFailed")),
             Fault::Nothing => Ok(page(200, "application/xml", "")),
             Fault::Html => Ok(page(200, "text/html", "<html><body>Log in first</body></html>")),
+            Fault::NoSuchKey => Ok(refusal(404, "NoSuchKey")),
+            Fault::NotStored(_) if request.method() != "PUT" => {
+                Ok(self.forward(request).await.map(http_body_util::Either::Left))
+            }
+            Fault::NotStored(status) => {
+                let mut answer = page(status, "application/xml", "");
+                let tag = "\"d41d8cd98f00b204e9800998ecf8427e\"".parse().unwrap();
+                answer.headers_mut().insert(header::ETAG, tag);
+                Ok(answer)
+            }
             Fault::NoTag => {
                 let mut answer = self.forward(request).await;
                 answer.headers_mut().remove(header::ETAG);
@@ -319,8 +334,12 @@ fn wrong_answers_that_last_lose_no_document() {
     let every = every.map_or(4, |every| every.parse().unwrap());
     let all = met.into_iter().flat_map(|met| WRONG_ANSWERS.map(|fault| (met, fault)));
     for (at, (met, fault)) in all.enumerate().step_by(every) {
-        // A bit in an empty answer can't change.
-        if matches!((met, fault), (Met::All("PUT", _), Fault::FlippedBit)) {
+        // A bit in an empty answer can't change, and nothing is stored by reading.
+        let is_harmless = matches!(
+            (met, fault),
+            (Met::All("PUT", _), Fault::FlippedBit) | (Met::All("GET", _), Fault::NotStored(_))
+        );
+        if is_harmless {
             continue;
         }
         let address = site.place();

@@ -17,7 +17,7 @@ use super::{
     loads::{Ended, Load, LoadRecords},
     owners::reject_newcomers,
     plugin_files::{IgnoredFiles, PluginFiles, plugin_files},
-    records::{Records, Target, missing_owners},
+    records::{Records, Target, is_removed, missing_owners},
     report::{Action, PluginReport, PluginStatus, Problem},
     required::Required,
     versions::{HistoryRecord, UPLOAD, file_of, keep, versions},
@@ -754,6 +754,7 @@ fn refuse_shared_tables(candidates: &mut [Candidate], newcomers: &BTreeSet<Strin
 }
 
 /// The version of history that was active last and still loads and fits, other than the one that was refused.
+/// None for a plugin that was removed by a command.
 async fn fallback(
     choice: &Choice<'_>,
     name: &str,
@@ -761,6 +762,9 @@ async fn fallback(
     set: &ActiveSet,
 ) -> Result<Option<ActivePlugin>, PipelineError> {
     let Choice { records, shelf, required, .. } = *choice;
+    if is_removed(records.store, name).await? {
+        return Ok(None);
+    }
     // A refused upload is in history too.
     let may_run = |record: &HistoryRecord| required.is_none_or(|required| required.takes(record));
     let all = versions(records.store, Some(name)).await?;

@@ -251,7 +251,9 @@ impl Transform<'_> {
     ) {
         let (mut outcomes, _permits): (Vec<_>, Vec<_>) = outcomes.into_iter().unzip();
         if matches!(selection, Selection::Landed(_)) {
-            outcomes.retain(|outcome| outcome.report.status != DocumentStatus::Gone);
+            outcomes.retain(|Outcome { report, .. }| {
+                report.status != DocumentStatus::Gone || !report.problems.is_empty()
+            });
         }
         for report in earlier.compare(outcomes).await {
             listing.push(report);

@@ -57,6 +57,32 @@ async fn is_confirmed(store: &dyn Store, key: &str, object: &Object) -> Result<b
     Ok(again.is_some_and(|again| again.bytes == object.bytes))
 }
 
+/// Returns why a document that was listed or landed, and does not exist when it is read, is a failure. None if
+/// another run moved it.
+///
+/// # Errors
+///
+/// If the store fails.
+pub async fn why_lost(store: &dyn Store, key: &Key) -> Result<Option<Problem>, StoreError> {
+    let is_moved = match key {
+        Key::Raw { stage: own, document } => {
+            let mut is_moved = false;
+            for stage in [Stage::ToProcess, Stage::Processed, Stage::Failed] {
+                let key = Key::Raw { stage, document: document.clone() }.to_string();
+                is_moved = is_moved || (stage != *own && store.head(&key).await?.is_some());
+            }
+            is_moved
+        }
+        // The new key of another program's file follows from its content, which is unknown here.
+        _ => store.head(&key.to_string()).await?.is_none(),
+    };
+    let message = format!(
+        "{} can't be read: the store answers that it does not exist, and the document is in no other stage (run the same command again; check AWS_ENDPOINT_URL and proxies if that goes on)",
+        store.location(&key.to_string())
+    );
+    Ok((!is_moved).then(|| Problem::new(Action::Retry, message)))
+}
+
 /// Returns whether an object has the size and the tag that were listed, as far as the tag is known.
 fn agrees(object: &Object, listed: &Listed) -> bool {
     let is_same_tag = listed.tag.as_ref().is_none_or(|tag| *tag == object.tag());

@@ -324,6 +324,17 @@ pub async fn mark_removed(store: &dyn Store, owner: &str) -> Result<Vec<String>,
     Ok(tables)
 }
 
+/// Returns whether a plugin was removed by a command, and has filled none of its tables since.
+///
+/// # Errors
+///
+/// If the store fails.
+pub async fn is_removed(store: &dyn Store, owner: &str) -> Result<bool, StoreError> {
+    let (records, _) = table_records(store).await?;
+    let mut owned = records.iter().filter(|record| record.owner == owner).peekable();
+    Ok(owned.peek().is_some() && owned.all(|record| record.owner_removed))
+}
+
 /// Finds plugins that fill a table of the store and are not among these, although no command removed them:
 /// each with its tables.
 ///

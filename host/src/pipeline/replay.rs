@@ -17,7 +17,7 @@ use super::{
     active::{ActivePlugin, ActiveSet, activate, choose},
     jobs::{Jobs, hand_over},
     lineage::{Lineage, TableFile},
-    moves::read_listed,
+    moves::{read_listed, why_lost},
     records::{GENERATION_MAX, Records, TableRecord, switch, table_records},
     report::{
         Action, DocumentReport, DocumentStatus, Empty, Problem, ProblemKind, ReplayReport,
@@ -649,11 +649,12 @@ impl Desk<'_> {
             report.problems.push(Problem::new(Action::Document, error));
             return Ok(None);
         }
+        let key = Key::Raw { stage: Stage::Processed, document: id.clone() };
         let Some(object) = read_listed(self.store, listed).await? else {
             report.status = DocumentStatus::Gone;
+            report.problems.extend(why_lost(self.store, &key).await?);
             return Ok(None);
         };
-        let key = Key::Raw { stage: Stage::Processed, document: id.clone() };
         match work(self.crew_of(plugins), &self.jobs, self.limits, &key, &object).await {
             Ok(worked) => Ok(Some(worked)),
             Err(undone) => {

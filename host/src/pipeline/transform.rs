@@ -16,7 +16,7 @@ use super::{
     jobs::{Jobs, Undone},
     landing::came_before,
     lineage::{Lineage, Maker, TableFile},
-    moves::{commit, leave, put_aside, read_listed, read_twice},
+    moves::{commit, leave, put_aside, read_listed, read_twice, why_lost},
     records::Target,
     report::{
         Action, DocumentReport, DocumentStatus, Empty, Problem, ProblemKind, SkipReport,
@@ -118,6 +118,7 @@ async fn steps(
     };
     let Some(object) = read else {
         report.status = DocumentStatus::Gone;
+        report.problems.extend(why_lost(store, &key).await?);
         return Ok(());
     };
     let Worked { document, identity, results, room: _files_room } =

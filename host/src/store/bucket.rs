@@ -8,7 +8,7 @@ use std::{
     error::Error,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU16, AtomicU32, Ordering},
     },
 };
 
@@ -16,7 +16,10 @@ use async_trait::async_trait;
 use aws_sdk_s3::{
     Client,
     config::{
-        ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextRef,
+        ConfigBag, Intercept, RuntimeComponents,
+        interceptors::{
+            BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+        },
     },
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     operation::put_object::builders::PutObjectFluentBuilder,
@@ -141,7 +144,9 @@ impl Bucket {
                 let request = conditional(request, condition).customize();
                 let sent = request.interceptor(attempts.clone()).send().await;
                 let sent = sent.map(|stored| stored.e_tag);
-                self.outcome("write", key, condition, sent)?
+                let outcome = self.outcome("write", key, condition, sent)?;
+                self.require_stored(key, &outcome, &attempts)?;
+                outcome
             };
             match written {
                 Outcome::Done(tag) => return Ok(Written::Done(Some(self.tag("write", key, tag)?))),
@@ -186,11 +191,13 @@ impl Bucket {
         upload: &str,
     ) -> Result<Outcome, StoreError> {
         let (client, bucket) = (&self.client, &self.bucket);
-        let mut parts = CompletedMultipartUpload::builder();
+        let (mut parts, attempts) = (CompletedMultipartUpload::builder(), Attempts::default());
         for (number, part) in (1..).zip(bytes.chunks(PART_BYTES)) {
             let sent = client.upload_part().bucket(bucket).key(name).upload_id(upload);
-            let sent = sent.part_number(number).body(ByteStream::from(part.to_vec())).send().await;
+            let sent = sent.part_number(number).body(ByteStream::from(part.to_vec()));
+            let sent = sent.customize().interceptor(attempts.clone()).send().await;
             let sent = sent.map_err(self.error("write", key))?;
+            self.require_stored(key, &Outcome::Done(None), &attempts)?;
             // Without its ETag the part can't be told from another one.
             self.tag("write", key, sent.e_tag.clone())?;
             let part = CompletedPart::builder().part_number(number);
@@ -204,8 +211,29 @@ impl Bucket {
             Condition::Absent => complete.if_none_match("*"),
             Condition::Unchanged(tag) => complete.set_if_match(etag(tag).map(str::to_owned)),
         };
-        let sent = complete.send().await.map(|stored| stored.e_tag);
-        self.outcome("write", key, condition, sent)
+        let sent = complete.customize().interceptor(attempts.clone()).send().await;
+        let sent = sent.map(|stored| stored.e_tag);
+        let outcome = self.outcome("write", key, condition, sent)?;
+        self.require_stored(key, &outcome, &attempts)?;
+        Ok(outcome)
+    }
+
+    /// Fails if the answer to a write that is done has another status than 200. S3 answers no write with 201, 202
+    /// or 204, so that something else has answered, and the object may not be stored.
+    fn require_stored(
+        &self,
+        key: &str,
+        outcome: &Outcome,
+        attempts: &Attempts,
+    ) -> Result<(), StoreError> {
+        match (outcome, attempts.status()) {
+            (Outcome::Done(_), status) if status != 200 => Err(StoreError::Service {
+                verb: "write",
+                location: self.location(key),
+                source: format!("the answer has status {status}, {NOT_OK}").into(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Reads an answer to a write or a deletion. Only an answer to a condition means that the condition did
@@ -286,6 +314,8 @@ impl Bucket {
 
 /// The error of an object that is said to exist and does not.
 const NOT_THERE: &str = "the answer says that it exists already, and it does not (run the same command again; check AWS_ENDPOINT_URL and proxies if that goes on)";
+/// The error of an answer to a write whose status is not 200.
+const NOT_OK: &str = "and S3 answers a write with 200 (check AWS_ENDPOINT_URL and proxies, then run the same command again)";
 /// The error of an answer that has no ETag.
 const NO_TAG: &str = "the answer has no ETag, as every answer of S3 has (check AWS_ENDPOINT_URL and proxies, then run the same command again)";
 
@@ -413,14 +443,19 @@ fn is_odd(key: &str) -> bool {
     key.split('/').any(str::is_empty) && !is_marker && !is_hidden
 }
 
-/// Counts how often a request is sent.
+/// Counts how often a request is sent, and keeps the status of the last answer.
 #[derive(Clone, Debug, Default)]
-struct Attempts(Arc<AtomicU32>);
+struct Attempts(Arc<(AtomicU32, AtomicU16)>);
 
 impl Attempts {
     /// Whether a single one was sent: then nothing that is there is of an earlier one.
     fn is_first(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 1
+        self.0.0.load(Ordering::Relaxed) == 1
+    }
+
+    /// Returns the HTTP status of the last answer.
+    fn status(&self) -> u16 {
+        self.0.1.load(Ordering::Relaxed)
     }
 }
 
@@ -435,7 +470,17 @@ impl Intercept for Attempts {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.0.1.store(context.response().status().as_u16(), Ordering::Relaxed);
         Ok(())
     }
 }

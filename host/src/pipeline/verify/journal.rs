@@ -1,21 +1,25 @@
 //! What a pass has checked so far, in a file for this user alone: a pass that is interrupted is continued.
 //!
+//! The file is in a folder that only this user can write to, and links are not followed (`private_folder`).
 //! A line for each unit, with a checksum. The file belongs to one store, and is removed when a pass is
 //! complete. One that is too old, of another release, or damaged is ignored.
 
 use std::{
     collections::HashMap,
-    fs::{self, File, OpenOptions},
+    fs::{File, TryLockError},
     io::{self, Read as _, Seek as _, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use super::{Start, report::Checked};
-use crate::{config::HOST_VERSION, document::sha256};
+use crate::{config::HOST_VERSION, document::sha256, private_folder::PrivateFolder};
 
+/// The folder of journals in the folder that is given. It has the program's name, since files in it are
+/// overwritten and deleted.
+const FOLDER: &str = "spotify-etl-verify";
 /// The format of journals.
 const FORMAT: u32 = 1;
 /// A journal that is older begins a new pass.
@@ -47,45 +51,49 @@ struct Line {
 /// Units that are checked, by name: each with the stamp that its objects had.
 type Known = HashMap<String, (String, Checked)>;
 
+/// The open file of a journal.
+struct JournalFile {
+    file: File,
+    folder: PrivateFolder,
+    name: String,
+}
+
 /// What a pass has checked so far.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Journal {
     known: Known,
-    file: Option<(File, PathBuf)>,
+    file: Option<JournalFile>,
     /// When the pass that is continued began.
     continues: Option<OffsetDateTime>,
 }
 
 impl Journal {
-    /// Opens the journal of a store in a folder. Without one, or if that is not possible, what is checked is
-    /// only kept in memory.
-    pub fn open(folder: Option<&Path>, store: &str, start: Start, now: OffsetDateTime) -> Self {
-        let Some(folder) = folder else { return Journal::default() };
-        let path = folder.join(format!("{}.journal", &sha256(store.as_bytes())[..32]));
-        match Self::open_file(&path, store, start, now) {
+    /// Opens the journal of a store in a cache folder. Without a folder, or if the journal can't be opened,
+    /// what is checked is only kept in memory.
+    pub fn open(cache: Option<&Path>, store: &str, start: Start, now: OffsetDateTime) -> Self {
+        let Some(cache) = cache else { return Journal::default() };
+        match Self::open_file(cache, store, start, now) {
             Ok(journal) => journal,
             Err(error) => {
-                let path = path.display();
+                let folder = cache.join(FOLDER);
                 tracing::warn!(
-                    "if this is interrupted, it begins from the start again: {path}: {error} (name another folder with --cache-dir, or wait for the other program that verifies this store)"
+                    "an interrupted verification will begin from the start: no journal in `{}`: {error} (choose another folder with --cache-dir, or wait for the other program that verifies this store)",
+                    folder.display()
                 );
                 Journal::default()
             }
         }
     }
 
-    fn open_file(path: &Path, store: &str, start: Start, now: OffsetDateTime) -> io::Result<Self> {
-        if let Some(folder) = path.parent() {
-            let mut builder = fs::DirBuilder::new();
-            builder.recursive(true);
-            #[cfg(unix)]
-            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-            builder.create(folder)?;
-        }
-        let mut file = private(path)?;
+    fn open_file(cache: &Path, store: &str, start: Start, now: OffsetDateTime) -> io::Result<Self> {
+        let folder = PrivateFolder::open(cache, FOLDER)?;
+        let name = format!("{}.journal", &sha256(store.as_bytes())[..32]);
+        let mut file = folder
+            .open_file(&name)
+            .map_err(|error| io::Error::new(error.kind(), format!("`{name}`: {error}")))?;
         file.try_lock().map_err(|error| match error {
-            fs::TryLockError::WouldBlock => io::Error::other("another program has it open"),
-            fs::TryLockError::Error(error) => error,
+            TryLockError::WouldBlock => io::Error::other("another program has it open"),
+            TryLockError::Error(error) => error,
         })?;
         let kept = match start {
             Start::Continue => read(&mut file, store, now)?,
@@ -95,7 +103,11 @@ impl Journal {
             file.set_len(end)?;
             file.seek(io::SeekFrom::Start(end))?;
             let continues = (!known.is_empty()).then_some(began);
-            return Ok(Journal { known, file: Some((file, path.to_owned())), continues });
+            return Ok(Journal {
+                known,
+                file: Some(JournalFile { file, folder, name }),
+                continues,
+            });
         }
         file.set_len(0)?;
         file.rewind()?;
@@ -106,7 +118,8 @@ impl Journal {
             started_at: now.unix_timestamp(),
         };
         file.write_all(line(&header)?.as_bytes())?;
-        Ok(Journal { known: Known::new(), file: Some((file, path.to_owned())), continues: None })
+        let file = Some(JournalFile { file, folder, name });
+        Ok(Journal { known: Known::new(), file, continues: None })
     }
 
     /// When the pass that is continued began, if one is.
@@ -123,10 +136,12 @@ impl Journal {
     /// Notes what came of a unit.
     pub fn note(&mut self, unit: String, stamp: String, checked: Checked) {
         let line = Line { unit, stamp, checked };
-        if let Some((file, path)) = &mut self.file {
+        if let Some(journal) = &mut self.file {
             // A line at a time: whatever ends the program, what is written by then is kept.
-            let written = self::line(&line).and_then(|text| file.write_all(text.as_bytes()));
+            let written =
+                self::line(&line).and_then(|text| journal.file.write_all(text.as_bytes()));
             if let Err(error) = written {
+                let path = journal.folder.path().join(&journal.name);
                 let path = path.display();
                 tracing::warn!(
                     "if this is interrupted, not all of it is continued: could not write {path}: {error}"
@@ -139,21 +154,12 @@ impl Journal {
 
     /// Removes the file, now that the pass is complete.
     pub fn finish(self) {
-        if let Some((_, path)) = &self.file
-            && let Err(error) = fs::remove_file(path)
+        if let Some(JournalFile { folder, name, .. }) = &self.file
+            && let Err(error) = folder.remove(name)
         {
-            tracing::warn!("could not delete {}: {error}", path.display());
+            tracing::warn!("could not delete {}: {error}", folder.path().join(name).display());
         }
     }
-}
-
-/// Opens a file that only its owner can read.
-fn private(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 /// Reads a journal: what it knows, when it began, and where its last whole line ends. None if it can't be
@@ -210,6 +216,8 @@ fn content<'l, T: Deserialize<'l>>(line: &'l [u8]) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::PathBuf};
+
     use tempfile::TempDir;
     use time::macros::datetime;
 
@@ -222,9 +230,8 @@ mod tests {
         for unit in ["one", "two"] {
             journal.note(unit.to_owned(), "stamp".to_owned(), Checked::default());
         }
-        let path = journal.file.as_ref().unwrap().1.clone();
-        drop(journal);
-        path
+        let JournalFile { folder, name, .. } = journal.file.unwrap();
+        folder.path().join(name)
     }
 
     fn units(folder: &Path, store: &str, start: Start, now: OffsetDateTime) -> usize {
@@ -271,6 +278,47 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let path = written(folder.path());
         assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_journal_follows_no_link_and_leaves_other_files_alone() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let name = written(TempDir::new().unwrap().path()).file_name().unwrap().to_owned();
+        for case in ["link", "link to nothing", "named pipe", "folder", "writable", "linked folder"]
+        {
+            let place = TempDir::new().unwrap();
+            let (cache, target) = (place.path().join("cache"), place.path().join("target"));
+            let own = cache.join(FOLDER);
+            fs::create_dir_all(&own).unwrap();
+            fs::write(&target, "mine").unwrap();
+            let path = own.join(&name);
+            match case {
+                "link" => symlink(&target, &path).unwrap(),
+                "link to nothing" => symlink(place.path().join("new"), &path).unwrap(),
+                "named pipe" => {
+                    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
+                }
+                "folder" => fs::create_dir(&path).unwrap(),
+                "writable" => {
+                    fs::write(&path, "theirs").unwrap();
+                    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+                }
+                _ => {
+                    fs::remove_dir(&own).unwrap();
+                    fs::create_dir(place.path().join("elsewhere")).unwrap();
+                    symlink(place.path().join("elsewhere"), &own).unwrap();
+                }
+            }
+            let journal = Journal::open(Some(&cache), "s3://music/", Start::Restart, NOW);
+            assert!(journal.file.is_none(), "{case}");
+            journal.finish();
+            assert_eq!(fs::read_to_string(&target).unwrap(), "mine", "{case}");
+            assert!(!place.path().join("new").exists(), "{case}");
+            assert!(fs::symlink_metadata(&path).is_ok() || case == "linked folder", "{case}");
+            let elsewhere = fs::read_dir(place.path().join("elsewhere"));
+            assert_eq!(elsewhere.map_or(0, Iterator::count), 0, "{case}");
+        }
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //! repair, which makes again what can be made from raw documents and deletes what nothing needs. It never
 //! deletes a raw document, a plugin, or rows that can't be made again.
 //!
-//! What no checksum covers is not found: the texts in the header of a raw document (the playlist's name and
-//! owner, Spotify's mark of its state), and the counts of nulls in lineage.
+//! What no checksum covers is not found: the texts in the header of a raw document that an older host stored
+//! (the playlist's name and owner, Spotify's mark of its state), and the counts of nulls in lineage.
 
 mod checker;
 mod context;
@@ -78,7 +78,7 @@ pub struct Verify<'s> {
 /// Where to keep what is checked.
 #[derive(Clone, Debug)]
 pub struct JournalPlace {
-    /// The folder for journals.
+    /// The cache folder, in which journals have a folder of their own.
     pub folder: PathBuf,
     /// What tells the store from all others, wherever this program is started.
     pub store: String,

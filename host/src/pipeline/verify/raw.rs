@@ -187,6 +187,9 @@ fn fault(bytes: &Bytes, id: &DocumentId, stage: Stage, limits: &Limits) -> Optio
     let sources::Read { document, identity, .. } = match read {
         Ok(read) => read,
         Err(refused @ Refused::Changed { .. }) => return Some(Fault::new(Kind::Hash, refused)),
+        Err(refused @ Refused::HeaderChanged { .. }) => {
+            return Some(Fault::new(Kind::Inconsistent, refused));
+        }
         Err(refused) => {
             let is_set_aside = refused.is_final();
             return Some(Fault { is_set_aside, ..Fault::new(Kind::Unreadable, refused) });

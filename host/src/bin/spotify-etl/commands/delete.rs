@@ -6,7 +6,6 @@ use anyhow::{Result, bail};
 use spotify_etl::pipeline::{
     Mode,
     delete::{Deleted, Deletion, Execution},
-    report::Empty,
 };
 
 use super::{Session, Transformed, Work};

@@ -11,12 +11,12 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 use spotify_etl::{
     config::{HOST_VERSION, Limits, cache_folder, jobs_in, memory_limit},
     document::FutureTimes,
-    files::survive_file_size_limit,
+    files::{advice, require_open_files, survive_file_size_limit},
     layout::{self, Format, Key},
     pipeline::{
         Mode, PipelineError, Progress as _, Selection, Transform, Transformed,
@@ -63,7 +63,12 @@ const RUNS_LISTED_MAX: usize = 20;
 
 /// Does what was asked for, and says the exit status.
 pub fn run(cli: Cli) -> Result<u8> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    require_open_files()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| match advice(&error) {
+        Some(advice) => anyhow!("could not start: {error} ({advice})"),
+        None => error.into(),
+    })?;
     let done = runtime.block_on(async {
         if let Err(error) = survive_file_size_limit() {
             tracing::debug!("SIGXFSZ is not handled: {error}");

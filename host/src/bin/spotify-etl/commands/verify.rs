@@ -21,7 +21,7 @@ impl Session {
         let journal = self
             .cache
             .as_ref()
-            .map(|cache| JournalPlace { folder: cache.join("verify"), store: self.identity() });
+            .map(|cache| JournalPlace { folder: cache.clone(), store: self.identity() });
         let verify = Verify {
             store: self.store(),
             name: self.common.store.to_string(),
