@@ -18,6 +18,7 @@
 //! - `replay`: history taken to its tables again.
 //! - `tables`: what is written is what is read again, whichever format.
 //! - `sql`: views and catalog, at home.
+//! - `charts`: what views conclude from a history.
 //! - `rows`: what a question reads, and what is kept for the next one.
 //! - `athena`: the catalog there, what it says, and what to do about it.
 //! - `wire`: a bucket behind a network that fails.
@@ -43,6 +44,7 @@ mod athena;
 mod bounds;
 mod chance;
 mod change;
+mod charts;
 mod command;
 mod components;
 mod crash;
