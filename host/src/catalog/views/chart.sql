@@ -36,32 +36,41 @@ best AS (
     weekly.playlist_id, weekly.week, weekly.document, weekly.complete_before, weekly.complete_until,
     song.song_id
 ),
+-- Most ids are linked to no other one: what follows reads only those that are.
+counted AS (
+  SELECT playlist_id, song_id, linked_id, count(*) OVER (PARTITION BY playlist_id, linked_id) AS ids
+  FROM linked
+),
 seen AS (
   SELECT
-    best.playlist_id, best.week, best.document, best.complete_before, best.complete_until,
-    best.song_id, best.position,
-    coalesce(linked.linked_id, best.song_id) AS linked_id,
+    best.playlist_id, best.document, best.song_id, counted.linked_id,
     min(best.week) OVER (PARTITION BY best.playlist_id, best.song_id) AS first_week
   FROM best
-  LEFT JOIN linked ON linked.playlist_id = best.playlist_id AND linked.song_id = best.song_id
+  JOIN counted ON counted.playlist_id = best.playlist_id AND counted.song_id = best.song_id
+  WHERE counted.ids > 1
 ),
 ranked AS (
   SELECT
-    playlist_id, week, document, complete_before, complete_until, song_id, position,
+    playlist_id, song_id,
     row_number() OVER (PARTITION BY document, linked_id ORDER BY first_week, song_id) AS id_rank,
     first_value(song_id) OVER (PARTITION BY playlist_id, linked_id ORDER BY first_week, song_id) AS first_id
   FROM seen
 ),
 -- Linked ids are one song over time, except an id that is in any week together with an earlier one of them:
 -- it is a song of its own.
+renamed AS (
+  SELECT playlist_id, song_id, min(first_id) AS first_song_id
+  FROM ranked
+  GROUP BY playlist_id, song_id
+  HAVING max(id_rank) = 1
+),
 songs AS (
   SELECT
-    playlist_id, week, document, complete_before, complete_until, song_id, position,
-    CASE
-      WHEN max(id_rank) OVER (PARTITION BY playlist_id, song_id) > 1 THEN song_id
-      ELSE first_id
-    END AS first_song_id
-  FROM ranked
+    best.playlist_id, best.week, best.document, best.complete_before, best.complete_until,
+    best.song_id, best.position,
+    coalesce(renamed.first_song_id, best.song_id) AS first_song_id
+  FROM best
+  LEFT JOIN renamed ON renamed.playlist_id = best.playlist_id AND renamed.song_id = best.song_id
 ),
 charted AS (
   SELECT
