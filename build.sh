@@ -262,7 +262,7 @@ heavy() {
     say "heavy checks: the table rules written a second time, over documents made by chance"
     target/venv/bin/python tests/heavy/reference.py target/$profile/spotify-etl "$built" tests/fixtures/playlists
     say "heavy checks: the catalog's tables and views, in Hive, as Trino's SQL in DuckDB, and at home"
-    target/venv/bin/python tests/heavy/views.py target/$profile/spotify-etl "$built" tests/fixtures/history host/src/catalog/QUESTIONS.md
+    target/venv/bin/python tests/heavy/views.py target/$profile/spotify-etl "$built" tests/fixtures/history host/src/catalog/QUESTIONS.md tests/fixtures/charts
     say "heavy checks: query, which loads only what a statement needs, over random statements"
     target/venv/bin/python tests/heavy/query_subset.py target/$profile/spotify-etl "$built" tests/fixtures
     say "heavy checks: text that tables break on, there and back"

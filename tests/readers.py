@@ -1,5 +1,6 @@
 """What the tables are for programs that know nothing of this one: Python's CSV reader and SQLite find the same
-cells, and the views' SQL is Trino's as sqlglot parses it. The heavy checks ask more readers.
+cells, and the views' SQL is Trino's as sqlglot parses it. Columns of saved views have declared types. The heavy
+checks ask more readers.
 
 usage: readers.py COMMAND PLUGINS HISTORY
 """
@@ -14,6 +15,9 @@ import tempfile
 
 import sqlglot
 
+# The types of a catalog's columns, as SQLite has them.
+TYPES = {"varchar": "TEXT", "bigint": "INTEGER", "integer": "INTEGER", "double": "REAL", "boolean": "BOOLEAN"}
+
 
 def main(command, plugins, history):
     def say(*arguments):
@@ -26,6 +30,8 @@ def main(command, plugins, history):
         say("run", "--store", store, "--format", "csv,parquet", "--allow-empty", "--from", *files)
         cells = compare(pathlib.Path(store), say("query", "--store", store, "--save", saved) and saved)
         print(f"{cells} cells are the same for Python's CSV reader, and as Parquet in a file of SQLite {sqlite3.sqlite_version}'s")
+        types = {statement["name"]: statement["columns"] for statement in json.loads(say("catalog", "ddl", "--store", store, "--json")) if statement["kind"] == "view"}
+        print(f"{check_types(saved, types)} columns of saved tables and views have the types that the catalog says, and compare by them")
         for formats in ("csv", "parquet"):
             say("replay", "--store", store, "--format", formats)
             ddl = json.loads(say("catalog", "ddl", "--store", store, "--location", "s3://bucket/prefix", "--json"))
@@ -53,6 +59,21 @@ def compare(store, saved):
         assert sorted(found) == sorted(expected), f"{table}: other cells"
         cells += len(header) * len(expected)
     return cells
+
+
+def check_types(saved, types):
+    """Every column has a declared type, and finds its numbers by text."""
+    database, count = sqlite3.connect(saved), 0
+    for name, columns in types.items():
+        declared = {column: kind for _, column, kind, *_ in database.execute(f'PRAGMA table_info("{name}")')}
+        for column, kind in columns:
+            assert declared[column] == TYPES[kind], f"{name}.{column} is {declared[column]}, and {kind} in the catalog"
+            number = database.execute(f'SELECT max("{column}") FROM "{name}"').fetchone()[0]
+            if kind in ("bigint", "boolean") and number is not None:
+                [found] = database.execute(f'SELECT count(*) FROM "{name}" WHERE "{column}" = ?', [f"{number}"]).fetchone()
+                assert found, f"{name}.{column} is not found by text"
+            count += 1
+    return count
 
 
 def plain(cell, name, record):

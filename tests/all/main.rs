@@ -21,6 +21,7 @@
 //! - `replay`: history taken to its tables again.
 //! - `tables`: what is written is what is read again, whichever format.
 //! - `sql`: views and catalog, at home.
+//! - `charts`: what views conclude from a history.
 //! - `rows`: what a question reads, and what is kept for the next one.
 //! - `athena`: the catalog there, what it says, and what to do about it.
 //! - `wire`: a bucket behind a network that fails.
@@ -49,6 +50,7 @@ mod attention;
 mod bounds;
 mod chance;
 mod change;
+mod charts;
 mod command;
 mod components;
 mod crash;

@@ -67,12 +67,13 @@ fn text(cell: &Cell) -> String {
     }
 }
 
-fn rows(answer: &Answer) -> Vec<Vec<String>> {
+/// Returns the rows of an answer as text.
+pub fn rows(answer: &Answer) -> Vec<Vec<String>> {
     answer.rows.iter().map(|row| row.iter().map(text).collect()).collect()
 }
 
-/// What a CSV file has; true and false are 1 and 0 at home.
-fn expected(text: &str) -> (Vec<String>, Vec<Vec<String>>) {
+/// Returns the header and the rows of a CSV text; true and false are 1 and 0, as in local answers.
+pub fn expected(text: &str) -> (Vec<String>, Vec<Vec<String>>) {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let header = reader.headers().unwrap().iter().map(str::to_owned).collect();
     let plain = |cell: &str| match cell {

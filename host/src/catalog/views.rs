@@ -44,11 +44,14 @@ const NEEDED: [(&str, &[(&str, ColumnType)]); 5] = [
     ("song_artist", &[("song_id", Text), ("artist_id", Text), ("artist_position", Int64)]),
     ("artist", &[("artist_id", Text), ("artist_name", Text)]),
     ("album", &[("album_id", Text), ("name", Text), ("release_date", Date)]),
-    ("snapshot", &[("playlist_name", Text)]),
+    (
+        "snapshot",
+        &[("playlist_name", Text), ("complete", Boolean), ("entries", Int64), ("tracks", Int64)],
+    ),
 ];
 
 /// What a chart has.
-const CHART: [(&str, ColumnType); 22] = [
+const CHART: [(&str, ColumnType); 25] = [
     ("week", Text),
     ("snapshot_date", Text),
     ("playlist_id", Text),
@@ -71,6 +74,9 @@ const CHART: [(&str, ColumnType); 22] = [
     ("isrc", Text),
     ("url", Text),
     ("document", Text),
+    ("complete", Boolean),
+    ("first_song_id", Text),
+    ("previous_song_id", Text),
 ];
 
 /// What is told of a song that left.
@@ -96,6 +102,8 @@ const CHART_OUT: [(&str, ColumnType); 17] = [
 
 /// The table that has a row for each document.
 const DOCUMENTS: &str = "snapshot";
+/// The condition for a row of that table to be a snapshot: the playlist is empty, or an entry gave a row.
+const IS_SNAPSHOT: &str = "entries = 0 OR tracks > 0";
 
 /// The views over some tables, each after those that it reads.
 pub fn views(tables: &[&TableSchema], dialect: Dialect<'_>) -> Vec<View> {
@@ -136,14 +144,13 @@ fn latest(table: &TableSchema, tables: &[&TableSchema], dialect: Dialect<'_>) ->
         other.name == DOCUMENTS && other.scope == Scope::Snapshot && other.key.is_empty()
     };
     let documents = tables.iter().find(is_of_documents).filter(|other| other.name != table.name);
-    let or_documents = documents.map_or_else(String::new, |other| {
-        format!(
-            "\n  UNION\n  SELECT document, playlist_id, extracted_at FROM {{db}}{}",
-            quoted(&other.name)
-        )
+    let own = format!("{{db}}{}{}", quoted(&table.name), snapshots_only(table));
+    let documents = documents.map_or(own.clone(), |other| {
+        let (name, condition) = (quoted(&other.name), snapshots_only(other));
+        format!("{own}\n  UNION\n  SELECT document, playlist_id, extracted_at FROM {{db}}{name}{condition}")
     });
     let select = text
-        .replace("{or_documents}", &or_documents)
+        .replace("{documents}", &documents)
         .replace("{name}", &in_a_comment(&table.name))
         .replace("{table}", &quoted(&table.name))
         .replace("{columns}", &names.join(", "))
@@ -151,6 +158,16 @@ fn latest(table: &TableSchema, tables: &[&TableSchema], dialect: Dialect<'_>) ->
         .replace("{key_names}", &in_a_comment(&key.join(", ")));
     let name = format!("{}_latest", table.name);
     View { name, select: finished(&select, dialect), step: 1, columns }
+}
+
+/// Returns the condition that leaves out documents of which no entry gave a row, for the table of documents.
+/// Other tables, and one that doesn't count entries, have none.
+fn snapshots_only(table: &TableSchema) -> String {
+    let has_count = |name: &str| {
+        table.columns.iter().any(|column| column.name == name && column.column_type == Int64)
+    };
+    let counts = table.name == DOCUMENTS && has_count("entries") && has_count("tracks");
+    if counts { format!(" WHERE {IS_SNAPSHOT}") } else { String::new() }
 }
 
 /// Returns names without what ends a comment.
@@ -187,6 +204,7 @@ fn chart(text: &str, dialect: Dialect<'_>) -> String {
     };
     let weekly = include_str!("views/weekly.sql").trim_end();
     let text = text.replace("{weekly}", weekly).replace("{week}", week);
+    let text = text.replace("{is_snapshot}", IS_SNAPSHOT);
     finished(&text.replace("{artists}", artists), dialect)
 }
 

@@ -13,7 +13,10 @@ mod probe;
 mod rows;
 mod save;
 
-use crate::schema::{ColumnType, PARTITION_COLUMN, TableSchema};
+use crate::{
+    catalog::{View, quoted},
+    schema::{ColumnType, PARTITION_COLUMN, TableSchema},
+};
 
 pub use cache::CacheFolder;
 pub use probe::{Need, Probe};
@@ -30,6 +33,17 @@ fn sqlite_type(column_type: ColumnType) -> &'static str {
         ColumnType::Float64 => "REAL",
         ColumnType::Boolean => "BOOLEAN",
     }
+}
+
+/// Returns a view as a `SELECT` whose columns compare like columns of a table with the declared types. In SQLite
+/// an expression has no type affinity, so `position = '1'` is false for a computed number, but a `CAST` has.
+fn typed_select(view: &View) -> String {
+    let cast = |(name, kind): &(String, ColumnType)| {
+        let name = quoted(name);
+        format!("CAST({name} AS {}) AS {name}", sqlite_type(*kind))
+    };
+    let columns: Vec<String> = view.columns.iter().map(cast).collect();
+    format!("SELECT {} FROM (\n{}\n)", columns.join(", "), view.select)
 }
 
 /// Why there is no answer.

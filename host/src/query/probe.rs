@@ -20,7 +20,7 @@ use rusqlite::{
     },
 };
 
-use super::{QueryError, ask, columns, functions, guard, sqlite_type};
+use super::{QueryError, ask, columns, functions, guard, sqlite_type, typed_select};
 use crate::{
     answer::Answer,
     catalog::{View, quoted},
@@ -80,8 +80,9 @@ impl Probe {
             let name = quoted(&table.name);
             connection.execute_batch(&format!("CREATE VIRTUAL TABLE {name} USING {module}"))?;
         }
-        for View { name, select, .. } in views {
-            connection.execute_batch(&format!("CREATE VIEW {} AS\n{select}", quoted(name)))?;
+        for view in views {
+            let (name, select) = (quoted(&view.name), typed_select(view));
+            connection.execute_batch(&format!("CREATE VIEW {name} AS\n{select}"))?;
         }
         let read = Arc::clone(&reads);
         guard::allow_reading(&connection, move |table, column| {

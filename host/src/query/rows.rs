@@ -15,7 +15,7 @@ use rusqlite::{
     params, types::Value,
 };
 
-use super::{QueryError, ask, columns, functions, guard, sqlite_type};
+use super::{QueryError, ask, columns, functions, guard, sqlite_type, typed_select};
 use crate::{
     answer::{Answer, Cell},
     catalog::{View, quoted},
@@ -284,8 +284,9 @@ fn make_views<'t>(
         connection
             .execute_batch(&format!("CREATE TEMP VIEW {name} AS SELECT {names} FROM {rows}"))?;
     }
-    for View { name, select, .. } in views {
-        connection.execute_batch(&format!("CREATE TEMP VIEW {} AS\n{select}", quoted(name)))?;
+    for view in views {
+        let (name, select) = (quoted(&view.name), typed_select(view));
+        connection.execute_batch(&format!("CREATE TEMP VIEW {name} AS\n{select}"))?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::{QueryError, Rows, columns, rows::APPLICATION, sqlite_type};
 use crate::{
     catalog::{View, quoted},
-    schema::TableSchema,
+    schema::{ColumnType, TableSchema},
 };
 
 /// What a file of SQLite's begins with.
@@ -47,13 +47,11 @@ impl Rows {
             "PRAGMA saved.journal_mode = OFF; PRAGMA saved.application_id = {APPLICATION}; BEGIN"
         ))?;
         for table in tables {
-            save_table(&connection, table)?;
+            save_table(&connection, &table.name, columns(table))?;
         }
-        for View { name, .. } in views {
-            let name = quoted(name);
-            connection.execute_batch(&format!(
-                "CREATE TABLE saved.{name} AS SELECT * FROM temp.{name}"
-            ))?;
+        for View { name, columns, .. } in views {
+            let columns = columns.iter().map(|(name, kind)| (name.as_str(), *kind));
+            save_table(&connection, name, columns)?;
         }
         connection.execute_batch("COMMIT; DETACH DATABASE saved")?;
         // Read once, so that what is kept is known to be a database.
@@ -76,10 +74,15 @@ fn require_own(path: &Path) -> Result<(), QueryError> {
     if is_own { Ok(()) } else { Err(QueryError::InTheWay { path: path.display().to_string() }) }
 }
 
-fn save_table(connection: &Connection, table: &TableSchema) -> Result<(), QueryError> {
+/// Copies a table or a view as a table whose columns have declared types.
+fn save_table<'c>(
+    connection: &Connection,
+    name: &str,
+    columns: impl Iterator<Item = (&'c str, ColumnType)>,
+) -> Result<(), QueryError> {
     let column = |(name, kind): (&str, _)| format!("{} {}", quoted(name), sqlite_type(kind));
-    let declared: Vec<String> = columns(table).map(column).collect();
-    let (name, declared) = (quoted(&table.name), declared.join(", "));
+    let declared: Vec<String> = columns.map(column).collect();
+    let (name, declared) = (quoted(name), declared.join(", "));
     Ok(connection.execute_batch(&format!(
         "CREATE TABLE saved.{name} ({declared}); INSERT INTO saved.{name} SELECT * FROM temp.{name}"
     ))?)

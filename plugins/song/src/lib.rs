@@ -35,7 +35,7 @@ fn song<'a>() -> Table<TrackEntry<'a>> {
         .int64("duration_ms", "length in milliseconds", |entry| entry.track.duration_ms)
         .text("url", "the track's page on open.spotify.com", |entry| entry.track.external_urls.as_ref()?.spotify.as_deref())
         .int64("popularity", "0 to 100; apps in development mode no longer get it", |entry| entry.track.popularity)
-        .timestamp("song_added", "when it was added to the playlist", |entry| dates::timestamp(entry.added_at.as_deref()?))
+        .timestamp("song_added", "when it was added to the playlist, where that is known", |entry| added_at(entry))
         .text("album_id", "Spotify's id of the album", |entry| entry.track.album.as_ref()?.id.as_deref())
         .text("artist_id", "the album's first artist, not the singer: who performs the track is in song_artist", |entry| album_artist(entry))
         .int64("position", "place in the playlist, from 1; every entry counts, also those without a row", |entry| Some(entry.position.into())).required()
@@ -66,6 +66,11 @@ fn performers<'t>(entry: &'t TrackEntry<'_>) -> impl Iterator<Item = Performer<'
         let artist_id = entries::id(&artist.as_ref()?.id)?;
         Some(Performer { song_id: entry.id()?, artist_id, position })
     })
+}
+
+/// Returns when an entry was added. Spotify says 1970-01-01T00:00:00Z where it doesn't know.
+fn added_at(entry: &TrackEntry<'_>) -> Option<i64> {
+    dates::timestamp(entry.added_at.as_deref()?).filter(|milliseconds| *milliseconds != 0)
 }
 
 fn album_artist<'t>(entry: &'t TrackEntry<'_>) -> Option<&'t str> {

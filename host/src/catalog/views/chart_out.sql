@@ -1,33 +1,35 @@
--- chart_out: one row for each playlist, week and song that was in the snapshot before and is gone.
+-- chart_out: one row for each playlist, week and song that was there before and is not in the week's snapshot.
 WITH
 {weekly},
-stays AS (
+seen AS (
   SELECT
-    document, week, song_name, artists, main_artist, album,
-    position, peak_position, weeks_on_chart, song_id, isrc, url,
-    min(week) OVER (PARTITION BY playlist_id, song_id) AS first_week,
-    lead(document) OVER (PARTITION BY playlist_id, song_id ORDER BY week) AS next_document
+    chart.playlist_id, chart.week, chart.song_name, chart.artists, chart.main_artist, chart.album,
+    chart.position, chart.peak_position, chart.weeks_on_chart, chart.song_id, chart.isrc, chart.url,
+    weekly.complete_until,
+    min(chart.week) OVER (PARTITION BY chart.playlist_id, chart.first_song_id) AS first_week,
+    lead(chart.week) OVER (PARTITION BY chart.playlist_id, chart.first_song_id ORDER BY chart.week) AS next_week
   FROM {db}chart
+  JOIN weekly ON weekly.document = chart.document
 )
 SELECT
   weekly.week,
   weekly.snapshot_date,
   weekly.playlist_id,
   snapshot.playlist_name,
-  stays.song_name,
-  stays.artists,
-  stays.main_artist,
-  stays.album,
-  stays.position AS last_position,
-  stays.peak_position,
-  stays.weeks_on_chart,
-  stays.first_week,
-  stays.week AS last_week,
-  stays.song_id,
-  stays.isrc,
-  stays.url,
+  seen.song_name,
+  seen.artists,
+  seen.main_artist,
+  seen.album,
+  seen.position AS last_position,
+  seen.peak_position,
+  seen.weeks_on_chart,
+  seen.first_week,
+  seen.week AS last_week,
+  seen.song_id,
+  seen.isrc,
+  seen.url,
   weekly.document
 FROM weekly
-JOIN stays ON stays.document = weekly.previous_document
+JOIN seen ON seen.playlist_id = weekly.playlist_id AND seen.complete_until = weekly.complete_before
 LEFT JOIN {db}snapshot ON snapshot.document = weekly.document
-WHERE stays.next_document IS NULL OR stays.next_document <> weekly.document
+WHERE weekly.complete AND (seen.next_week IS NULL OR seen.next_week > weekly.week)

@@ -1,6 +1,6 @@
 -- {name}_latest: of each playlist the rows of its newest document; none if that one is empty.
 WITH "_documents" AS (
-  SELECT document, playlist_id, extracted_at FROM {db}{table}{or_documents}
+  SELECT document, playlist_id, extracted_at FROM {documents}
 ),
 "_newest_first" AS (
   SELECT

@@ -300,7 +300,7 @@ pub enum Command {
     },
     /// Ask the tables, in SQL: at home, or with --athena there
     #[command(
-        after_help = "Tables and views have the names that they have in Athena: album, artist, song, song_artist,\nsnapshot; album_latest and their kind; chart, chart_out. Days and moments are text, such as\n'2026-07-06'; true and false are 1 and 0 at home. Athena's functions year, month, date_trunc,\ndate_diff, date_add, max_by, min_by, array_agg and array_join are known.\n\nExamples:\n  spotify-etl query \"SELECT position, song_name, status FROM chart WHERE is_latest\"\n  spotify-etl query --file climbers.sql --csv > climbers.csv\n  spotify-etl query --save music.sqlite\n  spotify-etl query --store s3://music --athena \"SELECT count(*) FROM song\""
+        after_help = "Tables and views have the names that they have in Athena: album, artist, song, song_artist,\nsnapshot; album_latest and their kind; chart, chart_out. Days and moments are text, such as\n'2026-07-06'; true and false are 1 and 0 at home. Athena's functions year, month, date_trunc,\ndate_diff, date_add, max_by, min_by, array_agg and array_join are known.\n\nWeeks of chart and chart_out are Monday to Sunday in UTC; week is the Monday. is_latest marks each\nplaylist's own last week, however old it is.\n\nExamples:\n  spotify-etl query \"SELECT position, song_name, status FROM chart WHERE playlist_name = 'Top' AND week = '2026-07-06'\"\n  spotify-etl query --file climbers.sql --csv > climbers.csv\n  spotify-etl query --save music.sqlite\n  spotify-etl query --store s3://music --athena \"SELECT count(*) FROM song\""
     )]
     Query {
         /// A SELECT, or - for standard input
@@ -328,7 +328,10 @@ pub enum Command {
         athena_args: AthenaArgs,
     },
     /// Have the tables in Athena
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Weeks of the views chart and chart_out are Monday to Sunday in UTC."
+    )]
     Catalog(CatalogCommand),
     /// List runs, or show the report of one
     #[command(after_help = "Examples:\n  spotify-etl runs\n  spotify-etl runs last")]
@@ -526,7 +529,8 @@ pub struct FutureArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Extraction")]
 pub struct ExtractArgs {
-    /// Don't land what didn't change since it was landed last. A chart then misses that week
+    /// Don't land what didn't change since it was landed last. A chart then misses that week (Monday to
+    /// Sunday, UTC)
     #[arg(long, env = "SPOTIFY_ETL_IF_CHANGED")]
     pub if_changed: bool,
 
