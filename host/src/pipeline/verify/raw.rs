@@ -53,12 +53,15 @@ struct Fault {
     message: String,
     /// Whether a transform sets the object aside.
     is_set_aside: bool,
+    /// Whether its header was changed, so that an import rejects it, too.
+    is_header_changed: bool,
 }
 
 impl Fault {
     fn new(kind: Kind, message: impl ToString) -> Self {
         let message = message.to_string();
-        Fault { severity: Severity::Problem, kind, message, is_set_aside: false }
+        let severity = Severity::Problem;
+        Fault { severity, kind, message, is_set_aside: false, is_header_changed: false }
     }
 }
 
@@ -154,7 +157,7 @@ impl Raw {
     fn finding(&self, stage: Stage, fault: Fault, damaged: &[Stage]) -> Finding {
         let (id, key_of) = (&self.id, |stage: Stage| key(stage, &self.id));
         let own = key_of(stage);
-        let Fault { severity, kind, message, is_set_aside } = fault;
+        let Fault { severity, kind, message, is_set_aside, is_header_changed } = fault;
         let finding = Finding { severity, ..Finding::problem(kind, &own, message) };
         if severity == Severity::Note {
             return finding.or(Step::transform(&own));
@@ -166,6 +169,10 @@ impl Raw {
                 return finding.or([Step::delete(&own), Step::transform(key_of(*other))]);
             }
             None => {}
+        }
+        if is_header_changed {
+            // Its pages are intact, and may be the only copy.
+            return finding.or([Step::MoveOut { key: own.to_string() }, Step::run_again(id)]);
         }
         if kind == Kind::Inconsistent {
             let file = own.file_name();
@@ -188,7 +195,8 @@ fn fault(bytes: &Bytes, id: &DocumentId, stage: Stage, limits: &Limits) -> Optio
         Ok(read) => read,
         Err(refused @ Refused::Changed { .. }) => return Some(Fault::new(Kind::Hash, refused)),
         Err(refused @ Refused::HeaderChanged { .. }) => {
-            return Some(Fault::new(Kind::Inconsistent, refused));
+            let fault = Fault::new(Kind::Inconsistent, refused);
+            return Some(Fault { is_header_changed: true, ..fault });
         }
         Err(refused) => {
             let is_set_aside = refused.is_final();
