@@ -120,7 +120,7 @@ fn bad_input_is_a_sentence_stops_nothing_else_and_is_left_alone() {
     let said =
         desk.say(&["run", "--from", "in", "unreadable.json", "--limit", "document_bytes=1MiB"]);
     said.ends(1, &[
-        "7 files: 1 brought in, 6 refused",
+        "7 files: 1 brought in, 6 rejected",
             "unreadable.json: could not read `unreadable.json`: No such file or directory (os error 2) (is the path right, and may this user read it?)",
         "in/deep.json: arrays and objects nested more than 128 levels deep, at byte 128",
         "in/empty.json: empty: there is nothing in it",
@@ -187,8 +187,7 @@ fn standard_input_is_a_file_too() {
     let again = desk.say_with_input(&["import", "-", "--dry-run"], b"nonsense");
     again.ends(1, &["standard input", "not JSON", "nothing was written"]);
     let unnamed = desk.say_with_input(&["import", "-"], &bytes);
-    unnamed.ends(0, &["1 brought in"]);
-    assert_eq!(desk.count("raw_data/to_process/unknown/"), 1);
+    unnamed.ends(1, &["neither its content nor its name says which playlist it is"]);
 }
 
 #[test]
@@ -238,7 +237,9 @@ fn a_landed_document_comes_back_as_itself() {
 fn a_dry_run_shows_everything_and_writes_nothing() {
     let desk = Desk::without_plugins();
     let folder = fixture("playlists");
-    let said = desk.say(&["import", "--dry-run", text(&folder), "--store", "nothing"]);
+    let at = ["--extracted-at", "2026-07-06T06:00:00Z"];
+    let said = desk
+        .say(&[&["import", "--dry-run", text(&folder), "--store", "nothing"], &at[..]].concat());
     said.ends(
         0,
         &[
@@ -246,7 +247,7 @@ fn a_dry_run_shows_everything_and_writes_nothing() {
             "playlist",
             "Summer Evenings",
             "2026-07-06T06:00:00Z",
-            "1 (not all)",
+            "! incomplete: ",
             "nothing was written",
         ],
     );
@@ -431,7 +432,10 @@ fn a_path_or_key_that_is_not_there_stops_none_of_the_others() {
     let desk = Desk::new();
     let demo = fixture("playlists/demo_2026-07-06_06-00-00.json");
     let said = desk.say(&["run", "--from", "nowhere.json", text(&demo)]);
-    said.ends(1, &["2 files: 1 brought in, 1 refused", "could not read `nowhere.json`", "50 rows"]);
+    said.ends(
+        1,
+        &["2 files: 1 brought in, 1 rejected", "could not read `nowhere.json`", "50 rows"],
+    );
     let key = desk.keys().into_iter().find(|key| key.starts_with("raw_data/processed/")).unwrap();
     let said = desk.say(&["transform", "nothing", &key, &key]);
     said.ends(1, &["nothing: not there", "no document `nothing`", "50 rows"]);
@@ -445,7 +449,7 @@ fn a_file_where_a_playlist_s_folder_would_be_stops_none_of_the_others() {
     desk.write("data/raw_data/to_process/ABC", br#"{"items":[]}"#);
     let demo = fixture("playlists/demo_2026-07-06_06-00-00.json");
     let said = desk.say(&["run", "--from", "one.json", text(&demo)]);
-    said.ends(1, &["1 brought in, 1 refused", "move away the file that is in the way", "50 rows"]);
+    said.ends(1, &["1 brought in, 1 rejected", "move away the file that is in the way", "50 rows"]);
     desk.say(&["transform"]).ends(0, &["ABC-"]);
     assert_eq!((desk.count("raw_data/to_process/"), desk.count("raw_data/processed/")), (0, 2));
 }

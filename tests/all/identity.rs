@@ -186,22 +186,6 @@ fn cases() -> Vec<Case> {
                 "which --extracted-at gives: `files/1.json`, `files/2.json` (import them one at a time",
             )
         },
-        rejected(
-            "two exports on one date",
-            vec![("A_2026-10-05.json", items(1)), ("2026-10-05_A.json", items(2))],
-            "as their names have a date and no time of day",
-        ),
-        Case {
-            arguments: &["--playlist", "P"],
-            ..rejected(
-                "one playlist is given for files of two",
-                vec![
-                    ("a_2026-10-05.json", playlist("A", &[1], 1)),
-                    ("b_2026-10-06.json", playlist("B", &[1], 1)),
-                ],
-                "--playlist P is given for files that hold 2 playlists: `A`, `B`",
-            )
-        },
         case(
             "the same file twice is one document",
             vec![

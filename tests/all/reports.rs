@@ -119,7 +119,7 @@ fn a_report_of_many_documents_lists_the_first_and_counts_all() {
     desk.say(&["runs", run_id]).ends(
         0,
         &[
-            "2203 files: 1103 brought in, 1100 refused",
+            "2203 files: 1103 brought in, 1100 rejected",
             "1102 of 1103 documents stored, 8205 entries",
             "✗ zz-without-tracks-",
             "more details are on 2 pages in ./data/runs/",

@@ -34,6 +34,10 @@ fn real_responses_give_rows_or_a_reason() {
             assert!(named, "{problem}");
             continue;
         }
+        // A page of a playlist whose other pages are files as well: its entries are the document's.
+        if import.status == ImportStatus::Joined {
+            continue;
+        }
         let key = import.key.as_deref().unwrap();
         let document = transformed.documents.iter().find(|document| document.key == key).unwrap();
         assert_eq!(
@@ -46,7 +50,15 @@ fn real_responses_give_rows_or_a_reason() {
         let rows =
             |name: &str| document.tables.iter().find(|table| table.table == name).unwrap().rows;
         let skipped: usize = document.skipped.values().sum();
-        assert_eq!(rows("song") as usize + skipped, entries(&value), "{}", import.source);
+        let parts = imports.iter().filter(|other| {
+            other.status == ImportStatus::Joined && other.document == import.document
+        });
+        let others = parts.map(|part| {
+            let text = fs::read_to_string(&part.source).unwrap();
+            entries(&serde_json::from_str(&text).unwrap())
+        });
+        let expected = entries(&value) + others.sum::<usize>();
+        assert_eq!(rows("song") as usize + skipped, expected, "{}", import.source);
         assert_eq!(rows("snapshot"), 1);
         stored += 1;
     }

@@ -516,6 +516,8 @@ fn api(
                 let whole = json!({
                     "id": id, "name": playlist.name, "snapshot_id": playlist.snapshot_id,
                     "collaborative": false, "type": "playlist",
+                    "tracks": { "total": playlist.entries.len() },
+                    "items": { "total": playlist.entries.len() },
                     "owner": {
                         "id": "somebody", "display_name": ACCOUNT, "type": "user",
                         "uri": "spotify:user:somebody", "href": "https://api.spotify.com/v1/users/somebody",

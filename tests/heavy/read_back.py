@@ -22,7 +22,7 @@ LINEAGE = [("document", "text"), ("playlist_id", "text"), ("extracted_at", "time
 def main(command, plugins, fixtures):
     with tempfile.TemporaryDirectory() as store:
         subprocess.run([command, "init", "--store", store, "--from", plugins], check=True, stdout=subprocess.DEVNULL)
-        run = [command, "run", "--store", store, "--from", fixtures, "--json"]
+        run = [command, "run", "--store", store, "--from", fixtures, "--extracted-at", "2026-07-06T06:00:00Z", "--json"]
         report = json.loads(subprocess.run(run, stdout=subprocess.PIPE, check=False).stdout)
         stored = [document for document in report["documents"] if document["status"] == "stored"]
         assert len(stored) == len(report["imports"]), "not every fixture was stored"

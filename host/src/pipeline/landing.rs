@@ -18,7 +18,7 @@ use super::{
     jobs::{Jobs, Until, hand_over},
     listing::{Listing, ReportPages},
     report::{Action, ImportReport, ImportStatus, Problem},
-    survey::{Candidate, FileFound, Unclear, Units, plan},
+    survey::{Candidate, FileFound, Unclear, Units, plan, warnings},
 };
 use crate::{
     config::Limits,
@@ -60,6 +60,8 @@ pub struct Imported {
     pub arrivals: Vec<Arrival>,
     /// Why nothing was imported: which playlists or times the files are of is not clear.
     pub unclear: Option<Unclear>,
+    /// What is unusual about the files.
+    pub warnings: Vec<String>,
 }
 
 /// Whether anything is written.
@@ -186,7 +188,7 @@ pub async fn import(
     let door = Door { jobs: &jobs, options, limits, now, progress };
     let mut kept = Kept::default();
     let files = door.survey(incoming, &mut kept).await;
-    let units = match plan(&files, options.playlist.as_ref()) {
+    let units = match plan(&files) {
         Ok(units) => units,
         Err(unclear) => {
             imported.unclear = Some(unclear);
@@ -198,6 +200,7 @@ pub async fn import(
             return Ok(imported);
         }
     };
+    imported.warnings = warnings(&files, options.playlist.as_ref());
     drop(files);
     let mut store_error = None;
     progress.begin("import", incoming.len());

@@ -86,13 +86,6 @@ pub enum Unclear {
         /// The files.
         files: Vec<String>,
     },
-    /// One playlist was given for files that hold several.
-    OtherPlaylists {
-        /// The given one.
-        given: String,
-        /// Those in the files.
-        playlists: Vec<String>,
-    },
     /// Files hold parts of a playlist that don't make a whole.
     Parts {
         /// The playlist.
@@ -131,10 +124,7 @@ fn extent(document: &Document) -> Option<Extent> {
 /// # Errors
 ///
 /// Why nothing of them can be imported.
-pub fn plan(files: &[FileFound], given: Option<&PlaylistId>) -> Result<Units, Unclear> {
-    if let Some(given) = given {
-        one_playlist(files, given)?;
-    }
+pub fn plan(files: &[FileFound]) -> Result<Units, Unclear> {
     each_its_own(files)?;
     same_name(files)?;
     let joined = join(files)?;
@@ -146,15 +136,20 @@ pub fn plan(files: &[FileFound], given: Option<&PlaylistId>) -> Result<Units, Un
     Ok(units)
 }
 
-/// Checks that files to which one playlist was given don't say that they are of several.
-fn one_playlist(files: &[FileFound], given: &PlaylistId) -> Result<(), Unclear> {
+/// Says what is unusual about files that can be imported: one playlist was given for files that name several.
+pub fn warnings(files: &[FileFound], given: Option<&PlaylistId>) -> Vec<String> {
+    let Some(given) = given else { return Vec::new() };
     let documents = files.iter().flat_map(|file| &file.documents);
     let ids: BTreeSet<&String> = documents.filter_map(|one| one.content_id.as_ref()).collect();
     if ids.len() < 2 {
-        return Ok(());
+        return Vec::new();
     }
-    let playlists = ids.into_iter().cloned().collect();
-    Err(Unclear::OtherPlaylists { given: given.to_string(), playlists })
+    let ids: Vec<String> = ids.into_iter().cloned().collect();
+    vec![format!(
+        "--playlist {given} is given for files whose contents name {} playlists: {} (leave --playlist out to import each as its own)",
+        ids.len(),
+        few(&ids)
+    )]
 }
 
 /// The files whose playlist is assumed from their name, with it.
@@ -168,14 +163,17 @@ fn named(files: &[FileFound]) -> impl Iterator<Item = (&FileFound, &PlaylistId)>
 }
 
 fn each_its_own(files: &[FileFound]) -> Result<(), Unclear> {
-    let mut folders: BTreeMap<String, Vec<&PlaylistId>> = BTreeMap::new();
+    let mut in_folders: BTreeMap<String, usize> = BTreeMap::new();
+    for file in files.iter().filter(|file| !file.documents.is_empty()) {
+        *in_folders.entry(folder(&file.location)).or_default() += 1;
+    }
+    let mut folders: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (file, playlist) in named(files) {
-        folders.entry(folder(&file.location)).or_default().push(playlist);
+        folders.entry(folder(&file.location)).or_default().insert(playlist.to_string());
     }
     for (folder, playlists) in folders {
-        let different: BTreeSet<_> = playlists.iter().map(ToString::to_string).collect();
-        if playlists.len() > 1 && different.len() == playlists.len() {
-            return Err(Unclear::EachItsOwn { folder, playlists: different.into_iter().collect() });
+        if playlists.len() > 1 && Some(&playlists.len()) == in_folders.get(&folder) {
+            return Err(Unclear::EachItsOwn { folder, playlists: playlists.into_iter().collect() });
         }
     }
     Ok(())
@@ -282,21 +280,23 @@ fn whole(parts: &[Placed<'_>]) -> Result<Option<Vec<usize>>, Unclear> {
         Some((first, last)) => format!("items {first} to {last} of {total} are missing"),
         None => return Ok(Some(placed.iter().map(|(_, one)| one.file).collect())),
     };
+    // Stated times are the user's word that these are different snapshots.
+    if parts.iter().any(|one| one.document.identity.time.assumption().is_none()) {
+        return Ok(None);
+    }
     let files = placed.iter().map(|(_, one)| one.location.to_owned()).collect();
     let playlist = parts[0].document.id.playlist_id.to_string();
     Err(Unclear::Parts { playlist, files, missing })
 }
 
-/// Checks that no two documents of a playlist have one time that is not exact.
+/// Checks that no two documents of a playlist have one time that is only assumed.
 fn same_time(files: &[FileFound], joined: &HashSet<usize>) -> Result<(), Unclear> {
     for documents in by_playlist(files) {
         let documents: Vec<Placed<'_>> =
             documents.into_iter().filter(|one| !joined.contains(&one.file)).collect();
         let groups = documents.chunk_by(|one, next| {
-            let source = next.document.identity.time;
-            let is_clear =
-                matches!(source, TimeSource::Name | TimeSource::Folder | TimeSource::Content);
-            !is_clear && one.is_at_the_time_of(next)
+            let is_assumed = next.document.identity.time.assumption().is_some();
+            is_assumed && one.is_at_the_time_of(next)
         });
         let mut several = groups.filter(|group| group.len() > 1);
         if let Some(group) = several.next() {
@@ -333,21 +333,10 @@ impl fmt::Display for Unclear {
             ),
             Unclear::SameTime { playlist, at, source, files } => write!(
                 f,
-                "{} documents of playlist `{playlist}` would have one time, {at}, {}: {} ({})",
+                "{} documents of playlist `{playlist}` would have one time, {at}, {}: {} (put date and time into each file's name, such as top50_2026-10-05_06-00-00.json, or import them one at a time with --extracted-at)",
                 files.len(),
-                time_words(*source),
-                few(files),
-                match source {
-                    TimeSource::Flag => "import them one at a time, each with its --extracted-at",
-                    _ =>
-                        "put date and time into each file's name, such as top50_2026-10-05_06-00-00.json, or import them one at a time with --extracted-at",
-                }
-            ),
-            Unclear::OtherPlaylists { given, playlists } => write!(
-                f,
-                "--playlist {given} is given for files that hold {} playlists: {} (leave --playlist out, or import the files of each playlist by themselves)",
-                playlists.len(),
-                few(playlists)
+                source.assumption().unwrap_or_default(),
+                few(files)
             ),
             Unclear::Parts { playlist, files, missing } => write!(
                 f,
@@ -359,17 +348,6 @@ impl fmt::Display for Unclear {
 }
 
 impl std::error::Error for Unclear {}
-
-fn time_words(source: TimeSource) -> &'static str {
-    match source {
-        TimeSource::Modified => "assumed from the files' modification times",
-        TimeSource::Now => "assumed to be now",
-        TimeSource::DateInName => "as their names have a date and no time of day",
-        TimeSource::DateInFolder => "as their folders have a date and no time of day",
-        TimeSource::Flag => "which --extracted-at gives",
-        TimeSource::Content | TimeSource::Name | TimeSource::Folder => "which they state",
-    }
-}
 
 fn few(names: &[String]) -> String {
     let mut text: Vec<String> =

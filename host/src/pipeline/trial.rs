@@ -94,7 +94,7 @@ impl Trial {
     /// Hands a document to the plugin. Blocks while it works.
     pub fn run(&self, document: &Document) -> Attempt {
         let projection = Projection::of([self.plugin.reads(), None]);
-        let cut = projection.cut(document.pages());
+        let cut = projection.cut(document.arranged_pages());
         let (extracted, Usage { time, memory_bytes, .. }) =
             self.plugin.extract_from(document, &cut.pages_for(0), None);
         let (again, counted) = self.counting.extract_from(document, &cut.pages_for(0), None);

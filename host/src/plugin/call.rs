@@ -52,7 +52,7 @@ impl Plugin {
     ///
     /// What the plugin says of the document, or how the call ended.
     pub fn extract(&self, document: &Document) -> Result<RawExtraction, CallError> {
-        let cut = self.projection.cut(document.pages());
+        let cut = self.projection.cut(document.arranged_pages());
         self.extract_from(document, &cut.pages_for(0), None).0
     }
 

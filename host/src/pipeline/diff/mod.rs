@@ -328,7 +328,7 @@ impl Pair {
     }
 
     fn run(&self, document: &Document, limits: &Limits) -> Both {
-        let cut = self.projection.cut(document.pages());
+        let cut = self.projection.cut(document.arranged_pages());
         let candidate = self.candidate.as_ref();
         let (after, _) = candidate.extract_from(document, &cut.pages_for(0), None);
         let Some(active) = &self.active else {

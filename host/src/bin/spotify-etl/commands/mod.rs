@@ -312,7 +312,7 @@ impl Session {
         transform.require_plugins().await?;
         let BroughtIn { imported, warnings } =
             self.bring_in(paths, import, ImportMode::Land).await?;
-        let Imported { reports: imports, arrivals, unclear } = imported;
+        let Imported { reports: imports, arrivals, unclear, .. } = imported;
         let mut work = Work { imports, warnings, ..Work::default() };
         if let Some(unclear) = unclear {
             work.leave(unclear);
@@ -387,7 +387,9 @@ impl Session {
         let (problems, limits) = (&found.problems, &self.limits);
         let imported =
             import(self.store(), &incoming, problems, &options, limits, self.now, &Bar).await?;
-        Ok(BroughtIn { imported, warnings: ignored(found.ignored).into_iter().collect() })
+        let mut warnings = imported.warnings.clone();
+        warnings.extend(ignored(found.ignored));
+        Ok(BroughtIn { imported, warnings })
     }
 
     /// What is to be brought in from buckets, and the paths that are none.
