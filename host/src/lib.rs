@@ -15,13 +15,14 @@
 //! | module | knows | never |
 //! |---|---|---|
 //! | [`pipeline`] | the order of things, and the report of a run | how a step is done |
-//! | [`document`] | raw documents: header, pages, hash; what is refused at the door | I/O |
+//! | [`document`], [`refused`] | raw documents: header, pages, hash; why bytes are rejected as one | I/O |
 //! | [`schema`] | tables, columns, types; how a declared schema fits the stored one | I/O |
 //! | [`batch`] | rows as a plugin returns them, unchecked | whether they are right |
 //! | [`projection`] | what plugins look at in a page | what it means |
 //! | [`layout`] | every key of a store | I/O |
 //! | [`store`] | keys and bytes; the folder and the bucket (`aws-sdk-s3`) that are stores | what the bytes mean |
 //! | [`sources`] | source formats: which documents a file holds, of which playlist and time; what is not a playlist | the store |
+//! | `private_folder` | a folder for one user's cached files, opened without following links | what the files mean |
 //! | [`pages`], [`dates`] | the order of a playlist's pages; dates in names | I/O |
 //! | [`spotify`] | `reqwest`: tokens, requests, pages, Spotify's refusals; what a login is, and one in a file | what becomes of the pages |
 //! | [`vault`] | `aws-sdk-ssm`, `aws-sdk-secretsmanager`: a login that Amazon keeps | what it is good for |
@@ -44,7 +45,7 @@
 //! | [`files`] | how to open a file without hanging on a pipe; what helps if the system refuses | which files |
 //! | `bin/spotify-etl`, `bin/bootstrap` | `clap`, text for people; `lambda_runtime`; the time | logic |
 //!
-//! [`document`], [`schema`], [`batch`], [`projection`], [`layout`], [`event`], [`answer`], [`remedy`], [`files`],
+//! [`document`], [`refused`], [`pages`], [`dates`], [`schema`], [`batch`], [`projection`], [`layout`], [`event`], [`answer`], [`remedy`], [`files`],
 //! [`room`] and [`config`] are
 //! values that all may import, and [`aws`] is for whoever asks Amazon. The others don't import one another,
 //! but for [`vault`], which keeps what [`spotify`] says a login is, and [`query`], which takes the views'

@@ -84,7 +84,7 @@ fn native_document(document: &Document) -> NativeDocument {
         snapshot_id: document.snapshot_id().map(str::to_owned),
         extracted_at: document.id().extracted_at.moment().unix_timestamp(),
         complete: document.complete(),
-        pages: document.pages().iter().map(|page| page.to_string()).collect(),
+        pages: document.arranged_pages().iter().map(|page| page.to_string()).collect(),
     }
 }
 

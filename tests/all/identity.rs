@@ -180,10 +180,10 @@ fn cases() -> Vec<Case> {
         ),
         Case {
             arguments: &["--playlist", "A", "--extracted-at", "2026-10-05T06:00:00Z"],
-            ..rejected(
+            ..case(
                 "several documents at the one time that was given",
                 vec![("1.json", items(1)), ("2.json", items(2))],
-                "which --extracted-at gives: `files/1.json`, `files/2.json` (import them one at a time",
+                &["1.json A-20261005T060000Z 1", "2.json A-20261005T060000Z 1"],
             )
         },
         case(
@@ -291,6 +291,19 @@ fn files_become_the_playlists_and_times_that_they_state() {
         }
         assert!(before.iter().all(|key| desk.keys().contains(key)), "{about}");
     }
+}
+
+#[test]
+fn one_playlist_for_files_that_name_several_is_warned_of() {
+    let desk = Desk::new();
+    for id in ["A", "B"] {
+        let name = format!("files/{id}_2026-10-05.json");
+        desk.write(&name, playlist(id, &[1], 1).to_string().as_bytes());
+    }
+    desk.say(&["import", "--dry-run", "files", "--playlist", "P"]).ends(
+        0,
+        &["! --playlist P is given for files whose contents name 2 playlists: `A`, `B` (leave"],
+    );
 }
 
 #[test]

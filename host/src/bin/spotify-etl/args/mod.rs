@@ -246,7 +246,7 @@ pub enum Command {
     },
     /// Bring JSON in, to wait for `transform`
     #[command(
-        after_help = "The playlist's id is, first that applies: --playlist, the id in the JSON, the file's name.\nThe time is: --extracted-at, the one in the file's name (2023-09-27 09:53:34), the file's own.\n\nExamples:\n  spotify-etl import --dry-run raw_json/\n  spotify-etl import 'spotify_raw_2023-09-27 09:53:34.123456.json'\n  spotify-etl import --store s3://new-bucket 's3://old-bucket/raw data/processed/'"
+        after_help = "Playlist id, the first that applies:\n  --playlist; `id`, `playlist_id` or `href` in the JSON; a folder playlist_id=...; --playlist-from;\n  else the file's name without its date, which is assumed\nTime, the first that applies:\n  --extracted-at; a date or time in the file's name (2026-10-05, 20261005_060000, 1790000000);\n  one in its folders (dt=2026-10-05, year=2026/month=10/day=05, 2026/10/05);\n  else the file's modification time, which is assumed\nWhat is assumed is marked. If assumed playlists or times collide, nothing is imported.\n\nA file may hold several playlists, and pages of one playlist may be in several files. Of a folder, .json\nand .json.gz files are imported.\n\nExamples:\n  spotify-etl import --dry-run raw_json/\n  spotify-etl import --playlist-from folder raw_json/\n  spotify-etl import 'spotify_raw_2023-09-27 09:53:34.123456.json'\n  spotify-etl import --store s3://new-bucket 's3://old-bucket/raw data/processed/'"
     )]
     Import {
         /// Files, folders and s3:// prefixes (every .json in them), or - for standard input
