@@ -15,6 +15,7 @@ use time::{Date, OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     bindings::spotify_etl::plugin::types as wit,
+    containers,
     plugin::{Document, Failure, Plugin},
     table::Batch,
 };
@@ -40,6 +41,9 @@ pub fn check_fixtures<P: Plugin>(fixtures: &Path, golden: &Path) {
     for path in &paths {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let document = document(path);
+        if overlaps(&document) {
+            continue;
+        }
         let extraction = match P::extract(&document) {
             Ok(extraction) => extraction,
             Err(failure) => {
@@ -66,6 +70,20 @@ pub fn check_fixtures<P: Plugin>(fixtures: &Path, golden: &Path) {
         }
     }
     assert!(faults.is_empty(), "{faults}");
+}
+
+/// Returns whether pages overlap. The host arranges such pages before a plugin reads them, so that the golden tables
+/// are not those of the pages as they are; `spotify-etl plugin test` covers them.
+fn overlaps(document: &Document) -> bool {
+    let mut end = 0;
+    document.pages.iter().filter_map(|page| containers::read(page).ok()).any(|contents| {
+        contents.pages.iter().any(|page| {
+            let begin = page.offset.unwrap_or(end);
+            let is_before = begin < end && !page.entries.is_empty();
+            end = end.max(begin.saturating_add(page.entries.len() as u64));
+            is_before
+        })
+    })
 }
 
 /// Whether a golden file has what a plugin says that makes nothing of a document.
